@@ -1,0 +1,49 @@
+//! The cache in front of the map of mount namespaces.
+
+/// A word that describes itself: namespace, generation and subject together, so that a word read
+/// on another CPU, or written before something changed, is recognised as such.
+///
+/// Bits 63-24: the low 40 bits of the namespace's id. Bits 23-12: the generation. Bits 11-0: the subject.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Hint(pub u64);
+
+/// Number of words, a power of two.
+pub const HINTS: u32 = 4096;
+
+impl Hint {
+    /// The word for a namespace at a generation, for subject 0.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "eBPF")]
+    pub const fn tag(namespace: u64, generation: u32) -> u64 {
+        (namespace << 24) | (((generation & 0xfff) as u64) << 12)
+    }
+
+    /// The subject, if the word is for that tag.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "eBPF")]
+    pub const fn subject(self, tag: u64) -> Option<u32> {
+        let subject = self.0 ^ tag;
+        if subject < crate::subject::MAX as u64 {
+            #[expect(clippy::cast_possible_truncation, reason = "below 4096")]
+            Some(subject as u32)
+        } else {
+            None
+        }
+    }
+
+    /// Where the word of a namespace stands.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "eBPF")]
+    #[expect(clippy::cast_possible_truncation, reason = "shifted to 12 bits")]
+    pub const fn index(namespace: u64) -> u32 {
+        // Fibonacci hashing: ids come in runs.
+        (namespace.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52) as u32
+    }
+}
+
+const _: () = {
+    assert!(HINTS == 1 << 12);
+    assert!(matches!(Hint(Hint::tag(77, 3) | 5).subject(Hint::tag(77, 3)), Some(5)));
+    assert!(Hint(Hint::tag(77, 3) | 5).subject(Hint::tag(77, 4)).is_none());
+    assert!(Hint(Hint::tag(78, 3) | 5).subject(Hint::tag(77, 3)).is_none());
+};

@@ -1,0 +1,74 @@
+//! Builds the eBPF objects that `src/bpf/objects.rs` embeds.
+//!
+//! `SPO_EBPF=skip` asks for stubs; without an eBPF toolchain a debug build gets them too, with a warning,
+//! so that `cargo check`, clippy and rustdoc work everywhere. A binary with stubs refuses to
+//! record. A release build without a toolchain fails.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use anyhow::{Context as _, Result, bail};
+use aya_build::{Package, Toolchain};
+
+const OBJECTS: [&str; 3] = ["recorder", "denials", "empty"];
+
+fn main() -> Result<()> {
+    println!("cargo:rerun-if-env-changed=SPO_EBPF");
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=../spo-common/src");
+    println!("cargo:rustc-check-cfg=cfg(spo_ebpf_stubs)");
+
+    if env::var_os("SPO_EBPF").is_some_and(|value| value == "skip") {
+        return stubs("SPO_EBPF=skip");
+    }
+    let Some(toolchain) = find_toolchain() else {
+        if env::var_os("PROFILE").is_some_and(|profile| profile == "release") {
+            bail!("no toolchain for the eBPF programs: run `cargo xtask setup`");
+        }
+        return stubs("no toolchain for the eBPF programs (`cargo xtask setup` installs one)");
+    };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../spo-ebpf");
+    let root = root.to_str().context("the path of the workspace is not UTF-8")?;
+    aya_build::build_ebpf([Package { name: "spo-ebpf", root_dir: root, ..Package::default() }], toolchain)
+}
+
+/// Empty files in place of the objects, and a cfg that says so.
+fn stubs(reason: &str) -> Result<()> {
+    println!("cargo:warning=eBPF objects are stubs: {reason}; this build cannot record");
+    println!("cargo:rustc-cfg=spo_ebpf_stubs");
+    let out = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR is not set")?);
+    for object in OBJECTS {
+        fs::write(out.join(object), []).with_context(|| format!("failed to write the stub of {object}"))?;
+    }
+    Ok(())
+}
+
+/// rustup's nightly where it has `rust-src`, else a compiler of the distribution, linked into
+/// rustup as `bpf`, whose unstable features `RUSTC_BOOTSTRAP` opens.
+fn find_toolchain() -> Option<Toolchain<'static>> {
+    Command::new("bpf-linker").arg("--version").output().ok().filter(|output| output.status.success())?;
+    if has_sources("nightly") {
+        return Some(Toolchain::Nightly);
+    }
+    if has_sources("bpf") {
+        // SAFETY: the build script has one thread.
+        #[expect(unsafe_code, reason = "aya-build reads the variable from its own environment")]
+        unsafe {
+            env::set_var("RUSTC_BOOTSTRAP", "1");
+        }
+        return Some(Toolchain::Custom("bpf"));
+    }
+    None
+}
+
+fn has_sources(toolchain: &str) -> bool {
+    Command::new("rustup")
+        .args(["run", toolchain, "rustc", "--print", "sysroot"])
+        .env_remove("RUSTC")
+        .output()
+        .ok()
+        .filter(|output| output.status.success())
+        .and_then(|output| String::from_utf8(output.stdout).ok())
+        .is_some_and(|sysroot| Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core").exists())
+}

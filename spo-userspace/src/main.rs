@@ -1,0 +1,2 @@
+//! The command `spo`.
+fn main() {}

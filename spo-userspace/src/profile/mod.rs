@@ -1,0 +1,1 @@
+//! Profiles as values: models, readers, writers. No IO, no clock.

@@ -1,0 +1,1 @@
+//! Tests that load the eBPF programs into a kernel.
