@@ -1,1 +1,121 @@
-fn main() {}
+//! `cargo xtask VERB`: everything that developing spo needs. One file per verb.
+#![expect(
+    clippy::print_stdout,
+    reason = "results of the verbs go to standard output, progress to standard error"
+)]
+
+mod bench;
+mod build;
+mod check;
+mod codegen;
+mod env;
+mod process;
+mod record;
+mod setup;
+mod table;
+mod test;
+mod tiers;
+mod tools;
+mod vm;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::check::Scope;
+use crate::test::Tier;
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask record -- ls -R /etc         record a command; the profile goes to profile.yaml
+  cargo xtask record -o - -- ls            the same, to standard output
+  cargo xtask test                         all test tiers that this machine can run
+  cargo xtask test unit vm                 two of them
+  cargo xtask setup --tests                install what building and testing need
+  cargo xtask bench record -o json         what recording costs, as JSON
+  cargo xtask ci                           everything that CI runs";
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Everything that developing spo needs", after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Set up whatever is missing for building (and testing)
+    Setup {
+        /// Also what the test tiers need: traced programs, container runtimes, QEMU, the guest kernel
+        #[arg(long)]
+        tests: bool,
+        /// Also what `check` and `ci` need
+        #[arg(long)]
+        ci: bool,
+    },
+    /// Set up and build; leaves the release binary `spo`, with the eBPF objects inside
+    Build,
+    /// Set up, build, and record a command: `record [FLAGS OF SPO RECORD] -- COMMAND...`
+    #[command(disable_help_flag = true)]
+    Record {
+        /// Passed to `spo record` as they stand
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Set up, run test tiers, and end with a table of them
+    Test {
+        /// The tiers to run; all when none is named
+        tiers: Vec<Tier>,
+    },
+    /// Measure what spo costs: `bench record [-o json]`
+    Bench {
+        /// What to measure
+        #[command(subcommand)]
+        what: Bench,
+    },
+    /// Write the generated source files anew
+    Codegen {
+        /// Write nothing; fail if a file is not what would be written
+        #[arg(long)]
+        check: bool,
+    },
+    /// Formatting, lints, documentation, dependencies, generated files, the other architecture
+    Check {
+        /// Only these; all when none is named
+        only: Vec<Scope>,
+    },
+    /// Everything that CI runs: `check`, then `test`
+    Ci,
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// The added cost per system call while recording
+    #[command(disable_help_flag = true)]
+    Record {
+        /// Passed to the measuring program as they stand
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().verb {
+        Verb::Setup { tests, ci } => setup::run(tests, ci),
+        Verb::Build => build::run(),
+        // clap takes the `--` away, and `spo record` needs it: the arguments are read as they came.
+        Verb::Record { args: _ } => record::run(std::env::args_os().skip(2).collect()),
+        Verb::Test { tiers } => test::run(&tiers),
+        Verb::Bench {
+            what: Bench::Record { args: _ },
+        } => bench::record(std::env::args_os().skip(3).collect()),
+        Verb::Codegen { check } => codegen::run(check).map(|()| ExitCode::SUCCESS),
+        Verb::Check { only } => check::run(&only),
+        Verb::Ci => check::ci(),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("xtask: {error:#}");
+        ExitCode::FAILURE
+    })
+}

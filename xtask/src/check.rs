@@ -1,0 +1,139 @@
+//! `check` and `ci`: what can be said about the code without running it.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use crate::env::{root, target_dir, which};
+use crate::table::{Outcome, Table};
+use crate::{codegen, process, test, tools};
+
+/// A check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scope {
+    /// `cargo fmt --check`
+    Fmt,
+    /// Lints, with warnings as errors
+    Clippy,
+    /// The documentation, with warnings as errors
+    Doc,
+    /// Licences, sources, advisories and duplicates of the dependencies
+    Deny,
+    /// Generated files are what `codegen` writes
+    Codegen,
+}
+
+/// The verb `check`.
+pub(crate) fn run(only: &[Scope]) -> Result<ExitCode> {
+    let mut table = Table::default();
+    run_into(&mut table, only)?;
+    Ok(table.finish())
+}
+
+/// The verb `ci`: all checks, then all tests.
+pub(crate) fn ci() -> Result<ExitCode> {
+    let mut table = Table::default();
+    run_into(&mut table, &[])?;
+    test::run_into(&mut table, &[])?;
+    Ok(table.finish())
+}
+
+fn run_into(table: &mut Table, only: &[Scope]) -> Result<()> {
+    let target = target_dir()?;
+    for scope in Scope::value_variants()
+        .iter()
+        .filter(|scope| only.is_empty() || only.contains(scope))
+    {
+        match scope {
+            Scope::Fmt => table.step("fmt", || {
+                passes(process::cargo(&root(), &target).args(["fmt", "--all", "--check"]))
+            }),
+            Scope::Clippy => table.step("clippy", || clippy(&target)),
+            Scope::Doc => table.step("doc", || doc(&target)),
+            Scope::Deny => table.step("deny", deny),
+            Scope::Codegen => table.step("codegen", codegen),
+        }
+    }
+    Ok(())
+}
+
+fn passes(command: &mut Command) -> Result<Outcome> {
+    process::run(command)?;
+    Ok(Outcome::Passed(String::new()))
+}
+
+fn clippy(target: &Path) -> Result<Outcome> {
+    let args = [
+        "clippy",
+        "--workspace",
+        "--exclude",
+        "spo-ebpf",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    passes(process::cargo(&root(), target).args(args))
+}
+
+fn doc(target: &Path) -> Result<Outcome> {
+    let args = [
+        "doc",
+        "--workspace",
+        "--exclude",
+        "spo-ebpf",
+        "--no-deps",
+        "--document-private-items",
+    ];
+    passes(
+        process::cargo(&root(), target)
+            .args(args)
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )
+}
+
+fn deny() -> Result<Outcome> {
+    let deny = tools::cargo_deny()?;
+    let check = |what: &[&str]| {
+        process::tee(
+            Command::new(&deny)
+                .current_dir(root())
+                .args(["--color", "never", "check"])
+                .args(what),
+        )
+    };
+    let (status, _) = check(&["licenses", "bans", "sources"])?;
+    if !status.success() {
+        return Ok(Outcome::Failed(format!(
+            "cargo deny check licenses bans sources: {status}"
+        )));
+    }
+    let (status, said) = check(&["advisories"])?;
+    if status.success() {
+        return Ok(Outcome::Passed(
+            "licences, bans, sources, advisories".to_owned(),
+        ));
+    }
+    if said.contains("failed to fetch advisory database") {
+        return Ok(Outcome::Passed(
+            "licences, bans, sources; advisories skipped: their database cannot be reached"
+                .to_owned(),
+        ));
+    }
+    Ok(Outcome::Failed(format!(
+        "cargo deny check advisories: {status}"
+    )))
+}
+
+fn codegen() -> Result<Outcome> {
+    if which("apt-get").is_none() {
+        return Ok(Outcome::Skipped(
+            "the sources of the tables are Debian packages, and there is no apt-get here"
+                .to_owned(),
+        ));
+    }
+    codegen::run(true)?;
+    Ok(Outcome::Passed("nothing would change".to_owned()))
+}

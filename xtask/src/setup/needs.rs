@@ -1,0 +1,333 @@
+//! What building and testing need from the distribution, and how each package manager calls it.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result};
+
+use super::packages::Manager;
+use crate::env::{Privilege, which};
+
+/// For what something is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Group {
+    /// Compiling at all.
+    Base,
+    /// The host tier: programs that are recorded, oracles, container runtimes.
+    Host,
+    /// The vm tier.
+    Vm,
+}
+
+/// Something that the distribution has a package for.
+#[derive(Debug)]
+pub(crate) struct Need {
+    pub(crate) what: &'static str,
+    pub(crate) group: Group,
+    probe: Probe,
+    /// Package names, in the order of [`MANAGERS`]; empty where the distribution has none.
+    packages: [&'static str; 4],
+}
+
+#[derive(Debug)]
+enum Probe {
+    /// All of these programs are there.
+    Programs(&'static [&'static str]),
+    /// This C program compiles and links with these flags.
+    Compiles(&'static [&'static str], &'static str),
+}
+
+const fn need(group: Group, what: &'static str, probe: Probe, packages: [&'static str; 4]) -> Need {
+    Need {
+        what,
+        group,
+        probe,
+        packages,
+    }
+}
+
+const SECCOMP: &str = "#include <seccomp.h>\nint main(void) { return seccomp_api_get(); }";
+const I386: &str = "#include <stdio.h>\n#include <sys/syscall.h>\nint main(void) { return puts(\"\") + SYS_getpid; }";
+
+const NEEDS: &[Need] = &[
+    //                                                                                 apt, dnf, pacman, apk
+    need(
+        Group::Base,
+        "C compiler",
+        Probe::Programs(&["cc"]),
+        ["gcc libc6-dev", "gcc", "gcc", "gcc musl-dev"],
+    ),
+    need(
+        Group::Base,
+        "libseccomp headers",
+        Probe::Compiles(&["-lseccomp"], SECCOMP),
+        [
+            "libseccomp-dev",
+            "libseccomp-devel",
+            "libseccomp",
+            "libseccomp-dev",
+        ],
+    ),
+    need(
+        Group::Host,
+        "strace",
+        Probe::Programs(&["strace"]),
+        ["strace"; 4],
+    ),
+    need(
+        Group::Host,
+        "python3",
+        Probe::Programs(&["python3"]),
+        ["python3", "python3", "python", "python3"],
+    ),
+    need(Group::Host, "curl", Probe::Programs(&["curl"]), ["curl"; 4]),
+    need(Group::Host, "git", Probe::Programs(&["git"]), ["git"; 4]),
+    need(
+        Group::Host,
+        "nginx",
+        Probe::Programs(&["nginx"]),
+        ["nginx-light", "nginx", "nginx", "nginx"],
+    ),
+    need(
+        Group::Host,
+        "redis-server",
+        Probe::Programs(&["redis-server"]),
+        ["redis-server", "redis", "redis", "redis"],
+    ),
+    need(Group::Host, "runc", Probe::Programs(&["runc"]), ["runc"; 4]),
+    need(Group::Host, "crun", Probe::Programs(&["crun"]), ["crun"; 4]),
+    need(
+        Group::Host,
+        "util-linux",
+        Probe::Programs(&["unshare", "nsenter", "setpriv", "chrt", "taskset", "setsid"]),
+        [
+            "util-linux",
+            "util-linux",
+            "util-linux",
+            "util-linux util-linux-misc",
+        ],
+    ),
+    need(
+        Group::Host,
+        "capability tools",
+        Probe::Programs(&["capsh", "setcap"]),
+        ["libcap2-bin", "libcap", "libcap", "libcap-utils"],
+    ),
+    #[cfg(target_arch = "x86_64")]
+    need(
+        Group::Host,
+        "32-bit C compiler",
+        Probe::Compiles(&["-m32"], I386),
+        [
+            "gcc-multilib",
+            "glibc-devel.i686 libgcc.i686",
+            "lib32-glibc lib32-gcc-libs",
+            "",
+        ],
+    ),
+    need(
+        Group::Vm,
+        "strace",
+        Probe::Programs(&["strace"]),
+        ["strace"; 4],
+    ),
+    need(
+        Group::Vm,
+        "busybox",
+        Probe::Programs(&["busybox"]),
+        ["busybox-static", "busybox", "busybox", "busybox-static"],
+    ),
+    #[cfg(target_arch = "x86_64")]
+    need(
+        Group::Vm,
+        "QEMU for x86_64",
+        Probe::Programs(&["qemu-system-x86_64"]),
+        [
+            "qemu-system-x86",
+            "qemu-system-x86-core",
+            "qemu-system-x86",
+            "qemu-system-x86_64",
+        ],
+    ),
+];
+
+impl Need {
+    /// What there is to install for a group and is not there.
+    pub(crate) fn missing(group: Group) -> Vec<&'static Self> {
+        Self::of(group).filter(|need| !need.is_met()).collect()
+    }
+
+    pub(crate) fn of(group: Group) -> impl Iterator<Item = &'static Self> {
+        NEEDS.iter().filter(move |need| need.group == group)
+    }
+
+    pub(crate) fn is_met(&self) -> bool {
+        match self.probe {
+            Probe::Programs(programs) => programs.iter().all(|program| which(program).is_some()),
+            Probe::Compiles(flags, source) => compiles(flags, source).unwrap_or(false),
+        }
+    }
+
+    fn packages(&self, manager: Manager) -> impl Iterator<Item = &'static str> {
+        self.packages[manager as usize].split_whitespace()
+    }
+}
+
+fn compiles(flags: &[&str], source: &str) -> Result<bool> {
+    let mut child = Command::new("cc")
+        .args(["-x", "c", "-", "-o", "/dev/null"])
+        .args(flags)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("failed to run cc")?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin
+            .write_all(source.as_bytes())
+            .context("failed to write to cc")?;
+    }
+    Ok(child.wait().context("failed to wait for cc")?.success())
+}
+
+/// What could not be installed, and what a person can do about it.
+#[derive(Debug, Default)]
+pub(crate) struct Unmet {
+    pub(crate) what: Vec<String>,
+    pub(crate) commands: Vec<String>,
+}
+
+impl Unmet {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.what.is_empty()
+    }
+
+    pub(crate) fn add(&mut self, what: impl Into<String>, command: impl Into<String>) {
+        self.what.push(what.into());
+        self.commands.push(command.into());
+    }
+
+    pub(crate) fn extend(&mut self, other: Self) {
+        let Self { what, commands } = other;
+        self.what.extend(what);
+        self.commands.extend(commands);
+    }
+}
+
+impl std::fmt::Display for Unmet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut commands = self.commands.clone();
+        commands.dedup();
+        write!(
+            f,
+            "missing: {}; run: {}",
+            self.what.join(", "),
+            commands.join(" && ")
+        )
+    }
+}
+
+/// Installs what a group lacks, as far as this machine lets us.
+pub(crate) fn ensure(group: Group) -> Unmet {
+    let missing = Need::missing(group);
+    let mut unmet = Unmet::default();
+    if missing.is_empty() {
+        return unmet;
+    }
+    let Some(manager) = Manager::find() else {
+        for need in missing {
+            unmet.add(
+                need.what,
+                format!("install {} (Debian: {})", need.what, need.packages[0]),
+            );
+        }
+        return unmet;
+    };
+    let (known, unknown): (Vec<_>, Vec<_>) = missing
+        .into_iter()
+        .partition(|need| need.packages(manager).next().is_some());
+    for need in unknown {
+        unmet.add(
+            need.what,
+            format!("install {} (this distribution has no package)", need.what),
+        );
+    }
+    let packages: Vec<_> = known
+        .iter()
+        .flat_map(|need| need.packages(manager))
+        .collect();
+    let privilege = Privilege::find();
+    if privilege == Privilege::None {
+        if !known.is_empty() {
+            unmet
+                .what
+                .extend(known.iter().map(|need| need.what.to_owned()));
+            unmet.commands.push(manager.advice(&packages));
+        }
+        return unmet;
+    }
+    if let Err(together) = manager.install(privilege, &packages) {
+        eprintln!("{together:#}\ninstalling one by one");
+        for need in &known {
+            let packages: Vec<_> = need.packages(manager).collect();
+            if let Err(error) = manager.install(privilege, &packages) {
+                eprintln!("{}: {error:#}", need.what);
+            }
+        }
+    }
+    for need in known.into_iter().filter(|need| !need.is_met()) {
+        unmet.add(
+            need.what,
+            manager.advice(&need.packages(manager).collect::<Vec<_>>()),
+        );
+    }
+    unmet
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::packages::{MANAGERS, Manager};
+    use super::{Group, NEEDS, Unmet, compiles};
+
+    #[test]
+    fn the_index_of_a_manager_is_its_column() {
+        for (index, (manager, _)) in MANAGERS.iter().enumerate() {
+            assert_eq!(*manager as usize, index);
+        }
+        let curl = NEEDS
+            .iter()
+            .find(|need| need.what == "libseccomp headers")
+            .unwrap();
+        assert_eq!(
+            curl.packages(Manager::Dnf).collect::<Vec<_>>(),
+            ["libseccomp-devel"]
+        );
+    }
+
+    #[test]
+    fn every_need_has_a_debian_package() {
+        assert!(
+            NEEDS
+                .iter()
+                .all(|need| need.packages(Manager::Apt).next().is_some())
+        );
+        assert!(NEEDS.iter().any(|need| need.group == Group::Base));
+    }
+
+    #[test]
+    fn a_program_that_does_not_link_is_not_there() {
+        assert!(compiles(&[], "int main(void) { return 0; }").unwrap());
+        assert!(!compiles(&["-lno-such-library"], "int main(void) { return 0; }").unwrap());
+    }
+
+    #[test]
+    fn what_is_missing_says_what_to_run() {
+        let mut unmet = Unmet::default();
+        assert!(unmet.is_empty());
+        unmet.add("strace", Manager::Pacman.advice(&["strace"]));
+        assert_eq!(
+            unmet.to_string(),
+            "missing: strace; run: sudo pacman -S --needed strace"
+        );
+    }
+}

@@ -1,0 +1,10 @@
+//! The test tiers, one file each; `test` runs them.
+
+pub(crate) mod cluster;
+mod counts;
+pub(crate) mod host;
+mod kernel_tests;
+pub(crate) mod unit;
+pub(crate) mod vm;
+
+use counts::Counts;

@@ -1,0 +1,123 @@
+//! How many tests there were, as the test programs say it.
+
+use crate::table::Outcome;
+
+/// Tests by result.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Counts {
+    passed: usize,
+    failed: usize,
+    ignored: usize,
+}
+
+impl Counts {
+    /// Adds up the summaries of libtest (`test result: ok. 3 passed; 0 failed; 1 ignored; ...`)
+    /// and nextest (`Summary [ 0.1s] 3 tests run: 2 passed, 1 failed, 1 skipped`).
+    pub(super) fn read(said: &str) -> Self {
+        let mut sum = Self::default();
+        for line in said.lines().map(str::trim) {
+            let Some(fields) = line
+                .strip_prefix("test result: ")
+                .or_else(|| line.strip_prefix("Summary ["))
+            else {
+                continue;
+            };
+            let words: Vec<_> = fields
+                .split([' ', ',', ';', ':'])
+                .filter(|word| !word.is_empty())
+                .collect();
+            for pair in words.windows(2) {
+                let Ok(number) = pair[0].parse::<usize>() else {
+                    continue;
+                };
+                match pair[1] {
+                    "passed" => sum.passed += number,
+                    "failed" | "timed" => sum.failed += number,
+                    "ignored" | "skipped" => sum.ignored += number,
+                    _ => {}
+                }
+            }
+        }
+        sum
+    }
+
+    /// What to make of a run: no test at all is a failure, too.
+    pub(super) fn outcome(self, failure: Option<String>) -> Outcome {
+        let Self {
+            passed,
+            failed,
+            ignored,
+        } = self;
+        let skipped = if ignored == 0 {
+            String::new()
+        } else {
+            format!(", {ignored} ignored")
+        };
+        match failure {
+            Some(failure) if failed > 0 => Outcome::Failed(format!(
+                "{failed} of {} tests failed{skipped} ({failure})",
+                passed + failed
+            )),
+            Some(failure) => {
+                Outcome::Failed(format!("{failure}, after {passed} tests passed{skipped}"))
+            }
+            None if failed > 0 => Outcome::Failed(format!(
+                "{failed} of {} tests failed{skipped}",
+                passed + failed
+            )),
+            None if passed == 0 => Outcome::Failed(format!("no test was run{skipped}")),
+            None => Outcome::Passed(format!("{passed} tests{skipped}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Counts;
+    use crate::table::Outcome;
+
+    #[test]
+    fn reads_libtest_and_nextest() {
+        let said = "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\
+                    test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out\n";
+        assert_eq!(
+            Counts::read(said),
+            Counts {
+                passed: 5,
+                failed: 1,
+                ignored: 1
+            }
+        );
+        let said = "     Summary [   0.011s] 9 tests run: 7 passed, 2 failed, 1 skipped\n";
+        assert_eq!(
+            Counts::read(said),
+            Counts {
+                passed: 7,
+                failed: 2,
+                ignored: 1
+            }
+        );
+        assert_eq!(Counts::read("a test prints: 7 passed\n"), Counts::default());
+    }
+
+    #[test]
+    fn nothing_run_is_a_failure() {
+        assert_eq!(
+            Counts::default().outcome(None),
+            Outcome::Failed("no test was run".to_owned())
+        );
+        let three = Counts {
+            passed: 3,
+            failed: 0,
+            ignored: 2,
+        };
+        assert_eq!(
+            three.outcome(None),
+            Outcome::Passed("3 tests, 2 ignored".to_owned())
+        );
+        assert_eq!(
+            three.outcome(Some("killed".to_owned())),
+            Outcome::Failed("killed, after 3 tests passed, 2 ignored".to_owned())
+        );
+    }
+}

@@ -1,0 +1,52 @@
+//! The tier `vm`: the same tests on other kernels, in QEMU.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use super::Counts;
+use super::kernel_tests::{ARGS, KernelTests};
+use crate::env::root;
+use crate::setup::needs::{self, Group};
+use crate::table::Outcome;
+use crate::vm::{self, Guest, Kernel};
+
+/// Emulation is some twenty times slower than the machine itself.
+const LIMIT: Duration = Duration::from_mins(15);
+
+/// Boots a kernel with the kernel tests in its initramfs.
+pub(crate) fn run(target: &Path, kernel: &Kernel) -> Result<Outcome> {
+    let unmet = needs::ensure(Group::Vm);
+    if !unmet.is_empty() {
+        return Ok(Outcome::Skipped(unmet.to_string()));
+    }
+    let image = match vm::kernel::fetch(kernel)? {
+        Ok(image) => image,
+        Err(reason) => return Ok(Outcome::Skipped(reason)),
+    };
+    let tests = KernelTests::build(target)?;
+    let guest = Guest {
+        programs: tests.tests.clone(),
+        args: ARGS.map(str::to_owned).to_vec(),
+        variables: tests.variables("vm").to_vec(),
+        files: [
+            &[tests.spo.clone(), root().join("tests/data")],
+            tests.helpers.as_slice(),
+        ]
+        .concat(),
+        directory: KernelTests::directory(),
+    };
+    let dir = target.join("vm");
+    fs::create_dir_all(&dir).with_context(|| format!("failed to create {}", dir.display()))?;
+    let initramfs = dir.join(format!("{}.cpio", kernel.name));
+    guest.write(&initramfs)?;
+    let report = vm::boot(
+        &image,
+        &initramfs,
+        &dir.join(format!("{}.log", kernel.name)),
+        LIMIT,
+    )?;
+    Ok(Counts::read(&report.said).outcome(report.failure()))
+}
