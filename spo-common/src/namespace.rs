@@ -3,7 +3,9 @@
 /// A word that describes itself: namespace, generation and subject together, so that a word read
 /// on another CPU, or written before something changed, is recognised as such.
 ///
-/// Bits 63-24: the low 40 bits of the namespace's id. Bits 23-12: the generation. Bits 11-0: the subject.
+/// Bits 63-28: the low 36 bits of the namespace's id, which the kernel counts up from 1. Bits 27-12: the
+/// generation. Bits 11-0: the subject. (For two words to be mistaken for each other, a namespace would have to be
+/// silent while exactly 65,536 workloads start, or 2^36 namespaces to come into being.)
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Hint(pub u64);
 
@@ -15,7 +17,7 @@ impl Hint {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "eBPF")]
     pub const fn tag(namespace: u64, generation: u32) -> u64 {
-        (namespace << 24) | (((generation & 0xfff) as u64) << 12)
+        (namespace << 28) | (((generation & 0xffff) as u64) << 12)
     }
 
     /// The subject, if the word is for that tag.

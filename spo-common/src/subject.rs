@@ -63,13 +63,17 @@ pub struct Subject {
     pub last_new_ns: u64,
     /// One of `STATE_*`.
     pub state: u32,
-    /// A bit set of `FLAG_*`.
-    pub flags: u32,
+    /// 1 if a task of it ran under a seccomp filter: calls that the filter refused were not seen.
+    pub filtered: u32,
+    /// 1 if a program was executed in it.
+    pub executed: u32,
     /// Inode number of the namespace.
     pub inum: u32,
     /// Thread group that called first, or whose `execve` started the workload.
     pub tgid: u32,
-    /// Its name: hostile text.
+    /// Zero.
+    pub reserved: u32,
+    /// Name of that thread group: hostile text.
     pub comm: [u8; 16],
 }
 
@@ -82,15 +86,10 @@ pub const STATE_WORKLOAD: u32 = 2;
 /// The workload began, and has a subject of its own now.
 pub const STATE_HANDED_OVER: u32 = 3;
 
-/// A task of the subject ran under a seccomp filter: calls that the filter refused were not seen.
-pub const FLAG_FILTERED: u32 = 1;
-/// A program was executed in the namespace.
-pub const FLAG_EXECUTED: u32 = 2;
-
 const _: () = {
-    assert!(size_of::<Subject>() == 56);
+    assert!(size_of::<Subject>() == 64);
     assert!(offset_of!(Subject, state) == 24);
-    assert!(offset_of!(Subject, comm) == 40);
+    assert!(offset_of!(Subject, comm) == 48);
 };
 
 #[cfg(feature = "user")]

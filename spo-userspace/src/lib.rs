@@ -2,4 +2,7 @@
 //!
 //! `ARCHITECTURE.md` says which module may use which.
 
+#[expect(unsafe_code, reason = "eBPF maps and records are raw memory")]
+pub mod bpf;
+pub mod event;
 pub mod profile;

@@ -1,1 +1,249 @@
+//! The recorder: which system calls does a subject make?
+//!
+//! `sys_enter` finds the subject of the current task and the byte of the call in the subject's
+//! set; a byte that says "seen" ends the program there. Two ways lead to a subject:
+//!
+//! - by task (`BY_NAMESPACE` = 0): the command that was started for the recording, and what descends from it;
+//! - by mount namespace: containers.
+//!
+//! Everything that is not recorded is a subject too, whose set nobody reads: one path for all.
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
+use aya_ebpf::macros::{btf_tracepoint, map};
+use aya_ebpf::maps::{Array, HashMap};
+use aya_ebpf::programs::BtfTracePointContext;
+use spo_common::counter::Counter;
+use spo_common::event::{EventKind, FirstSight};
+use spo_common::subject::{
+    ARMED, ENTERING, FIRST, LEAVING, SEEN, STATE_WORKLOAD, Set, UNRECORDED, UNSEEN, WATCHED,
+};
+use spo_common::unnamed::{UNNAMED as UNNAMED_ENTRIES, UnnamedKey};
+use spo_ebpf::count::count;
+use spo_ebpf::emit;
+use spo_ebpf::kernel::{Registers, Task};
+use spo_ebpf::subjects::{self, SUBJECTS};
+use spo_ebpf::syscall::Syscall;
+use spo_ebpf::word::increment;
+use spo_ebpf::{namespaces, tasks};
+
+spo_ebpf::globals! {
+    by_namespace = BY_NAMESPACE: u32;
+    /// What the held command passes to the call `NR_MARK` to be recognised.
+    nonce = NONCE: u32;
+    nr_mark = NR_MARK: u32;
+    nr_execve = NR_EXECVE: u32;
+    nr_execveat = NR_EXECVEAT: u32;
+    nr_unshare = NR_UNSHARE: u32;
+    nr_setns = NR_SETNS: u32;
+    nr_compat_unshare = NR_COMPAT_UNSHARE: u32;
+    nr_compat_setns = NR_COMPAT_SETNS: u32;
+    /// The process whose tree a recording joins, in the initial pid namespace.
+    seed_tgid = SEED_TGID: u32;
+}
+
+/// One set a subject.
+#[map]
+static SETS: Array<Set> = Array::with_max_entries(4, 0);
+
+#[map]
+static UNNAMED: HashMap<UnnamedKey, u64> = HashMap::with_max_entries(UNNAMED_ENTRIES, 0);
+
+/// `trace_sys_enter(struct pt_regs *regs, long id)`.
+#[btf_tracepoint(function = "sys_enter")]
+pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
+    let task = Task::current();
+    let call = Syscall::of(task, ctx.arg::<i64>(1) as i32);
+    let subject = if by_namespace() != 0 { namespaces::subject_of(task) } else { tasks::get(task.tid()) };
+    let Some(index) = call.index() else {
+        return unnamed(subject, call);
+    };
+    let Some(set) = SETS.get_ptr_mut(subject) else {
+        count(Counter::Unresolved);
+        return 0;
+    };
+    // SAFETY: `index` is within a set.
+    let byte = unsafe { set.cast::<u8>().add(index) };
+    // SAFETY: `byte` is within the map.
+    let state = unsafe { core::ptr::read_volatile(byte) };
+    if state == SEEN {
+        return 0;
+    }
+    let next = if needs_every_call(subject, call) { WATCHED } else { SEEN };
+    let subject = if subject == UNRECORDED || by_namespace() != 0 {
+        watch(task, subject, call, Registers::from_argument(ctx.arg(0)));
+        subject
+    } else if subject == ARMED && (call.is_native(nr_execve()) || call.is_native(nr_execveat())) {
+        return begin(task, call, index);
+    } else {
+        subject
+    };
+    // SAFETY: `byte` is within the map. Every thread stores the same value.
+    unsafe { core::ptr::write_volatile(byte, next) };
+    if state == UNSEEN && subject > ARMED {
+        first_sight(task, subject, call);
+    }
+    0
+}
+
+/// Whether the program must see each of these calls, not just the first.
+#[inline(always)]
+fn needs_every_call(subject: u32, call: Syscall) -> bool {
+    if by_namespace() != 0 {
+        return changes_namespace(call).is_some();
+    }
+    match subject {
+        UNRECORDED => call.is_native(nr_mark()),
+        ARMED => call.is_native(nr_execve()) || call.is_native(nr_execveat()),
+        _ => false,
+    }
+}
+
+/// `Some(true)` for a call that may make a mount namespace, `Some(false)` for one that may enter another's.
+#[inline(always)]
+fn changes_namespace(call: Syscall) -> Option<bool> {
+    let compat = call.abi == spo_common::subject::Abi::Compat as u32;
+    let number = call.number as u32;
+    let (unshare, setns) =
+        if compat { (nr_compat_unshare(), nr_compat_setns()) } else { (nr_unshare(), nr_setns()) };
+    if number == unshare {
+        Some(true)
+    } else if number == setns {
+        Some(false)
+    } else {
+        None
+    }
+}
+
+/// Notes what a later call will be judged by.
+#[inline(always)]
+fn watch(task: Task, subject: u32, call: Syscall, registers: Registers) {
+    if by_namespace() != 0 {
+        match changes_namespace(call) {
+            Some(true) => tasks::set(task.tid(), u32::from(LEAVING) | subject),
+            Some(false) => tasks::set(task.tid(), u32::from(ENTERING)),
+            None => {}
+        }
+    } else if call.is_native(nr_mark()) && registers.first_argument() as u32 == nonce() {
+        tasks::set(task.tid(), ARMED);
+        count(Counter::Armed);
+    }
+}
+
+/// The held command calls `execve`: this is its first recorded call.
+#[inline(always)]
+fn begin(task: Task, call: Syscall, index: usize) -> i32 {
+    tasks::set(task.tid(), FIRST);
+    if let Some(set) = SETS.get_ptr_mut(FIRST) {
+        // SAFETY: `index` is within a set.
+        unsafe { core::ptr::write_volatile(set.cast::<u8>().add(index), SEEN) };
+        first_sight(task, FIRST, call);
+    }
+    0
+}
+
+#[inline(never)]
+fn first_sight(task: Task, subject: u32, call: Syscall) {
+    let time_ns = emit::now();
+    if let Some(known) = SUBJECTS.get_ptr_mut(subject) {
+        // SAFETY: within the map; each field is stored at once, and any thread's value is right.
+        unsafe {
+            if (*known).first_ns == 0 {
+                (*known).first_ns = time_ns;
+                (*known).tgid = task.tgid();
+                (*known).comm = emit::comm();
+            }
+            (*known).last_new_ns = time_ns;
+            if task.is_filtered() {
+                (*known).filtered = 1;
+            }
+        }
+    }
+    count(Counter::FirstSights);
+    emit::emit(FirstSight {
+        header: emit::header::<FirstSight>(EventKind::FIRST_SIGHT, time_ns),
+        subject,
+        abi: call.abi,
+        number: call.number,
+        tgid: task.tgid(),
+        tid: task.tid(),
+        reserved: 0,
+        comm: emit::comm(),
+    });
+}
+
+/// A number that no set has room for.
+#[inline(never)]
+fn unnamed(subject: u32, call: Syscall) -> i32 {
+    if subject <= ARMED {
+        return 0;
+    }
+    let key = UnnamedKey { subject, abi: call.abi, number: call.number, reserved: 0 };
+    if let Some(times) = UNNAMED.get_ptr_mut(&key) {
+        // SAFETY: a value of the map.
+        unsafe { increment(times) };
+    } else if UNNAMED.insert(&key, &1, 0).is_err() {
+        count(Counter::UnnamedFull);
+    }
+    0
+}
+
+/// `trace_sched_process_fork(struct task_struct *parent, struct task_struct *child)`, before the child runs.
+#[btf_tracepoint(function = "sched_process_fork")]
+pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
+    let parent = Task::from_argument(ctx.arg(0));
+    let child = Task::from_argument(ctx.arg(1));
+    if by_namespace() != 0 {
+        namespaces::on_fork(parent, child);
+    } else {
+        let subject = tasks::get(parent.tid());
+        tasks::set(child.tid(), if subject == ARMED { UNRECORDED } else { subject });
+    }
+    0
+}
+
+/// `trace_sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`, after success.
+#[btf_tracepoint(function = "sched_process_exec")]
+pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
+    let task = Task::from_argument(ctx.arg(0));
+    let old_tid: i32 = ctx.arg(1);
+    if by_namespace() != 0 {
+        namespaces::on_exec(task);
+    } else if old_tid as u32 != task.tid() {
+        // A thread that is not the leader takes the leader's id (`de_thread`), and what its own id says no
+        // longer speaks of a living task.
+        tasks::set(task.tid(), tasks::get(old_tid as u32));
+        tasks::set(old_tid as u32, UNRECORDED);
+    }
+    0
+}
+
+/// `struct bpf_iter__task`: every task of the system, once a read. Adds the tree below `SEED_TGID`.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+pub fn seed(ctx: *mut core::ffi::c_void) -> i32 {
+    // SAFETY: the context holds two pointers: the iteration, and the task or null at the end.
+    let task = unsafe { *ctx.cast::<*const u8>().add(1) };
+    if task.is_null() {
+        return 0;
+    }
+    let task = Task::from_argument(task);
+    let tid = task.tid();
+    if tasks::get(tid) != UNRECORDED {
+        return 0;
+    }
+    // A parent's threads share one entry, the leader's, whichever of them forked.
+    if task.tgid() == seed_tgid() || tasks::get(task.real_parent().tgid()) == FIRST {
+        tasks::set(tid, FIRST);
+        count(Counter::Seeded);
+        subjects::set_state(FIRST, STATE_WORKLOAD);
+    }
+    0
+}
+
+#[cfg(target_arch = "bpf")]
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[cfg(not(target_arch = "bpf"))]
+fn main() {}

@@ -1,0 +1,230 @@
+//! What the programs must know of the running kernel: where its structures hold what, and
+//! which helpers it has. Found by looking, never by version.
+
+use aya::EbpfLoader;
+use aya::programs::ProgramType;
+use aya::sys::{BpfHelper, is_helper_supported};
+use btf::btf::{Btf, Struct, Type};
+
+use super::Error;
+
+/// Where the kernel describes its types.
+pub const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
+
+/// The running kernel, as far as the programs care.
+#[derive(Debug)]
+pub struct Kernel {
+    /// For the loader: program attachment needs it too.
+    pub(super) btf: aya::Btf,
+    /// The globals of the programs that hold offsets, by name.
+    offsets: Vec<(&'static str, u64)>,
+    /// Plain loads from `bpf_get_current_task_btf` (5.11).
+    typed_loads: bool,
+    /// `bpf_task_pt_regs` (5.15).
+    task_regs: bool,
+    compat_mask: u32,
+}
+
+/// A global, and the members that hold what it points to, from the newest kernel's name to the oldest's: "type:path".
+type Member = (&'static str, &'static [&'static str]);
+
+/// Members without which nothing can be recorded.
+const REQUIRED: &[Member] = &[
+    ("OFF_TASK_PID", &["task_struct:pid"]),
+    ("OFF_TASK_TGID", &["task_struct:tgid"]),
+    ("OFF_TASK_REAL_PARENT", &["task_struct:real_parent"]),
+    ("OFF_TASK_NSPROXY", &["task_struct:nsproxy"]),
+    ("OFF_TASK_EXIT_CODE", &["task_struct:exit_code"]),
+    ("OFF_NSPROXY_MNT_NS", &["nsproxy:mnt_ns"]),
+    ("OFF_NSPROXY_PID_NS", &["nsproxy:pid_ns_for_children"]),
+    ("OFF_PID_NS_CHILD_REAPER", &["pid_namespace:child_reaper"]),
+    // The number that is not used twice: every namespace has one since 6.18, mount namespaces since 3.8.
+    ("OFF_MNT_NS_ID", &["mnt_namespace:ns.ns_id", "mnt_namespace:seq"]),
+    ("OFF_MNT_NS_INUM", &["mnt_namespace:ns.inum"]),
+    ("OFF_REGS_ARG0", REGS_ARG0),
+    ("OFF_REGS_SYSCALL", REGS_SYSCALL),
+];
+
+/// Members that a kernel's configuration may leave out; zero then.
+const OPTIONAL: &[Member] = &[("OFF_TASK_SECCOMP_MODE", &["task_struct:seccomp.mode"]), ("OFF_TASK_COMPAT", COMPAT)];
+
+#[cfg(target_arch = "x86_64")]
+mod arch {
+    pub(super) const REGS_ARG0: &[&str] = &["pt_regs:di"];
+    pub(super) const REGS_SYSCALL: &[&str] = &["pt_regs:orig_ax"];
+    pub(super) const COMPAT: &[&str] = &["task_struct:thread_info.status"];
+    /// `TS_COMPAT`, `arch/x86/include/asm/thread_info.h`. Also set during `int $0x80` of a 64-bit program.
+    pub(super) const COMPAT_MASK: u32 = 0x2;
+    /// `__X32_SYSCALL_BIT`, `arch/x86/include/uapi/asm/unistd.h`.
+    pub(super) const X32_BIT: u32 = 0x4000_0000;
+}
+
+#[cfg(target_arch = "aarch64")]
+mod arch {
+    pub(super) const REGS_ARG0: &[&str] = &["pt_regs:orig_x0"];
+    pub(super) const REGS_SYSCALL: &[&str] = &["pt_regs:syscallno"];
+    pub(super) const COMPAT: &[&str] = &["task_struct:thread_info.flags"];
+    /// `_TIF_32BIT`, `arch/arm64/include/asm/thread_info.h`.
+    pub(super) const COMPAT_MASK: u32 = 1 << 22;
+    pub(super) const X32_BIT: u32 = 0;
+}
+
+#[cfg(target_arch = "riscv64")]
+mod arch {
+    pub(super) const REGS_ARG0: &[&str] = &["pt_regs:orig_a0"];
+    pub(super) const REGS_SYSCALL: &[&str] = &["pt_regs:a7"];
+    pub(super) const COMPAT: &[&str] = &[];
+    pub(super) const COMPAT_MASK: u32 = 0;
+    pub(super) const X32_BIT: u32 = 0;
+}
+
+use arch::{COMPAT, COMPAT_MASK, REGS_ARG0, REGS_SYSCALL, X32_BIT};
+
+impl Kernel {
+    /// Looks at the running kernel.
+    pub fn probe() -> Result<Self, Error> {
+        let types = Btf::from_file(BTF_PATH)
+            .map_err(|source| Error::Btf { path: BTF_PATH, source: Box::new(source) })?;
+        let btf =
+            aya::Btf::from_sys_fs().map_err(|source| Error::Btf { path: BTF_PATH, source: Box::new(source) })?;
+        let types = Types::new(&types);
+        let mut offsets = Vec::new();
+        for (global, members) in REQUIRED {
+            let offset = types.first_of(members).ok_or_else(|| Error::Member(members.join(" or ")))?;
+            offsets.push((*global, offset));
+        }
+        let mut compat_mask = 0;
+        for (global, members) in OPTIONAL {
+            let offset = types.first_of(members);
+            if *global == "OFF_TASK_COMPAT" && offset.is_some() {
+                compat_mask = COMPAT_MASK;
+            }
+            offsets.push((*global, offset.unwrap_or(0)));
+        }
+        Ok(Self {
+            btf,
+            offsets,
+            typed_loads: has_helper(BpfHelper::BPF_FUNC_get_current_task_btf)?,
+            task_regs: has_helper(BpfHelper::BPF_FUNC_task_pt_regs)?,
+            compat_mask,
+        })
+    }
+
+    /// Whether the programs read kernel structures by plain loads, or through a helper that costs more.
+    pub fn typed_loads(&self) -> bool {
+        self.typed_loads
+    }
+
+    /// All of it, as globals of an object that is about to be loaded.
+    pub(super) fn globals(&self) -> Globals {
+        let Self { btf: _, offsets, typed_loads, task_regs, compat_mask } = self;
+        let mut globals: Globals =
+            offsets.iter().map(|(name, offset)| (*name, Value::Offset(*offset))).collect();
+        globals.extend([
+            ("TYPED_LOADS", Value::Word(u32::from(*typed_loads))),
+            ("HAS_TASK_REGS", Value::Word(u32::from(*task_regs))),
+            ("COMPAT_MASK", Value::Word(*compat_mask)),
+            ("X32_BIT", Value::Word(X32_BIT)),
+        ]);
+        globals
+    }
+}
+
+/// Globals of an object by name.
+pub(super) type Globals = Vec<(&'static str, Value)>;
+
+/// The types that our globals have.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Value {
+    /// `u32`
+    Word(u32),
+    /// `u64`
+    Offset(u64),
+}
+
+/// Sets globals where the object has them: one that no program uses is not in the object.
+pub(super) fn set_globals<'a>(loader: &mut EbpfLoader<'a>, globals: &'a Globals) {
+    for (name, value) in globals {
+        match value {
+            Value::Word(value) => loader.override_global(name, value, false),
+            Value::Offset(value) => loader.override_global(name, value, false),
+        };
+    }
+}
+
+/// The kernel offers the same helpers to the type that our programs have (`tp_btf`) and to raw tracepoints, which
+/// need no target and so can be tried (`tracing_prog_func_proto`, `kernel/trace/bpf_trace.c`).
+fn has_helper(helper: BpfHelper) -> Result<bool, Error> {
+    is_helper_supported(ProgramType::RawTracePoint, helper).map_err(|error| {
+        if super::error::is_permission(&error) {
+            Error::Permission
+        } else {
+            Error::Program { program: "(probe)", source: Box::new(error) }
+        }
+    })
+}
+
+/// The structures of the kernel by name.
+struct Types<'a> {
+    btf: &'a Btf,
+}
+
+impl<'a> Types<'a> {
+    fn new(btf: &'a Btf) -> Self {
+        Self { btf }
+    }
+
+    /// The offset in bytes of the first member in the list that exists.
+    fn first_of(&self, members: &[&str]) -> Option<u64> {
+        members.iter().find_map(|member| {
+            let (structure, path) = member.split_once(':')?;
+            let bits = self.structure(structure)?;
+            self.offset_bits(bits, path).map(|bits| u64::from(bits / 8))
+        })
+    }
+
+    /// The definition: a name may also stand for a typedef or a declaration.
+    fn structure(&self, name: &str) -> Option<&'a Struct> {
+        self.btf.get_types().iter().find_map(|candidate| match &candidate.base_type {
+            Type::Struct(structure)
+                if candidate.num_refs == 0
+                    && candidate.name.as_deref() == Some(name)
+                    && !structure.members.is_empty() =>
+            {
+                Some(structure)
+            }
+            _ => None,
+        })
+    }
+
+    fn offset_bits(&self, structure: &'a Struct, path: &str) -> Option<u32> {
+        let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
+        for member in &structure.members {
+            match member.name.as_deref() {
+                Some(name) if name == first => {
+                    let Some(rest) = rest else { return Some(member.offset) };
+                    let inner = self.members_of(member.type_id)?;
+                    return self.offset_bits(inner, rest).map(|bits| member.offset + bits);
+                }
+                // An anonymous structure or union: its members are as good as the outer one's own.
+                None | Some("") => {
+                    if let Some(inner) = self.members_of(member.type_id)
+                        && let Some(bits) = self.offset_bits(inner, path)
+                    {
+                        return Some(member.offset + bits);
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+        None
+    }
+
+    fn members_of(&self, type_id: u32) -> Option<&'a Struct> {
+        let inner = self.btf.get_type_by_id(type_id).ok()?;
+        match &inner.base_type {
+            Type::Struct(structure) | Type::Union(structure) if inner.num_refs == 0 => Some(structure),
+            _ => None,
+        }
+    }
+}

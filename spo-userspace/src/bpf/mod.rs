@@ -1,0 +1,12 @@
+//! The eBPF side: objects, offsets, loading, reading. The only module that names `aya`, and the only one with `unsafe`.
+
+pub mod denials;
+mod error;
+mod info;
+pub mod kernel;
+mod objects;
+pub mod recorder;
+mod records;
+
+pub use error::Error;
+pub use info::{LoadedProgram, loaded_programs};

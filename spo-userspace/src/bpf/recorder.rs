@@ -1,0 +1,396 @@
+//! Loads, attaches, reads and detaches the recorder (`spo-ebpf/src/bin/recorder.rs`).
+
+use std::io::Read as _;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use aya::maps::{Array, HashMap, MapData, Queue, RingBuf};
+use aya::programs::tp_btf::BtfTracePointLink;
+use aya::programs::{BtfTracePoint, Iter};
+use aya::{Ebpf, EbpfLoader};
+use nix::time::{ClockId, clock_gettime};
+use spo_common::counter::Counter;
+use spo_common::subject::{
+    FIRST, MAX, NUMBERS, SEEN, SHARED_SETUP, STATE_HANDED_OVER, STATE_NONE, STATE_SETUP, STATE_WORKLOAD, Set,
+    Subject, WATCHED,
+};
+use spo_common::unnamed::UnnamedKey;
+
+use super::kernel::{Globals, Kernel, Value, set_globals};
+use super::{Error, error, info, objects, records};
+use crate::event::{Call, Comm, FirstSight, Losses, Observation, Phase, SubjectObservation};
+
+/// What to record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The process that makes the call [`MARK`] with this argument, from its next `execve` on, and
+    /// all that descends from it.
+    Command {
+        /// The argument.
+        nonce: u32,
+    },
+    /// A process that runs already, and all that descends from it.
+    Tree {
+        /// Its id in the initial pid namespace.
+        tgid: u32,
+    },
+    /// A mount namespace, and those that its processes create.
+    Namespace {
+        /// Its inode number. The caller keeps it from being used again.
+        inum: u32,
+    },
+    /// Every mount namespace but one, all as one subject.
+    AllNamespaces {
+        /// The inode number of the one.
+        except: u32,
+    },
+    /// Every mount namespace that comes into being from now on, each as a subject of its own.
+    NewNamespaces,
+}
+
+/// Sizes of the kernel's maps. What does not fit is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Subjects, the unrecorded ones included: at most 4096.
+    pub subjects: u32,
+    /// Mount namespaces that come into sight.
+    pub namespaces: u32,
+    /// The largest thread id and one (`kernel.pid_max`).
+    pub threads: u32,
+    /// Numbers without a name.
+    pub unnamed: u32,
+    /// Bytes of the ring buffer: a power of two, and a multiple of the page size.
+    pub ring: u32,
+}
+
+impl Limits {
+    /// Room for all that a target can bring.
+    pub fn for_target(target: Target, pid_max: u32) -> Self {
+        let (subjects, namespaces) = match target {
+            Target::Command { .. } | Target::Tree { .. } => (FIRST + 1, 1),
+            Target::Namespace { .. } | Target::AllNamespaces { .. } => (SHARED_SETUP + 1, 8192),
+            Target::NewNamespaces => (1024, 8192),
+        };
+        Self { subjects, namespaces, threads: pid_max, unnamed: spo_common::unnamed::UNNAMED, ring: 256 * 1024 }
+    }
+}
+
+/// The call by which a command announces itself: `getsid`, which many programs never make, which
+/// needs no privilege, and which takes a number that it does no harm to pass.
+pub const MARK: libc::c_long = libc::SYS_getsid;
+
+/// The programs, in the order in which they are attached: what keeps track of tasks before what counts their calls.
+const PROGRAMS: [&str; 3] = ["sched_process_fork", "sched_process_exec", "sys_enter"];
+
+/// Programs that record. Dropping it detaches them.
+pub struct Recorder {
+    /// In the order of [`PROGRAMS`].
+    links: Vec<BtfTracePointLink>,
+    ebpf: Ebpf,
+    target: Target,
+    began_ns: u64,
+    events: Events,
+}
+
+/// The events that wait to be read; ready to read when its file descriptor is.
+pub struct Events {
+    ring: RingBuf<MapData>,
+}
+
+impl Recorder {
+    /// Loads and attaches the programs: recording runs when this returns.
+    pub fn start(kernel: &Kernel, target: Target, limits: Limits) -> Result<Self, Error> {
+        objects::check()?;
+        let globals = [kernel.globals(), target_globals(target)].concat();
+        let mut ebpf = load(kernel, &globals, limits)?;
+        prepare(&mut ebpf, target, limits)?;
+        let ring = ebpf.take_map("EVENTS").ok_or(Error::Missing("EVENTS"))?;
+        let ring = RingBuf::try_from(ring).map_err(map_error("EVENTS"))?;
+        for name in PROGRAMS {
+            let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
+            program.load(name, &kernel.btf).map_err(program_error(name))?;
+        }
+        if let Target::Tree { .. } = target {
+            let seed: &mut Iter = program(&mut ebpf, "seed")?;
+            seed.load("task", &kernel.btf).map_err(program_error("seed"))?;
+        }
+        let mut links = Vec::new();
+        for name in PROGRAMS {
+            links.push(attach(&mut ebpf, name)?);
+        }
+        let mut recorder = Self { links, ebpf, target, began_ns: now(), events: Events { ring } };
+        if let Target::Tree { .. } = target {
+            recorder.seed()?;
+        }
+        Ok(recorder)
+    }
+
+    /// Whether the command has announced itself.
+    pub fn is_armed(&self) -> Result<bool, Error> {
+        Ok(self.counter(Counter::Armed)? > 0)
+    }
+
+    /// Tasks that were in the tree when the recording joined it.
+    pub fn seeded(&self) -> Result<u64, Error> {
+        self.counter(Counter::Seeded)
+    }
+
+    /// The events that wait.
+    pub fn events(&mut self) -> &mut Events {
+        &mut self.events
+    }
+
+    /// Calls that some subject made for the first time, so far.
+    pub fn first_sights(&self) -> Result<u64, Error> {
+        self.counter(Counter::FirstSights)
+    }
+
+    /// Detaches the programs, then reads all that they left.
+    pub fn finish(mut self, mut on_event: impl FnMut(FirstSight)) -> Result<Observation, Error> {
+        while let Some(link) = self.links.pop() {
+            drop(link);
+        }
+        let ended_ns = now();
+        while let Some(event) = self.events.next() {
+            on_event(event);
+        }
+        let mut losses = Losses {
+            subjects_full: self.counter(Counter::SubjectsFull)?,
+            namespaces_full: self.counter(Counter::NamespacesFull)?,
+            unresolved: self.counter(Counter::Unresolved)?,
+            unnamed_full: self.counter(Counter::UnnamedFull)?,
+            events_full: self.counter(Counter::RingFull)?,
+            ..Losses::default()
+        };
+        for name in PROGRAMS {
+            let program: &mut BtfTracePoint = program(&mut self.ebpf, name)?;
+            let fd = program.fd().map_err(program_error(name))?;
+            losses.skipped_runs += info::recursion_misses(fd)?;
+        }
+        Ok(Observation { subjects: self.subjects()?, losses, began_ns: self.began_ns, ended_ns })
+    }
+
+    /// Adds the tasks that descend from the target until a walk finds none any more: a child of a task
+    /// that was added later is in a later walk, and a child of one that was added before inherits.
+    fn seed(&mut self) -> Result<(), Error> {
+        loop {
+            let before = self.counter(Counter::Seeded)?;
+            let seed: &mut Iter = program(&mut self.ebpf, "seed")?;
+            let link = seed.attach().map_err(program_error("seed"))?;
+            let link = seed.take_link(link).map_err(program_error("seed"))?;
+            let mut walk = link.into_file().map_err(|error| Error::Iterate(std::io::Error::other(error)))?;
+            walk.read_to_end(&mut Vec::new()).map_err(Error::Iterate)?;
+            if self.counter(Counter::Seeded)? == before {
+                return Ok(());
+            }
+        }
+    }
+
+    fn counter(&self, counter: Counter) -> Result<u64, Error> {
+        let counters: Array<_, u64> = self.array("COUNTERS")?;
+        counters.get(&counter.index(), 0).map_err(map_error("COUNTERS"))
+    }
+
+    fn array<T: aya::Pod>(&self, name: &'static str) -> Result<Array<&MapData, T>, Error> {
+        Array::try_from(self.ebpf.map(name).ok_or(Error::Missing(name))?).map_err(map_error(name))
+    }
+
+    fn subjects(&self) -> Result<Vec<SubjectObservation>, Error> {
+        let known: Array<_, Subject> = self.array("SUBJECTS")?;
+        let sets: Array<_, Set> = self.array("SETS")?;
+        let unnamed = self.ebpf.map("UNNAMED").ok_or(Error::Missing("UNNAMED"))?;
+        let unnamed: HashMap<_, UnnamedKey, u64> = HashMap::try_from(unnamed).map_err(map_error("UNNAMED"))?;
+        let mut numbers = Vec::new();
+        for entry in unnamed.iter() {
+            numbers.push(entry.map_err(map_error("UNNAMED"))?);
+        }
+        let mut subjects = Vec::new();
+        for index in FIRST..known.len() {
+            let subject = known.get(&index, 0).map_err(map_error("SUBJECTS"))?;
+            let phase = match subject.state {
+                STATE_NONE => continue,
+                STATE_SETUP => Phase::Setup,
+                STATE_HANDED_OVER => Phase::HandedOver,
+                _ => Phase::Workload,
+            };
+            let set = sets.get(&index, 0).map_err(map_error("SETS"))?;
+            let mut unnamed: Vec<_> = numbers
+                .iter()
+                .filter(|(key, _)| key.subject == index)
+                .filter_map(|(key, times)| Some((Call { abi: records::abi(key.abi)?, number: key.number }, *times)))
+                .collect();
+            unnamed.sort_unstable();
+            subjects.push(SubjectObservation {
+                index,
+                phase,
+                namespace_inum: subject.inum,
+                namespace_id: subject.namespace,
+                tgid: subject.tgid,
+                comm: Comm(subject.comm),
+                last_new_ns: subject.last_new_ns,
+                filtered: subject.filtered != 0,
+                executed: subject.executed != 0,
+                calls: calls(&set),
+                unnamed,
+            });
+        }
+        Ok(subjects)
+    }
+
+    /// What was asked for.
+    pub fn target(&self) -> Target {
+        self.target
+    }
+}
+
+impl Events {
+    /// The next event; `None` when there is none now. What is no record of ours is passed over.
+    #[expect(clippy::should_implement_trait, reason = "`None` does not end it")]
+    pub fn next(&mut self) -> Option<FirstSight> {
+        loop {
+            let item = self.ring.next()?;
+            if let Some(event) = records::first_sight(&item) {
+                return Some(event);
+            }
+        }
+    }
+}
+
+impl AsFd for Events {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ring.as_fd()
+    }
+}
+
+/// The calls whose byte is set.
+fn calls(set: &Set) -> Vec<Call> {
+    let mut calls = Vec::new();
+    for (index, byte) in (0..).zip(set) {
+        if (*byte == SEEN || *byte == WATCHED)
+            && let Some(abi) = records::abi(index / NUMBERS)
+            && let Ok(number) = i32::try_from(index % NUMBERS)
+        {
+            calls.push(Call { abi, number });
+        }
+    }
+    calls
+}
+
+fn target_globals(target: Target) -> Globals {
+    let number = |call: libc::c_long| Value::Word(u32::try_from(call).unwrap_or(u32::MAX));
+    let mut globals: Globals = vec![
+        ("NR_MARK", number(MARK)),
+        ("NR_EXECVE", number(libc::SYS_execve)),
+        ("NR_EXECVEAT", number(libc::SYS_execveat)),
+        ("NR_UNSHARE", number(libc::SYS_unshare)),
+        ("NR_SETNS", number(libc::SYS_setns)),
+        ("NR_COMPAT_UNSHARE", number(COMPAT_UNSHARE)),
+        ("NR_COMPAT_SETNS", number(COMPAT_SETNS)),
+    ];
+    let on = Value::Word(1);
+    globals.extend(match target {
+        Target::Command { nonce } => vec![("NONCE", Value::Word(nonce))],
+        Target::Tree { tgid } => vec![("SEED_TGID", Value::Word(tgid))],
+        Target::Namespace { inum } => vec![("BY_NAMESPACE", on), ("TARGET_INUM", Value::Word(inum))],
+        Target::AllNamespaces { except } => vec![
+            ("BY_NAMESPACE", on),
+            ("RECORD_EXISTING", on),
+            ("HOST_INUM", Value::Word(except)),
+            ("RECORD_NEW", on),
+            ("SHARED", on),
+        ],
+        Target::NewNamespaces => vec![("BY_NAMESPACE", on), ("RECORD_NEW", on)],
+    });
+    globals
+}
+
+/// The numbers of `unshare` and `setns` in the 32-bit table of the architecture.
+#[cfg(target_arch = "x86_64")]
+const COMPAT_UNSHARE: libc::c_long = 310;
+#[cfg(target_arch = "x86_64")]
+const COMPAT_SETNS: libc::c_long = 346;
+#[cfg(target_arch = "aarch64")]
+const COMPAT_UNSHARE: libc::c_long = 337;
+#[cfg(target_arch = "aarch64")]
+const COMPAT_SETNS: libc::c_long = 375;
+#[cfg(target_arch = "riscv64")]
+const COMPAT_UNSHARE: libc::c_long = libc::SYS_unshare;
+#[cfg(target_arch = "riscv64")]
+const COMPAT_SETNS: libc::c_long = libc::SYS_setns;
+
+fn load(kernel: &Kernel, globals: &Globals, limits: Limits) -> Result<Ebpf, Error> {
+    let Limits { subjects, namespaces, threads, unnamed, ring } = limits;
+    let mut loader = EbpfLoader::new();
+    loader.btf(Some(&kernel.btf));
+    set_globals(&mut loader, globals);
+    loader
+        .map_max_entries("SETS", subjects)
+        .map_max_entries("SUBJECTS", subjects)
+        .map_max_entries("FREE", subjects)
+        .map_max_entries("NAMESPACES", namespaces)
+        .map_max_entries("TASKS", threads.div_ceil(4))
+        .map_max_entries("UNNAMED", unnamed)
+        .map_max_entries("EVENTS", ring);
+    loader.load(objects::RECORDER).map_err(load_error)
+}
+
+/// Fills the maps that the programs find filled.
+fn prepare(ebpf: &mut Ebpf, target: Target, limits: Limits) -> Result<(), Error> {
+    let first = Subject { state: STATE_WORKLOAD, ..Subject::default() };
+    let setup = Subject { state: STATE_SETUP, ..Subject::default() };
+    if target == Target::NewNamespaces {
+        let free = ebpf.map_mut("FREE").ok_or(Error::Missing("FREE"))?;
+        let mut free: Queue<_, u32> = Queue::try_from(free).map_err(map_error("FREE"))?;
+        for index in FIRST..limits.subjects.min(MAX) {
+            free.push(index, 0).map_err(map_error("FREE"))?;
+        }
+        return Ok(());
+    }
+    let subjects = ebpf.map_mut("SUBJECTS").ok_or(Error::Missing("SUBJECTS"))?;
+    let mut subjects: Array<_, Subject> = Array::try_from(subjects).map_err(map_error("SUBJECTS"))?;
+    subjects.set(FIRST, first, 0).map_err(map_error("SUBJECTS"))?;
+    if let Target::AllNamespaces { .. } = target {
+        subjects.set(SHARED_SETUP, setup, 0).map_err(map_error("SUBJECTS"))?;
+    }
+    Ok(())
+}
+
+/// A program of an object by name and type.
+pub(super) fn program<'a, T>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut T, Error>
+where
+    &'a mut T: TryFrom<&'a mut aya::programs::Program>,
+{
+    ebpf.program_mut(name).and_then(|program| program.try_into().ok()).ok_or(Error::Missing(name))
+}
+
+/// Attaches a loaded program; dropping the link detaches it.
+pub(super) fn attach(ebpf: &mut Ebpf, name: &'static str) -> Result<BtfTracePointLink, Error> {
+    let program: &mut BtfTracePoint = program(ebpf, name)?;
+    let link = program.attach().map_err(program_error(name))?;
+    program.take_link(link).map_err(program_error(name))
+}
+
+pub(super) fn load_error(source: aya::EbpfError) -> Error {
+    if error::is_permission(&source) { Error::Permission } else { Error::Load(Box::new(source)) }
+}
+
+pub(super) fn program_error(program: &'static str) -> impl Fn(aya::programs::ProgramError) -> Error {
+    move |source| {
+        if error::is_permission(&source) {
+            Error::Permission
+        } else {
+            Error::Program { program, source: Box::new(source) }
+        }
+    }
+}
+
+pub(super) fn map_error(map: &'static str) -> impl Fn(aya::maps::MapError) -> Error {
+    move |source| Error::Map { map, source: Box::new(source) }
+}
+
+/// The clock of `bpf_ktime_get_ns`, in nanoseconds.
+fn now() -> u64 {
+    clock_gettime(ClockId::CLOCK_MONOTONIC)
+        .ok()
+        .and_then(|time| u64::try_from(std::time::Duration::from(time).as_nanos()).ok())
+        .unwrap_or_default()
+}

@@ -1,0 +1,168 @@
+//! What the kernel told, decoded and owned: single events, and the observation that a recording ends with.
+
+use std::fmt;
+
+/// The calling convention of a system call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Abi {
+    /// The kernel's own.
+    Native,
+    /// The 32-bit one of a 64-bit kernel.
+    Compat,
+    /// x32.
+    X32,
+}
+
+/// A system call by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Call {
+    /// Its calling convention.
+    pub abi: Abi,
+    /// Its number within that, without the x32 bit. Negative or beyond every table: what the caller
+    /// passed by mistake.
+    pub number: i32,
+}
+
+/// A subject made a call for the first time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirstSight {
+    /// Index of the subject in the kernel's maps.
+    pub subject: u32,
+    /// The call.
+    pub call: Call,
+    /// Nanoseconds of the monotonic clock.
+    pub time_ns: u64,
+    /// Thread group id in the initial pid namespace.
+    pub tgid: u32,
+    /// Name of the task.
+    pub comm: Comm,
+}
+
+/// A call that something before the kernel's own code refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The call.
+    pub call: Call,
+    /// What the caller got (a negative errno), where it lived on.
+    pub result: i64,
+    /// The task died of it.
+    pub killed: bool,
+    /// Thread group id in the initial pid namespace.
+    pub tgid: u32,
+    /// Name of the task.
+    pub comm: Comm,
+}
+
+/// The name of a task, as the kernel keeps it: 15 bytes that the task itself chose. Displayed with
+/// everything but printable ASCII escaped.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Comm(pub [u8; 16]);
+
+impl fmt::Display for Comm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
+        write!(f, "{}", self.0[..end].escape_ascii())
+    }
+}
+
+impl fmt::Debug for Comm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+/// All that the kernel's maps hold at the end of a recording.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// The subjects, by index.
+    pub subjects: Vec<SubjectObservation>,
+    /// What did not fit or was not seen.
+    pub losses: Losses,
+    /// When the observation began and ended, in nanoseconds of the monotonic clock.
+    pub began_ns: u64,
+    /// See `began_ns`.
+    pub ended_ns: u64,
+}
+
+/// One subject's set, and what is known of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SubjectObservation {
+    /// Its index in the kernel's maps.
+    pub index: u32,
+    /// How far it got.
+    pub phase: Phase,
+    /// The inode number of its mount namespace; 0 for a tree of processes.
+    pub namespace_inum: u32,
+    /// The kernel's id of that namespace; 0 for a tree of processes.
+    pub namespace_id: u64,
+    /// Thread group id (initial pid namespace) and name of its first program.
+    pub tgid: u32,
+    /// See `tgid`.
+    pub comm: Comm,
+    /// When it made a call that it had not made before, for the last time (monotonic clock, 0: never).
+    pub last_new_ns: u64,
+    /// One of its tasks ran under a seccomp filter already: what that one refused was not seen.
+    pub filtered: bool,
+    /// A program was executed in its namespace.
+    pub executed: bool,
+    /// The calls, sorted.
+    pub calls: Vec<Call>,
+    /// Numbers that no table has room for, with how often they were passed, sorted.
+    pub unnamed: Vec<(Call, u64)>,
+}
+
+/// Where a subject is between a container runtime's first call and the workload.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// Calls are the workload's.
+    #[default]
+    Workload,
+    /// The runtime prepared the namespace; no workload was seen to start.
+    Setup,
+    /// The runtime prepared the namespace for a workload, which is another subject.
+    HandedOver,
+}
+
+/// What a recording may lack, or where its two ways of counting disagree. All zero: nothing was lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Runs of the programs that the kernel skipped because another run on the same CPU was
+    /// interrupted (`bpf_prog_info.recursion_misses`).
+    pub skipped_runs: u64,
+    /// Subjects for which there was no room.
+    pub subjects_full: u64,
+    /// Mount namespaces for which there was no room.
+    pub namespaces_full: u64,
+    /// Calls that could not be tied to a subject.
+    pub unresolved: u64,
+    /// Numbers without a name for which there was no room.
+    pub unnamed_full: u64,
+    /// Events that did not fit into the ring buffer. Sets are complete all the same.
+    pub events_full: u64,
+    /// Calls in a set of which no event told, beyond those that `events_full` explains.
+    pub events_missing: u64,
+}
+
+impl Losses {
+    /// How much the sets may lack. Lost events do not count: sets do not need them.
+    pub fn lost(&self) -> u64 {
+        let Self { skipped_runs, subjects_full, namespaces_full, unresolved, unnamed_full, events_full: _, events_missing: _ } =
+            *self;
+        skipped_runs + subjects_full + namespaces_full + unresolved + unnamed_full
+    }
+
+    /// Every counter with its name.
+    pub fn named(&self) -> [(&'static str, u64); 7] {
+        let Self { skipped_runs, subjects_full, namespaces_full, unresolved, unnamed_full, events_full, events_missing } =
+            *self;
+        [
+            ("skipped-runs", skipped_runs),
+            ("subjects-full", subjects_full),
+            ("namespaces-full", namespaces_full),
+            ("unresolved", unresolved),
+            ("unnamed-full", unnamed_full),
+            ("events-full", events_full),
+            ("events-missing", events_missing),
+        ]
+    }
+}
