@@ -1,5 +1,6 @@
 //! The eBPF side: objects, offsets, loading, reading. The only module that names `aya`, and the only one with `unsafe`.
 
+pub mod baseline;
 pub mod denials;
 mod error;
 mod info;

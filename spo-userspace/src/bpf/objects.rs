@@ -9,6 +9,9 @@ pub(super) static RECORDER: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR
 /// `spo-ebpf/src/bin/denials.rs`
 pub(super) static DENIALS: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/denials"));
 
+/// `spo-ebpf/src/bin/empty.rs`
+pub(super) static EMPTY: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/empty"));
+
 /// Refuses the stubs that a build without an eBPF toolchain holds.
 pub(super) fn check() -> Result<(), Error> {
     if cfg!(spo_ebpf_stubs) { Err(Error::Stubs) } else { Ok(()) }
