@@ -18,6 +18,7 @@ pub(crate) fn record(args: Vec<OsString>) -> Result<ExitCode> {
     process::run(process::cargo(&env::root(), &target).args([
         "build",
         "--release",
+        "--quiet",
         "--package",
         "spo-kernel-tests",
         "--bin",

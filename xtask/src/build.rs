@@ -25,11 +25,20 @@ pub(crate) fn release(target: &Path) -> Result<PathBuf> {
     if !unmet.is_empty() {
         bail!("{unmet}");
     }
+    let binary = target.join("release/spo");
+    if !binary.exists() {
+        eprintln!(
+            "building {} (some minutes, the first time)",
+            binary.display()
+        );
+    }
+    // Quiet, since `record` shows what follows; errors are shown all the same.
     process::run(process::cargo(&env::root(), target).args([
         "build",
         "--release",
+        "--quiet",
         "--package",
         "spo-userspace",
     ]))?;
-    Ok(target.join("release/spo"))
+    Ok(binary)
 }

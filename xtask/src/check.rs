@@ -7,8 +7,9 @@ use anyhow::Result;
 use clap::ValueEnum;
 
 use crate::env::{root, target_dir, which};
+use crate::setup::ebpf::Compiler;
 use crate::table::{Outcome, Table};
-use crate::{codegen, process, test, tools};
+use crate::{codegen, process, setup, test, tools};
 
 /// A check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -17,12 +18,16 @@ pub(crate) enum Scope {
     Fmt,
     /// Lints, with warnings as errors
     Clippy,
+    /// Lints of the eBPF programs, which are compiled for this machine to that end
+    ClippyEbpf,
     /// The documentation, with warnings as errors
     Doc,
     /// Licences, sources, advisories and duplicates of the dependencies
     Deny,
     /// Generated files are what `codegen` writes
     Codegen,
+    /// The code compiles for aarch64
+    Aarch64,
 }
 
 /// The verb `check`.
@@ -51,9 +56,11 @@ fn run_into(table: &mut Table, only: &[Scope]) -> Result<()> {
                 passes(process::cargo(&root(), &target).args(["fmt", "--all", "--check"]))
             }),
             Scope::Clippy => table.step("clippy", || clippy(&target)),
+            Scope::ClippyEbpf => table.step("clippy ebpf", || clippy_ebpf(&target)),
             Scope::Doc => table.step("doc", || doc(&target)),
             Scope::Deny => table.step("deny", deny),
             Scope::Codegen => table.step("codegen", codegen),
+            Scope::Aarch64 => table.step("aarch64", || aarch64(&target)),
         }
     }
     Ok(())
@@ -76,6 +83,17 @@ fn clippy(target: &Path) -> Result<Outcome> {
         "warnings",
     ];
     passes(process::cargo(&root(), target).args(args))
+}
+
+fn clippy_ebpf(target: &Path) -> Result<Outcome> {
+    passes(process::cargo(&root(), target).args([
+        "clippy",
+        "--package",
+        "spo-ebpf",
+        "--",
+        "-D",
+        "warnings",
+    ]))
 }
 
 fn doc(target: &Path) -> Result<Outcome> {
@@ -136,4 +154,48 @@ fn codegen() -> Result<Outcome> {
     }
     codegen::run(true)?;
     Ok(Outcome::Passed("nothing would change".to_owned()))
+}
+
+/// What cannot be run is at least compiled: with the target's library if rustup has it, else with
+/// the library's sources, which the eBPF compiler has. Nothing is linked, so that no cross
+/// compiler is needed.
+fn aarch64(target: &Path) -> Result<Outcome> {
+    const TRIPLE: &str = "aarch64-unknown-linux-gnu";
+    if cfg!(target_arch = "aarch64") {
+        return Ok(Outcome::Skipped("this machine is one".to_owned()));
+    }
+    let unmet = setup::for_building()?;
+    if !unmet.is_empty() {
+        return Ok(Outcome::Skipped(unmet.to_string()));
+    }
+    let sysroot = process::output(Command::new("rustc").args(["--print", "sysroot"]))?;
+    let mut command;
+    let how;
+    if Path::new(sysroot.trim())
+        .join("lib/rustlib")
+        .join(TRIPLE)
+        .exists()
+    {
+        command = process::cargo(&root(), target);
+        how = "rustup's library".to_owned();
+    } else if let Some(compiler) = Compiler::find() {
+        command = Command::new("rustup");
+        command
+            .current_dir(root())
+            .env("CARGO_TARGET_DIR", target)
+            .env("RUSTC_BOOTSTRAP", "1");
+        command.args(["run", compiler.toolchain, "cargo", "-Z", "build-std"]);
+        how = format!("toolchain `{}`", compiler.toolchain);
+    } else {
+        return Ok(Outcome::Skipped("no compiler for it".to_owned()));
+    }
+    command.env("SPO_EBPF", "skip").args([
+        "check",
+        "--package",
+        "spo-userspace",
+        "--target",
+        TRIPLE,
+    ]);
+    process::run(&mut command)?;
+    Ok(Outcome::Passed(format!("compiles, with {how}; not run")))
 }

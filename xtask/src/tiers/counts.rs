@@ -58,15 +58,13 @@ impl Counts {
                 "{failed} of {} tests failed{skipped} ({failure})",
                 passed + failed
             )),
-            Some(failure) => {
-                Outcome::Failed(format!("{failure}, after {passed} tests passed{skipped}"))
-            }
+            Some(failure) => Outcome::Failed(format!("{failure}, after {passed} passed{skipped}")),
             None if failed > 0 => Outcome::Failed(format!(
                 "{failed} of {} tests failed{skipped}",
                 passed + failed
             )),
             None if passed == 0 => Outcome::Failed(format!("no test was run{skipped}")),
-            None => Outcome::Passed(format!("{passed} tests{skipped}")),
+            None => Outcome::Passed(format!("{passed} passed{skipped}")),
         }
     }
 }
@@ -113,11 +111,11 @@ mod tests {
         };
         assert_eq!(
             three.outcome(None),
-            Outcome::Passed("3 tests, 2 ignored".to_owned())
+            Outcome::Passed("3 passed, 2 ignored".to_owned())
         );
         assert_eq!(
             three.outcome(Some("killed".to_owned())),
-            Outcome::Failed("killed, after 3 tests passed, 2 ignored".to_owned())
+            Outcome::Failed("killed, after 3 passed, 2 ignored".to_owned())
         );
     }
 }

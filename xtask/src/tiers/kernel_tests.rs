@@ -42,6 +42,7 @@ impl KernelTests {
         command.args([
             "test",
             "--release",
+            "--quiet",
             "--package",
             "spo-kernel-tests",
             "--no-run",

@@ -27,15 +27,14 @@ pub(crate) fn run(target: &Path, kernel: &Kernel) -> Result<Outcome> {
         Err(reason) => return Ok(Outcome::Skipped(reason)),
     };
     let tests = KernelTests::build(target)?;
+    let mut files = tests.helpers.clone();
+    files.push(tests.spo.clone());
+    files.extend(Some(root().join("tests/data")).filter(|data| data.exists()));
     let guest = Guest {
         programs: tests.tests.clone(),
         args: ARGS.map(str::to_owned).to_vec(),
         variables: tests.variables("vm").to_vec(),
-        files: [
-            &[tests.spo.clone(), root().join("tests/data")],
-            tests.helpers.as_slice(),
-        ]
-        .concat(),
+        files,
         directory: KernelTests::directory(),
     };
     let dir = target.join("vm");

@@ -134,7 +134,11 @@ fn run(
         .and(waited)
         .with_context(|| format!("failed to end {PROGRAM}"))?;
     if report.failure().is_some() {
-        show_tail(log)?;
+        // What the guest's own part says has been shown.
+        if report.code.is_none() || !report.trouble.is_empty() {
+            show_tail(log)?;
+        }
+        eprintln!("the whole console is in {}", log.display());
     }
     Ok(report)
 }
