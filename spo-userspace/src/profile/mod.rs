@@ -2,6 +2,9 @@
 
 pub mod arch;
 pub mod base;
+pub mod diagnostic;
 pub mod risk;
+pub mod seccomp;
 mod suggest;
 pub mod syscalls;
+mod tree;

@@ -15,7 +15,7 @@ pub(crate) fn nearest<'a>(
         return None;
     }
     let word = word.to_ascii_lowercase().into_bytes();
-    let limit = (word.len() / 3).clamp(1, 3);
+    let limit = (word.len() / 3).clamp(1, 2);
     let mut best = None;
     let mut best_distance = limit + 1;
     for candidate in candidates {
@@ -83,6 +83,8 @@ mod tests {
         assert_eq!(nearest("SCMP_ACT_ALOW", names), Some("SCMP_ACT_ALLOW"));
         assert_eq!(nearest("scmp_act_log", names), Some("SCMP_ACT_LOG"));
         assert_eq!(nearest("names", names), Some("name"));
+        assert_eq!(nearest("SCMP_ACT_DOG", names), Some("SCMP_ACT_LOG"));
+        assert_eq!(nearest("SCMP_ACT_CAT", names), None);
         assert_eq!(nearest("x", names), None);
         assert_eq!(nearest("", names), None);
         assert_eq!(nearest(&"n".repeat(10_000), names), None);

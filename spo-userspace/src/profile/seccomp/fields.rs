@@ -1,0 +1,261 @@
+//! Taking values out of a tree, with every mistake noted.
+
+use super::names::Named;
+use crate::profile::diagnostic::{Diagnostic, Severity, quoted};
+use crate::profile::suggest::nearest;
+use crate::profile::syscalls;
+use crate::profile::tree::{Node, Place, Value};
+
+/// How many problems of each severity are told. A file that is wrong throughout would
+/// otherwise cost much time and tell nothing more.
+const MOST_TOLD: usize = 100;
+
+/// Collects what is wrong in one file.
+pub(super) struct Problems<'a> {
+    file: &'a str,
+    errors: Vec<Diagnostic>,
+    warnings: Vec<Diagnostic>,
+    untold: usize,
+}
+
+impl<'a> Problems<'a> {
+    pub(super) fn new(file: &'a str) -> Self {
+        Self {
+            file,
+            errors: Vec::new(),
+            warnings: Vec::new(),
+            untold: 0,
+        }
+    }
+
+    /// Takes in an error that was found elsewhere.
+    pub(super) fn add(&mut self, error: Diagnostic) {
+        self.errors.push(error);
+    }
+
+    pub(super) fn error(&mut self, place: Place, message: String, help: Option<String>) {
+        self.note(Severity::Error, place, message, help);
+    }
+
+    pub(super) fn warn(&mut self, place: Place, message: String, help: Option<String>) {
+        self.note(Severity::Warning, place, message, help);
+    }
+
+    pub(super) fn any_error(&self) -> bool {
+        !self.errors.is_empty()
+    }
+
+    /// Everything found, in the order of the file.
+    pub(super) fn finish(self) -> Vec<Diagnostic> {
+        let Self {
+            file,
+            errors,
+            warnings,
+            untold,
+        } = self;
+        let mut all = errors;
+        all.extend(warnings);
+        all.sort_by_key(|diagnostic| (diagnostic.span.start, diagnostic.severity));
+        // An alias repeats what is wrong in its anchor.
+        all.dedup();
+        if untold > 0 {
+            let severity = all
+                .iter()
+                .map(|told| told.severity)
+                .min()
+                .unwrap_or(Severity::Error);
+            let last = all.last();
+            all.push(Diagnostic {
+                severity,
+                file: file.to_owned(),
+                line: last.map_or(1, |last| last.line),
+                column: last.map_or(1, |last| last.column),
+                span: last.map_or(0..0, |last| last.span.clone()),
+                message: format!("{untold} more problems are not shown"),
+                help: None,
+            });
+        }
+        all
+    }
+
+    fn note(&mut self, severity: Severity, place: Place, message: String, help: Option<String>) {
+        let told = match severity {
+            Severity::Error => &mut self.errors,
+            Severity::Warning => &mut self.warnings,
+        };
+        if told.len() >= MOST_TOLD {
+            self.untold += 1;
+            return;
+        }
+        told.push(Diagnostic {
+            severity,
+            file: self.file.to_owned(),
+            line: place.line,
+            column: place.column,
+            span: place.span(),
+            message,
+            help,
+        });
+    }
+
+    pub(super) fn unknown_syscall(&mut self, name: &str, place: Place) {
+        // Suggestions cost time, and this one would not be seen.
+        let suggestion = if self.warnings.len() < MOST_TOLD {
+            syscalls::suggest(name)
+        } else {
+            None
+        };
+        let help = match suggestion {
+            Some(suggestion) => format!("did you mean `{suggestion}`?"),
+            None => "runtimes ignore names that they do not know".to_owned(),
+        };
+        self.warn(
+            place,
+            format!("unknown syscall {}", quoted(name)),
+            Some(help),
+        );
+    }
+
+    /// The fields of a map. `missing` is where to point when one is missing.
+    pub(super) fn fields<'n>(
+        &mut self,
+        node: &'n Node,
+        what: &str,
+        missing: Option<Place>,
+    ) -> Option<Fields<'n>> {
+        let Value::Map(entries) = &node.value else {
+            self.wrong_type(node, what, "a map");
+            return None;
+        };
+        let mut fields = Vec::new();
+        for (key, value) in entries {
+            if let Value::Text(name) = &key.value {
+                fields.push((name.as_str(), key.place, value));
+            } else {
+                let message = format!("a field's name is text, but this is {}", key.describe());
+                self.error(key.place, message, None);
+            }
+        }
+        let first = fields.first().map(|(_, place, _)| *place);
+        let place = missing.or(first).unwrap_or(node.place);
+        Some(Fields { place, fields })
+    }
+
+    pub(super) fn text<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n str> {
+        if let Value::Text(text) = &node.value {
+            return Some(text);
+        }
+        self.wrong_type(node, what, "text");
+        None
+    }
+
+    /// Like [`Problems::text`], where any text is good, so that quotes are what is missing.
+    pub(super) fn free_text<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n str> {
+        if let Value::Bool | Value::Integer(_) | Value::Float = &node.value {
+            let message = format!("{what} must be text, but this is {}", node.describe());
+            self.error(node.place, message, Some("put it into quotes".to_owned()));
+            return None;
+        }
+        self.text(node, what)
+    }
+
+    pub(super) fn list<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n [Node]> {
+        if let Value::List(list) = &node.value {
+            return Some(list);
+        }
+        self.wrong_type(node, what, "a list");
+        None
+    }
+
+    pub(super) fn number(&mut self, node: &Node, what: &str, largest: u64) -> Option<u64> {
+        let Value::Integer(number) = node.value else {
+            self.wrong_type(node, what, "a whole number");
+            return None;
+        };
+        if number < 0 {
+            self.error(node.place, format!("{what} must not be negative"), None);
+            return None;
+        }
+        match u64::try_from(number) {
+            Ok(number) if number <= largest => Some(number),
+            _ => {
+                self.error(
+                    node.place,
+                    format!("{what} must not be above {largest}"),
+                    None,
+                );
+                None
+            }
+        }
+    }
+
+    pub(super) fn named<T: Named>(&mut self, node: &Node, what: &str) -> Option<T> {
+        let name = self.text(node, what)?;
+        let value = T::from_name(name);
+        if value.is_none() {
+            let names = || T::ALL.iter().map(|(_, name)| *name);
+            let help = match nearest(name, names()) {
+                Some(suggestion) => format!("did you mean `{suggestion}`?"),
+                None => format!("known are {}", names().collect::<Vec<_>>().join(", ")),
+            };
+            self.error(
+                node.place,
+                format!("{} is not {}", quoted(name), T::ONE),
+                Some(help),
+            );
+        }
+        value
+    }
+
+    pub(super) fn missing(&mut self, place: Place, name: &str) {
+        self.error(place, format!("missing field `{name}`"), None);
+    }
+
+    fn wrong_type(&mut self, node: &Node, what: &str, expected: &str) {
+        let message = format!("{what} must be {expected}, but this is {}", node.describe());
+        self.error(node.place, message, None);
+    }
+}
+
+/// The fields of a map.
+pub(super) struct Fields<'a> {
+    /// Where to point when a field is missing.
+    pub(super) place: Place,
+    fields: Vec<(&'a str, Place, &'a Node)>,
+}
+
+impl<'a> Fields<'a> {
+    /// A field that may be missing; `null` means missing, as in Kubernetes.
+    pub(super) fn get(&self, name: &str) -> Option<&'a Node> {
+        let (_, _, node) = self.fields.iter().find(|(field, ..)| *field == name)?;
+        (!matches!(node.value, Value::Null)).then_some(*node)
+    }
+
+    /// A field that must be there.
+    pub(super) fn require(&self, name: &str, problems: &mut Problems<'_>) -> Option<&'a Node> {
+        let node = self.get(name);
+        if node.is_none() {
+            problems.missing(self.place_of(name).unwrap_or(self.place), name);
+        }
+        node
+    }
+
+    /// Where a field's name stands.
+    pub(super) fn place_of(&self, name: &str) -> Option<Place> {
+        self.fields
+            .iter()
+            .find(|(field, ..)| *field == name)
+            .map(|(_, place, _)| *place)
+    }
+
+    /// The fields with names that are not among the known ones.
+    pub(super) fn unknown(
+        &self,
+        known: &'static [&'static str],
+    ) -> impl Iterator<Item = (&'a str, Place)> {
+        self.fields
+            .iter()
+            .filter(move |(name, ..)| !known.contains(name))
+            .map(|(name, place, _)| (*name, *place))
+    }
+}

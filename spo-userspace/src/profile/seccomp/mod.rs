@@ -1,0 +1,146 @@
+//! Seccomp profiles: which system calls a process may make.
+//!
+//! Two formats carry the same model: the Kubernetes object `SeccompProfile`, and the JSON that
+//! OCI runtimes read. [`read()`] takes either, [`write_object`] and [`write_raw`] make them.
+
+mod fields;
+mod names;
+mod read;
+mod spec;
+mod write;
+
+use std::collections::BTreeMap;
+
+pub use self::names::{Action, Architecture, Flag, Named, Operator, State};
+pub use self::read::read;
+pub use self::write::{WriteError, write_object, write_raw};
+use crate::profile::arch::Arch;
+
+/// The API version of the objects that we write.
+pub const API_VERSION: &str = "security-profiles-operator.x-k8s.io/v1";
+/// Their kind.
+pub const KIND: &str = "SeccompProfile";
+/// The largest index of an argument.
+pub const LAST_ARGUMENT: u32 = 5;
+/// The largest error number that the kernel lets a call fail with.
+pub const LARGEST_ERRNO: u32 = 4095;
+
+/// What a file holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Document {
+    /// A Kubernetes object.
+    Object(SeccompProfile),
+    /// What an OCI runtime reads.
+    Raw(SeccompSpec),
+}
+
+impl Document {
+    /// The profile itself.
+    pub fn spec(&self) -> &SeccompSpec {
+        match self {
+            Self::Object(object) => &object.spec,
+            Self::Raw(spec) => spec,
+        }
+    }
+}
+
+/// The Kubernetes object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeccompProfile {
+    /// `metadata.name`.
+    pub name: String,
+    /// `metadata.labels`.
+    pub labels: BTreeMap<String, String>,
+    /// `metadata.annotations`.
+    pub annotations: BTreeMap<String, String>,
+    /// The profile itself.
+    pub spec: SeccompSpec,
+}
+
+/// A profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeccompSpec {
+    /// Whether the profile is to be installed. Objects only.
+    pub state: State,
+    /// The profile that this one adds to. Objects only.
+    pub base_profile_name: Option<String>,
+    /// What happens to calls without a rule.
+    pub default_action: Action,
+    /// The error number of [`SeccompSpec::default_action`]. Raw profiles only.
+    pub default_errno_ret: Option<u32>,
+    /// The architectures that the rules are for; none means the machine's own.
+    pub architectures: Vec<Architecture>,
+    /// The socket of the process that [`Action::Notify`] asks.
+    pub listener_path: Option<String>,
+    /// What that process is told besides.
+    pub listener_metadata: Option<String>,
+    /// How to load the filter.
+    pub flags: Vec<Flag>,
+    /// The rules.
+    pub syscalls: Vec<SyscallRule>,
+}
+
+impl SeccompSpec {
+    /// A profile without rules.
+    pub fn new(default_action: Action) -> Self {
+        Self {
+            state: State::Enabled,
+            base_profile_name: None,
+            default_action,
+            default_errno_ret: None,
+            architectures: Vec::new(),
+            listener_path: None,
+            listener_metadata: None,
+            flags: Vec::new(),
+            syscalls: Vec::new(),
+        }
+    }
+}
+
+/// What happens to some calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyscallRule {
+    /// The calls.
+    pub names: Vec<String>,
+    /// What happens to them.
+    pub action: Action,
+    /// The error number of [`Action::Errno`], or what [`Action::Trace`] tells the tracer.
+    pub errno_ret: Option<u32>,
+    /// The rule counts only for calls with such arguments.
+    pub args: Vec<SyscallArg>,
+}
+
+/// A condition on one argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SyscallArg {
+    /// Which argument, from 0.
+    pub index: u32,
+    /// The value to compare with; the mask of [`Operator::MaskedEqual`].
+    pub value: u64,
+    /// What [`Operator::MaskedEqual`] compares the masked argument with.
+    pub value_two: u64,
+    /// How to compare.
+    pub op: Operator,
+}
+
+impl From<Arch> for Architecture {
+    fn from(arch: Arch) -> Self {
+        match arch {
+            Arch::X86_64 => Self::X86_64,
+            Arch::X86 => Self::X86,
+            Arch::X32 => Self::X32,
+            Arch::Aarch64 => Self::Aarch64,
+            Arch::Arm => Self::Arm,
+            Arch::Riscv64 => Self::Riscv64,
+            Arch::S390x => Self::S390x,
+            Arch::Ppc64le => Self::Ppc64le,
+        }
+    }
+}
+
+impl Architecture {
+    /// The architecture's table, where there is one.
+    pub fn arch(self) -> Option<Arch> {
+        Arch::from_scmp(self.name())
+    }
+}
