@@ -1,3 +1,4 @@
 //! Tests that need no privileges.
 
 mod profile;
+mod tidy;
