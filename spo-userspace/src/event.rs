@@ -141,26 +141,45 @@ pub struct Losses {
     pub events_full: u64,
     /// Calls in a set of which no event told, beyond those that `events_full` explains.
     pub events_missing: u64,
+    /// Calls of which an event told, and that their set lacked. They were added to it.
+    pub sets_missing: u64,
 }
 
 impl Losses {
     /// How much the sets may lack. Lost events do not count: sets do not need them.
     pub fn lost(&self) -> u64 {
-        let Self { skipped_runs, subjects_full, namespaces_full, unresolved, unnamed_full, events_full: _, events_missing: _ } =
-            *self;
-        skipped_runs + subjects_full + namespaces_full + unresolved + unnamed_full
+        let Self {
+            skipped_runs,
+            subjects_full,
+            namespaces_full,
+            unresolved,
+            unnamed_full,
+            events_full: _,
+            events_missing: _,
+            sets_missing,
+        } = *self;
+        skipped_runs + subjects_full + namespaces_full + unresolved + unnamed_full + sets_missing
     }
 
     /// Every counter with its name.
-    pub fn named(&self) -> [(&'static str, u64); 7] {
-        let Self { skipped_runs, subjects_full, namespaces_full, unresolved, unnamed_full, events_full, events_missing } =
-            *self;
+    pub fn named(&self) -> [(&'static str, u64); 8] {
+        let Self {
+            skipped_runs,
+            subjects_full,
+            namespaces_full,
+            unresolved,
+            unnamed_full,
+            events_full,
+            events_missing,
+            sets_missing,
+        } = *self;
         [
             ("skipped-runs", skipped_runs),
             ("subjects-full", subjects_full),
             ("namespaces-full", namespaces_full),
             ("unresolved", unresolved),
             ("unnamed-full", unnamed_full),
+            ("sets-missing", sets_missing),
             ("events-full", events_full),
             ("events-missing", events_missing),
         ]

@@ -4,5 +4,8 @@
 
 #[expect(unsafe_code, reason = "eBPF maps and records are raw memory")]
 pub mod bpf;
+pub mod cli;
 pub mod event;
+pub mod node;
 pub mod profile;
+pub mod recorder;

@@ -1,2 +1,7 @@
 //! The command `spo`.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    spo::cli::main()
+}

@@ -1,0 +1,163 @@
+//! `spo doctor`: what can be recorded and observed here, and how to mend what cannot.
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::args::{DoctorArgs, Form};
+use super::exit::{FAILED, Failure};
+use crate::bpf;
+use crate::bpf::kernel::Kernel;
+use crate::bpf::recorder::{Limits, Recorder, Target};
+use crate::node::process;
+use crate::profile::arch::Arch;
+
+/// One question, and its answer.
+#[derive(Debug, Serialize)]
+struct Finding {
+    check: &'static str,
+    ok: bool,
+    detail: String,
+    /// What to do about a "no".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fix: Option<String>,
+}
+
+/// Prints the findings; exit code 1 if any is a "no".
+pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode, Failure> {
+    let findings = findings();
+    match args.output {
+        Form::Json => {
+            let text = serde_json::to_string_pretty(&findings).map_err(|error| Failure::new(FAILED, error))?;
+            println!("{text}");
+        }
+        Form::Table => print(&findings),
+    }
+    Ok(if findings.iter().all(|finding| finding.ok) { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+fn print(findings: &[Finding]) {
+    let width = findings.iter().map(|finding| finding.check.len()).max().unwrap_or_default();
+    for Finding { check, ok, detail, fix } in findings {
+        println!("{:<3}  {check:<width$}  {detail}", if *ok { "yes" } else { "NO" });
+        if let Some(fix) = fix {
+            println!("{:width$}       fix: {fix}", "");
+        }
+    }
+}
+
+fn yes(check: &'static str, detail: impl Into<String>) -> Finding {
+    Finding { check, ok: true, detail: detail.into(), fix: None }
+}
+
+fn no(check: &'static str, detail: impl Into<String>, fix: &str) -> Finding {
+    Finding { check, ok: false, detail: detail.into(), fix: Some(fix.to_owned()) }
+}
+
+fn findings() -> Vec<Finding> {
+    let mut findings = vec![architecture()];
+    findings.extend(capabilities());
+    let kernel = Kernel::probe();
+    findings.push(match &kernel {
+        Ok(kernel) if kernel.typed_loads() => yes("kernel types (BTF)", bpf::kernel::BTF_PATH),
+        Ok(_) => yes("kernel types (BTF)", "reads through a helper: a kernel before 5.11 (slower)"),
+        Err(error) => no("kernel types (BTF)", chain(error), "use a kernel built with CONFIG_DEBUG_INFO_BTF=y, as distributions' kernels are"),
+    });
+    if let Ok(kernel) = &kernel {
+        findings.push(recording(kernel));
+        findings.push(denials(kernel));
+    }
+    findings.push(pid_namespace());
+    findings.push(host_namespace());
+    findings.push(own_filter());
+    findings
+}
+
+fn architecture() -> Finding {
+    let check = "architecture";
+    match process::kernel() {
+        Ok((release, machine)) => match Arch::from_machine(&machine) {
+            Some(arch) => yes(check, format!("{arch}, Linux {release}")),
+            None => no(check, machine, "record on x86_64, aarch64 or riscv64"),
+        },
+        Err(error) => no(check, error.to_string(), "report this"),
+    }
+}
+
+/// `CAP_BPF` and the others by number (`include/uapi/linux/capability.h`), with what each is for.
+const CAPABILITIES: [(u32, &str, &str); 3] = [
+    (39, "CAP_BPF", "load the programs"),
+    (38, "CAP_PERFMON", "attach them, and let them read kernel structures"),
+    (19, "CAP_SYS_PTRACE", "join other users' processes (--pid, --container), and name their calls"),
+];
+
+fn capabilities() -> Vec<Finding> {
+    let effective = process::effective_capabilities().unwrap_or_default();
+    // Before 5.8, and still today, CAP_SYS_ADMIN stands for the first two.
+    let admin = effective & (1 << 21) != 0;
+    CAPABILITIES
+        .iter()
+        .map(|(number, name, purpose)| {
+            if effective & (1 << number) != 0 || (admin && *number >= 38) {
+                yes(name, *purpose)
+            } else {
+                no(name, format!("missing: to {purpose}"), "run spo as root (sudo), or grant it: setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep FILE")
+            }
+        })
+        .collect()
+}
+
+fn recording(kernel: &Kernel) -> Finding {
+    let check = "record system calls";
+    let target = Target::Command { nonce: 0 };
+    let tried = Recorder::start(kernel, target, Limits::for_target(target, 1024)).and_then(|recorder| recorder.finish(|_| ()));
+    match tried {
+        Ok(_) => yes(check, "the programs load, attach and detach"),
+        Err(error) => no(check, chain(&error), "the reason above tells what is missing; a kernel from 5.10 on with BPF, BTF and ring buffers is needed"),
+    }
+}
+
+fn denials(kernel: &Kernel) -> Finding {
+    let check = "name denied calls";
+    match bpf::denials::Watcher::start(kernel, 0, 1024) {
+        Ok(_) => yes(check, "the programs load, attach and detach"),
+        Err(error) => no(check, chain(&error), "the reason above tells what is missing"),
+    }
+}
+
+fn pid_namespace() -> Finding {
+    let check = "join process trees";
+    match process::in_initial_pid_namespace() {
+        Ok(true) => yes(check, "this is the host's pid namespace"),
+        Ok(false) => no(check, "this is a pid namespace of its own", "run spo in the host's pid namespace (docker run --pid=host, hostPID: true)"),
+        Err(error) => no(check, error.to_string(), "mount /proc"),
+    }
+}
+
+fn host_namespace() -> Finding {
+    let check = "know the host's namespace";
+    match process::host_mount_namespace() {
+        Ok(number) => yes(check, format!("mnt:[{number}]")),
+        Err(error) => no(check, error.to_string(), "mount /proc, and run in the host's pid namespace"),
+    }
+}
+
+fn own_filter() -> Finding {
+    let check = "no filter of its own";
+    match process::is_filtered(std::process::id().cast_signed()) {
+        Ok(false) => yes(check, "commands are recorded whole"),
+        Ok(true) => no(check, "spo runs under a seccomp filter: commands inherit it, and what it refuses is not seen", "run spo without one (docker run --security-opt seccomp=unconfined)"),
+        Err(error) => no(check, error.to_string(), "mount /proc"),
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        text += &format!(": {error}");
+        next = error.source();
+    }
+    // A verifier's log is long; its last line says it.
+    text.lines().last().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,73 @@
+//! Exit codes, and what ends a verb early.
+//!
+//! | code | meaning |
+//! |---|---|
+//! | 0 | done; of `record` and `run`: the command's own |
+//! | 1 | `doctor`: something cannot be done here; other verbs: failed |
+//! | 2 | the command line is wrong |
+//! | 124 | the time ran out, and the command did not end |
+//! | 125 | `record` and `run` themselves failed |
+//! | 126 | the command cannot be executed |
+//! | 127 | the command was not found |
+//! | 128 + n | the command died of signal n |
+
+use std::process::ExitCode;
+
+use super::progress;
+use crate::node::program::ProgramError;
+
+/// A verb other than `record` and `run` failed.
+pub(super) const FAILED: u8 = 1;
+/// The command line is wrong.
+pub(super) const USAGE: u8 = 2;
+/// The time ran out, and the command did not end.
+pub(super) const TIMED_OUT: u8 = 124;
+/// `record` and `run` themselves failed.
+pub(super) const OURS: u8 = 125;
+/// The command cannot be executed.
+pub(super) const NOT_EXECUTABLE: u8 = 126;
+/// The command was not found.
+pub(super) const NOT_FOUND: u8 = 127;
+
+/// What ends a verb early: an exit code, and an error to print.
+#[derive(Debug)]
+pub(super) struct Failure {
+    code: u8,
+    error: anyhow::Error,
+}
+
+impl Failure {
+    pub(super) fn new(code: u8, error: impl Into<anyhow::Error>) -> Self {
+        Self { code, error: error.into() }
+    }
+
+    /// Prints the whole chain of reasons.
+    pub(super) fn report(self) -> ExitCode {
+        let Self { code, error } = self;
+        progress::line(format_args!("{error:#}"));
+        ExitCode::from(code)
+    }
+}
+
+/// Inside `record` and `run`, an error without a code of its own is theirs.
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::new(OURS, error)
+    }
+}
+
+impl From<crate::bpf::Error> for Failure {
+    fn from(error: crate::bpf::Error) -> Self {
+        Self::new(OURS, error)
+    }
+}
+
+impl From<ProgramError> for Failure {
+    fn from(error: ProgramError) -> Self {
+        let code = match error {
+            ProgramError::NotFound(_) => NOT_FOUND,
+            ProgramError::NotExecutable(_) => NOT_EXECUTABLE,
+        };
+        Self::new(code, error)
+    }
+}

@@ -1,0 +1,28 @@
+//! `spo completions` and `spo man`, from the definitions in `args.rs`.
+
+use std::io;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use super::args::{CompletionsArgs, ManArgs, command};
+use super::exit::{FAILED, Failure};
+use super::held::shown;
+
+/// Prints a completion script.
+pub(super) fn completions(args: &CompletionsArgs) -> Result<ExitCode, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut command(), "spo", &mut script);
+    io::Write::write_all(&mut io::stdout(), &script)
+        .context("failed to print the script")
+        .map_err(|error| Failure::new(FAILED, error))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a page for `spo` and one for each verb.
+pub(super) fn man(args: &ManArgs) -> Result<ExitCode, Failure> {
+    clap_mangen::generate_to(command(), &args.folder)
+        .with_context(|| format!("failed to write the man pages into {}", shown(args.folder.as_os_str())))
+        .map_err(|error| Failure::new(FAILED, error))?;
+    Ok(ExitCode::SUCCESS)
+}

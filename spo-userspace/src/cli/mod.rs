@@ -1,0 +1,48 @@
+//! The command line: one file per verb, and what they share.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to people")]
+
+mod args;
+mod children;
+mod doctor;
+mod exit;
+mod generate;
+mod held;
+mod hold;
+mod progress;
+mod record;
+mod run;
+mod spoc;
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use self::args::{Cli, Verb};
+use self::exit::Failure;
+
+pub use self::args::command;
+
+/// Runs the verb that the arguments of this process name.
+pub fn main() -> ExitCode {
+    let name = std::env::args_os().next().unwrap_or_default();
+    let outcome = if Path::new(&name).file_name() == Some(OsStr::new("spoc")) {
+        spoc::main()
+    } else {
+        dispatch(Cli::parse())
+    };
+    outcome.unwrap_or_else(|failure| failure.report())
+}
+
+fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
+    let Cli { verb } = cli;
+    match verb {
+        Verb::Record(args) => record::run(args),
+        Verb::Run(args) => run::run(&args),
+        Verb::Doctor(args) => doctor::run(&args),
+        Verb::Completions(args) => generate::completions(&args),
+        Verb::Man(args) => generate::man(&args),
+        Verb::Hold(args) => hold::run(&args),
+    }
+}

@@ -1,0 +1,73 @@
+//! What runs already.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+
+use anyhow::{Context as _, anyhow};
+
+use super::super::exit::Failure;
+use crate::bpf::recorder::Target;
+use crate::node::process::{self, ProcessKey};
+
+/// A process that a recording joins, and what belongs to it.
+pub(super) struct Joined {
+    pid: i32,
+    name: String,
+    target: Target,
+    /// Keeps the number of the namespace from being used again.
+    _namespace: Option<File>,
+}
+
+impl Joined {
+    /// Finds the process of `--pid`, or the first one of `--container`.
+    pub(super) fn find(pid: Option<i32>, container: Option<&str>) -> Result<Self, Failure> {
+        let (pid, name) = match (pid, container) {
+            (Some(pid), _) => {
+                let name = process::comm(pid).map_err(|_| anyhow!("there is no process {pid}"))?;
+                (pid, name)
+            }
+            (None, Some(id)) => {
+                let (full, pid) = process::find_container(id).map_err(anyhow::Error::from)?;
+                (pid, full)
+            }
+            (None, None) => return Err(anyhow!("neither a process nor a container").into()),
+        };
+        let unreadable = || format!("failed to read the mount namespace of process {pid} (needs CAP_SYS_PTRACE)");
+        let inum = process::mount_namespace(pid).with_context(unreadable)?;
+        let host = process::host_mount_namespace().context("failed to find the host's mount namespace")?;
+        if inum != host {
+            let namespace = process::hold_mount_namespace(pid).with_context(unreadable)?;
+            return Ok(Self { pid, name, target: Target::Namespace { inum }, _namespace: Some(namespace) });
+        }
+        if !process::in_initial_pid_namespace().context("failed to read the pid namespace")? {
+            return Err(anyhow!(
+                "process {pid} has no mount namespace of its own, and its tree can be recorded only from the host's pid namespace (hostPID, --pid=host)"
+            )
+            .into());
+        }
+        let tgid = u32::try_from(pid).context("a process id is positive")?;
+        Ok(Self { pid, name, target: Target::Tree { tgid }, _namespace: None })
+    }
+
+    pub(super) fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    pub(super) fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    pub(super) fn target(&self) -> Target {
+        self.target
+    }
+
+    /// The processes that belong to it now.
+    pub(super) fn processes(&self) -> procfs::ProcResult<BTreeSet<ProcessKey>> {
+        if let Target::Namespace { inum } = self.target {
+            return process::in_mount_namespace(inum);
+        }
+        let mut family = process::descendants(&BTreeSet::from([self.pid]))?;
+        family.extend(process::find(self.pid));
+        Ok(family)
+    }
+}

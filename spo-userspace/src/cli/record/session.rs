@@ -1,0 +1,249 @@
+//! One recording from its begin to its end.
+
+use std::collections::BTreeSet;
+use std::os::fd::AsFd as _;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use nix::sys::signal::Signal;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
+
+use super::super::children::{Children, signalled};
+use super::super::exit::{Failure, TIMED_OUT};
+use super::super::held::Held;
+use super::super::progress::{Live, line};
+use super::announce;
+use super::joined::Joined;
+use crate::bpf::recorder::Recorder;
+use crate::event::Observation;
+use crate::node::process::{self, ProcessKey};
+use crate::recorder::Stream;
+
+/// How long a command that was asked to end may go on, and still be recorded.
+const GRACE: Duration = Duration::from_secs(5);
+/// Between two looks at what remains.
+const TICK: Duration = Duration::from_millis(500);
+
+/// How a recording ended, as far as the exit code is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Nothing was started, so nothing had an exit code.
+    Joined,
+    /// The command ended with this code.
+    Code(u8),
+    /// The command goes on: a signal ended the recording, or the time ran out.
+    Unended(Option<Signal>),
+}
+
+impl Ending {
+    pub(super) fn code(self) -> ExitCode {
+        match self {
+            Self::Joined => ExitCode::SUCCESS,
+            Self::Code(code) => ExitCode::from(code),
+            Self::Unended(None) => ExitCode::from(TIMED_OUT),
+            Self::Unended(Some(signal)) => ExitCode::from(signalled(signal)),
+        }
+    }
+}
+
+/// What a recording left.
+pub(super) struct Finished {
+    pub(super) observation: Observation,
+    /// Why the recording cannot be complete, if that came up on the way.
+    pub(super) partial: Vec<String>,
+}
+
+/// A recording that runs.
+pub(super) struct Session<'a> {
+    recorder: Recorder,
+    name: &'a str,
+    timeout: Option<Duration>,
+    stream: Stream,
+}
+
+/// What woke the session up.
+enum Woken {
+    Child,
+    Interrupted(Signal),
+    TimedOut,
+    GraceOver,
+    Tick,
+    Events,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(recorder: Recorder, name: &'a str, timeout: Option<Duration>) -> Self {
+        Self { recorder, name, timeout, stream: Stream::default() }
+    }
+
+    /// Lets a command begin, and records until its last descendant ends.
+    pub(super) fn follow_command(mut self, held: Held, containers: bool) -> Result<(Finished, Ending), Failure> {
+        let mut children = Children::adopt(held.pid())?;
+        announce(self.name, if containers { ": every container that it starts" } else { "" });
+        let recorder = &self.recorder;
+        let is_armed = || if containers { Ok(true) } else { recorder.is_armed().map_err(anyhow::Error::from) };
+        held.release(is_armed)?;
+        let stop = self.watch(&mut Subject::Children(&mut children))?;
+        let mut partial = Vec::new();
+        let ending = match (children.code(), stop) {
+            (Some(code), _) => Ending::Code(code),
+            (None, stop) => Ending::Unended(stop),
+        };
+        let remaining = children.remaining();
+        if !remaining.is_empty() {
+            partial.push(format!("{} processes went on after the recording ended", remaining.len()));
+            line(format_args!("{} processes go on, unrecorded", remaining.len()));
+        }
+        Ok((self.finish(partial)?, ending))
+    }
+
+    /// Records what runs already until it ends.
+    pub(super) fn follow_joined(mut self, joined: Joined) -> Result<Finished, Failure> {
+        announce(self.name, &format!(", which runs already as process {}; Ctrl-C ends the recording", joined.pid()));
+        let known = joined.processes().context("failed to list the processes")?;
+        self.watch(&mut Subject::Joined { joined, known })?;
+        self.finish(Vec::new())
+    }
+
+    /// Records until somebody says stop.
+    pub(super) fn until_interrupted(mut self) -> Result<Finished, Failure> {
+        announce("everything outside the host's mount namespace", "; Ctrl-C ends the recording");
+        self.watch(&mut Subject::Everything)?;
+        self.finish(Vec::new())
+    }
+
+    fn finish(self, partial: Vec<String>) -> Result<Finished, Failure> {
+        let Self { recorder, mut stream, .. } = self;
+        let mut observation = recorder.finish(|event| stream.push(&event))?;
+        stream.compare(&mut observation);
+        Ok(Finished { observation, partial })
+    }
+
+    /// Waits for the end; returns the signal that brought it about, if one did.
+    fn watch(&mut self, subject: &mut Subject<'_>) -> Result<Option<Signal>, Failure> {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().context("failed to start the event loop")?;
+        let mut live = Live::new();
+        let stopped_by = runtime.block_on(self.event_loop(subject, &mut live));
+        live.clear();
+        Ok(stopped_by?)
+    }
+
+    async fn event_loop(&mut self, subject: &mut Subject<'_>, live: &mut Live) -> Result<Option<Signal>> {
+        let mut child = signal(SignalKind::child())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
+        let began = Instant::now();
+        let far = Duration::from_secs(365 * 86400);
+        let timeout = sleep_until((began + self.timeout.unwrap_or(far)).into());
+        tokio::pin!(timeout);
+        let grace = sleep_until((began + far).into());
+        tokio::pin!(grace);
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut tick = 0;
+        let mut stopped_by = None;
+        let mut stopping = false;
+        let ring = self.recorder.events().as_fd().try_clone_to_owned().context("failed to wait for events")?;
+        let events = AsyncFd::with_interest(ring, Interest::READABLE).context("failed to wait for events")?;
+        loop {
+            let woken = tokio::select! {
+                _ = child.recv() => Woken::Child,
+                _ = interrupt.recv() => Woken::Interrupted(Signal::SIGINT),
+                _ = terminate.recv() => Woken::Interrupted(Signal::SIGTERM),
+                _ = hang_up.recv() => Woken::Interrupted(Signal::SIGHUP),
+                () = &mut timeout, if !stopping => Woken::TimedOut,
+                () = &mut grace, if stopping => Woken::GraceOver,
+                _ = ticks.tick() => Woken::Tick,
+                ready = events.readable() => { ready?.clear_ready(); Woken::Events }
+            };
+            while let Some(event) = self.recorder.events().next() {
+                self.stream.push(&event);
+            }
+            match woken {
+                Woken::Events => {}
+                // The first tick is at once: what ended before the signal handlers stood is seen then.
+                Woken::Child | Woken::Tick if subject.has_ended()? => return Ok(stopped_by),
+                Woken::Child => {}
+                Woken::Tick => {
+                    live.update(tick, &self.status(began.elapsed(), subject));
+                    tick += 1;
+                }
+                Woken::GraceOver => return Ok(stopped_by),
+                Woken::Interrupted(signal) if stopping => return Ok(Some(signal)),
+                Woken::Interrupted(_) | Woken::TimedOut => {
+                    if let Woken::Interrupted(signal) = woken {
+                        stopped_by = Some(signal);
+                    }
+                    live.clear();
+                    if !subject.ask_to_end(stopped_by) {
+                        return Ok(stopped_by);
+                    }
+                    stopping = true;
+                    grace.as_mut().reset((Instant::now() + GRACE).into());
+                    line(format_args!(
+                        "{}; still recording for up to {} s while the command ends (Ctrl-C ends it now)",
+                        if stopped_by.is_some() { "interrupted" } else { "the time is over" },
+                        GRACE.as_secs()
+                    ));
+                }
+            }
+        }
+    }
+
+    fn status(&self, elapsed: Duration, subject: &Subject<'_>) -> String {
+        let mut text = format!("{} s, {} syscalls", elapsed.as_secs(), self.stream.len());
+        if let Some(remaining) = subject.remaining() {
+            text += &format!(", {remaining} processes remain");
+        }
+        text
+    }
+}
+
+/// What a session waits for.
+enum Subject<'a> {
+    Children(&'a mut Children),
+    Joined { joined: Joined, known: BTreeSet<ProcessKey> },
+    Everything,
+}
+
+impl Subject<'_> {
+    fn has_ended(&mut self) -> Result<bool> {
+        match self {
+            Self::Children(children) => children.reap(),
+            Self::Joined { joined, known } => {
+                // A child of one that is known is known, even after its parent ends.
+                known.extend(joined.processes()?);
+                let roots = known.iter().map(|process| process.pid).collect();
+                known.extend(process::descendants(&roots)?);
+                *known = process::alive(known);
+                Ok(known.is_empty())
+            }
+            Self::Everything => Ok(false),
+        }
+    }
+
+    fn remaining(&self) -> Option<usize> {
+        match self {
+            Self::Children(children) => Some(children.remaining().len()),
+            Self::Joined { known, .. } => Some(known.len()),
+            Self::Everything => None,
+        }
+    }
+
+    /// Passes a signal on (or, without one, tells everybody that the time is over); whether there is
+    /// anybody to wait for.
+    fn ask_to_end(&self, signal: Option<Signal>) -> bool {
+        let Self::Children(children) = self else { return false };
+        match signal {
+            Some(signal) => children.pass_on(signal),
+            None => children.end_all(),
+        }
+        true
+    }
+}

@@ -1,0 +1,6 @@
+//! Effects on the host, and what it tells: processes, files, filters.
+
+pub mod filter;
+pub mod output;
+pub mod process;
+pub mod program;

@@ -1,0 +1,262 @@
+//! What `/proc` says of processes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+
+use procfs::ProcResult;
+use procfs::process::{Process, Stat, Syscall, all_processes};
+
+use crate::event::{Abi, Call};
+
+/// A process that may have ended since: the id alone could be another one's by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ProcessKey {
+    /// Process id, in the pid namespace of `/proc`.
+    pub pid: i32,
+    /// Start time in clock ticks since boot.
+    pub started: u64,
+}
+
+/// The inode of the initial pid namespace (`PROC_PID_INIT_INO`, `include/linux/proc_ns.h`).
+const INITIAL_PID_NAMESPACE: u64 = 0xefff_fffc;
+
+/// Whether process ids here are those that the kernel counts with.
+pub fn in_initial_pid_namespace() -> io::Result<bool> {
+    Ok(fs::metadata("/proc/self/ns/pid")?.ino() == INITIAL_PID_NAMESPACE)
+}
+
+/// The largest thread id and one.
+pub fn pid_max() -> io::Result<u32> {
+    let text = fs::read_to_string("/proc/sys/kernel/pid_max")?;
+    text.trim().parse().map_err(io::Error::other)
+}
+
+/// The inode number of a process's mount namespace.
+pub fn mount_namespace(pid: i32) -> io::Result<u32> {
+    let number = fs::metadata(format!("/proc/{pid}/ns/mnt"))?.ino();
+    u32::try_from(number).map_err(io::Error::other)
+}
+
+/// Keeps a process's mount namespace, and so its inode number, alive.
+pub fn hold_mount_namespace(pid: i32) -> io::Result<fs::File> {
+    fs::File::open(format!("/proc/{pid}/ns/mnt"))
+}
+
+/// The inode number of the host's mount namespace: that of the first process, or, where that one's may not
+/// be seen, of the kernel's threads, or, in a pid namespace of its own, this process's.
+pub fn host_mount_namespace() -> io::Result<u32> {
+    let kernel_threads = Process::new(2).and_then(|process| process.stat()).is_ok_and(|stat| stat.comm == "kthreadd");
+    mount_namespace(1)
+        .or_else(|error| if kernel_threads { mount_namespace(2) } else { Err(error) })
+        .or_else(|_| fs::metadata("/proc/self/ns/mnt").and_then(|data| u32::try_from(data.ino()).map_err(io::Error::other)))
+}
+
+/// All processes that can be seen, by id.
+fn all() -> ProcResult<BTreeMap<i32, Stat>> {
+    // A process that ends meanwhile is left out.
+    Ok(all_processes()?.flatten().filter_map(|process| Some((process.pid(), process.stat().ok()?))).collect())
+}
+
+/// Whether a process is more than a record of its end.
+fn is_alive(stat: &Stat) -> bool {
+    !matches!(stat.state, 'Z' | 'X' | 'x')
+}
+
+fn key(stat: &Stat) -> ProcessKey {
+    ProcessKey { pid: stat.pid, started: stat.starttime }
+}
+
+/// The processes that descend from `roots`, without them, as far as their parents live.
+pub fn descendants(roots: &BTreeSet<i32>) -> ProcResult<BTreeSet<ProcessKey>> {
+    let all = all()?;
+    let mut family = roots.clone();
+    loop {
+        let before = family.len();
+        family.extend(all.values().filter(|stat| family.contains(&stat.ppid)).map(|stat| stat.pid).collect::<Vec<_>>());
+        if family.len() == before {
+            break;
+        }
+    }
+    Ok(all.values().filter(|stat| is_alive(stat) && family.contains(&stat.pid) && !roots.contains(&stat.pid)).map(key).collect())
+}
+
+/// The process with an id.
+pub fn find(pid: i32) -> ProcResult<ProcessKey> {
+    Ok(key(&Process::new(pid)?.stat()?))
+}
+
+/// Those of `processes` that still live.
+pub fn alive(processes: &BTreeSet<ProcessKey>) -> BTreeSet<ProcessKey> {
+    processes
+        .iter()
+        .filter(|process| {
+            Process::new(process.pid)
+                .and_then(|found| found.stat())
+                .is_ok_and(|stat| is_alive(&stat) && stat.starttime == process.started)
+        })
+        .copied()
+        .collect()
+}
+
+/// The processes in a mount namespace.
+pub fn in_mount_namespace(inum: u32) -> ProcResult<BTreeSet<ProcessKey>> {
+    Ok(all()?
+        .values()
+        .filter(|stat| is_alive(stat) && mount_namespace(stat.pid).is_ok_and(|found| found == inum))
+        .map(key)
+        .collect())
+}
+
+/// The name of a process, as the kernel keeps it.
+pub fn comm(pid: i32) -> ProcResult<String> {
+    Ok(Process::new(pid)?.stat()?.comm)
+}
+
+/// Whether a process runs under a seccomp filter.
+pub fn is_filtered(pid: i32) -> ProcResult<bool> {
+    Ok(Process::new(pid)?.status()?.seccomp.is_some_and(|mode| mode != 0))
+}
+
+/// The calls in which the threads of these processes wait.
+pub fn blocked_calls(processes: &BTreeSet<ProcessKey>) -> BTreeSet<Call> {
+    let mut calls = BTreeSet::new();
+    for process in processes {
+        let compat = is_32_bit(process.pid);
+        let Ok(tasks) = Process::new(process.pid).and_then(|process| process.tasks()) else { continue };
+        for task in tasks.flatten() {
+            // A task's folder is like a process's.
+            let waits = Process::new_with_root(format!("/proc/{}/task/{}", process.pid, task.tid).into())
+                .and_then(|task| task.syscall());
+            if let Ok(Syscall::Blocked { syscall_number, .. }) = waits
+                && let Ok(number) = i32::try_from(syscall_number)
+                && number >= 0
+            {
+                calls.insert(Call { abi: if compat { Abi::Compat } else { Abi::Native }, number });
+            }
+        }
+    }
+    calls
+}
+
+/// Whether the program is a 32-bit one: the class byte of its ELF header.
+fn is_32_bit(pid: i32) -> bool {
+    use std::io::Read as _;
+    let mut header = [0; 5];
+    fs::File::open(format!("/proc/{pid}/exe")).and_then(|mut program| program.read_exact(&mut header)).is_ok()
+        && header == *b"\x7fELF\x01"
+}
+
+/// Why no process of a container was found.
+#[derive(Debug, thiserror::Error)]
+pub enum ContainerError {
+    /// The processes could not be listed.
+    #[error("failed to list the processes")]
+    Processes(#[source] procfs::ProcError),
+    /// Nothing fits.
+    #[error("no running container has the id {0}: its id is part of a path in /proc/PID/cgroup (crictl ps, docker ps --no-trunc)")]
+    Unknown(String),
+    /// Several fit.
+    #[error("the id {0} fits several containers: {1}")]
+    Ambiguous(String, String),
+}
+
+/// The first process of a container by its id, or by the beginning of a long one.
+pub fn find_container(id: &str) -> Result<(String, i32), ContainerError> {
+    let mut found: BTreeMap<String, i32> = BTreeMap::new();
+    for process in all_processes().map_err(ContainerError::Processes)?.flatten() {
+        let Ok(groups) = process.cgroups() else { continue };
+        for group in groups {
+            if let Some(full) = group.pathname.split('/').filter_map(container_id).find(|full| fits(full, id)) {
+                let first = found.entry(full.to_owned()).or_insert(process.pid());
+                *first = process.pid().min(*first);
+            }
+        }
+    }
+    let mut entries = found.into_iter();
+    match (entries.next(), entries.next()) {
+        (Some(only), None) => Ok(only),
+        (None, _) => Err(ContainerError::Unknown(id.escape_debug().to_string())),
+        (Some(first), Some(second)) => {
+            let ids: Vec<String> = [first, second].into_iter().chain(entries).map(|(id, _)| id).collect();
+            Err(ContainerError::Ambiguous(id.escape_debug().to_string(), ids.join(", ")))
+        }
+    }
+}
+
+/// The id of a process's container, if its cgroup is named after one with a long id.
+pub fn container_of(pid: i32) -> Option<String> {
+    let groups = Process::new(pid).and_then(|process| process.cgroups()).ok()?;
+    groups
+        .into_iter()
+        .find_map(|group| group.pathname.rsplit('/').filter_map(container_id).find(|id| is_long_id(id)).map(str::to_owned))
+}
+
+/// The id in a component of a cgroup's path: `ID`, `docker-ID.scope`, `cri-containerd-ID.scope`, `crio-ID`.
+fn container_id(component: &str) -> Option<&str> {
+    let name = component.strip_suffix(".scope").unwrap_or(component);
+    let name = match name.rsplit_once(['-', ':']) {
+        Some((_, id)) if is_long_id(id) => id,
+        _ => name,
+    };
+    (!name.is_empty()).then_some(name)
+}
+
+fn is_long_id(id: &str) -> bool {
+    id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn fits(full: &str, id: &str) -> bool {
+    full == id || (is_long_id(full) && id.len() >= 4 && full.starts_with(id))
+}
+
+/// Capabilities that this process may use now, as a bit set (`/proc/self/status`).
+pub fn effective_capabilities() -> ProcResult<u64> {
+    Ok(Process::myself()?.status()?.capeff)
+}
+
+/// The release and machine names of the kernel, as `uname` tells them.
+pub fn kernel() -> io::Result<(String, String)> {
+    let name = nix::sys::utsname::uname()?;
+    let text = |text: &OsStr| text.to_string_lossy().into_owned();
+    Ok((text(name.release()), text(name.machine())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn ids_in_cgroup_paths() {
+        for (component, id) in [
+            (LONG.to_owned(), LONG),
+            (format!("docker-{LONG}.scope"), LONG),
+            (format!("cri-containerd-{LONG}.scope"), LONG),
+            (format!("crio-{LONG}"), LONG),
+            (format!("kubepods-burstable-pod1.slice:cri-containerd:{LONG}"), LONG),
+            ("my-container".to_owned(), "my-container"),
+        ] {
+            assert_eq!(container_id(&component), Some(id), "{component}");
+        }
+        assert_eq!(container_id(""), None);
+    }
+
+    #[test]
+    fn beginnings_fit_long_ids_only() {
+        assert!(fits(LONG, "0123"));
+        assert!(!fits(LONG, "012"));
+        assert!(!fits("web-server", "web-"));
+        assert!(fits("web", "web"));
+    }
+
+    #[test]
+    fn a_process_that_is_gone_is_not_alive() {
+        let myself = find(i32::try_from(std::process::id()).unwrap()).unwrap();
+        let older = ProcessKey { started: myself.started.wrapping_sub(1), ..myself };
+        assert_eq!(alive(&BTreeSet::from([myself, older])), BTreeSet::from([myself]));
+    }
+}

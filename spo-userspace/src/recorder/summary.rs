@@ -1,0 +1,69 @@
+//! What to tell a person after a recording.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::NamedCall;
+use crate::event::Losses;
+use crate::profile::arch::Arch;
+
+/// The summary of one profile. Its `Display` is several lines of text.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// Name of the profile.
+    pub name: String,
+    /// Named calls that were seen.
+    pub seen: usize,
+    /// Base calls that were not among them.
+    pub base_added: Vec<String>,
+    /// Architectures of the profile.
+    pub architectures: Vec<Arch>,
+    /// Numbers without a name, and how often they were passed where that was counted.
+    pub unnamed: Vec<(NamedCall, Option<u64>)>,
+    /// Calls that deserve a second look, with the reason.
+    pub risky: Vec<(String, &'static str)>,
+    /// What may be missing.
+    pub losses: Losses,
+    /// Why the recording cannot be complete.
+    pub partial: Vec<String>,
+    /// How long the recording ran.
+    pub duration: Duration,
+    /// How long before the end the last new call was made.
+    pub last_new: Option<Duration>,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, seen, base_added, architectures, unnamed, risky, losses, partial, duration, last_new } = self;
+        write!(f, "{name}: {seen} syscalls in {:.1} s", duration.as_secs_f64())?;
+        if let Some(last_new) = last_new {
+            write!(f, ", the last new one {:.1} s before the end", last_new.as_secs_f64())?;
+        }
+        let architectures: Vec<&str> = architectures.iter().map(|arch| arch.name()).collect();
+        write!(f, "\n  base added: {}; architectures: {}", base_added.len(), architectures.join(", "))?;
+        if losses.lost() == 0 {
+            write!(f, "; lost: 0")?;
+        } else {
+            write!(f, "\n  LOST: {} (the profile may lack calls):", losses.lost())?;
+        }
+        for (name, count) in losses.named() {
+            if count > 0 {
+                write!(f, " {name}={count}")?;
+            }
+        }
+        for reason in partial {
+            write!(f, "\n  partial: {reason}")?;
+        }
+        for (named, times) in unnamed {
+            write!(f, "\n  not in the profile: {named}, which has no name")?;
+            if let Some(times) = times {
+                write!(f, " (called {times} times)")?;
+            }
+        }
+        for (name, reason) in risky {
+            let base = if base_added.contains(name) { " (base)" } else { "" };
+            write!(f, "\n  risky: {name}{base}: {reason}")?;
+        }
+        Ok(())
+    }
+}
