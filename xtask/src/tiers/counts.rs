@@ -8,6 +8,8 @@ pub(super) struct Counts {
     passed: usize,
     failed: usize,
     ignored: usize,
+    /// What tests that passed say they left out, because this machine has not what it takes.
+    left_out: usize,
 }
 
 impl Counts {
@@ -16,6 +18,7 @@ impl Counts {
     pub(super) fn read(said: &str) -> Self {
         let mut sum = Self::default();
         for line in said.lines().map(str::trim) {
+            sum.left_out += usize::from(line.starts_with("skipped: "));
             let Some(fields) = line
                 .strip_prefix("test result: ")
                 .or_else(|| line.strip_prefix("Summary ["))
@@ -47,12 +50,17 @@ impl Counts {
             passed,
             failed,
             ignored,
+            left_out,
         } = self;
-        let skipped = if ignored == 0 {
-            String::new()
-        } else {
-            format!(", {ignored} ignored")
+        let count = |number: usize, what: &str| {
+            if number == 0 {
+                String::new()
+            } else {
+                format!(", {number} {what}")
+            }
         };
+        let skipped =
+            count(ignored, "ignored") + &count(left_out, "left out (\"skipped: ...\" above)");
         match failure {
             Some(failure) if failed > 0 => Outcome::Failed(format!(
                 "{failed} of {} tests failed{skipped} ({failure})",
@@ -83,7 +91,8 @@ mod tests {
             Counts {
                 passed: 5,
                 failed: 1,
-                ignored: 1
+                ignored: 1,
+                ..Counts::default()
             }
         );
         let said = "     Summary [   0.011s] 9 tests run: 7 passed, 2 failed, 1 skipped\n";
@@ -92,7 +101,15 @@ mod tests {
             Counts {
                 passed: 7,
                 failed: 2,
-                ignored: 1
+                ignored: 1,
+                ..Counts::default()
+            }
+        );
+        assert_eq!(
+            Counts::read("---- a stdout ----\nskipped: a: not in the guest\n"),
+            Counts {
+                left_out: 1,
+                ..Counts::default()
             }
         );
         assert_eq!(Counts::read("a test prints: 7 passed\n"), Counts::default());
@@ -108,6 +125,7 @@ mod tests {
             passed: 3,
             failed: 0,
             ignored: 2,
+            ..Counts::default()
         };
         assert_eq!(
             three.outcome(None),

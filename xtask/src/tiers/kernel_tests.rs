@@ -9,8 +9,8 @@ use serde::Deserialize;
 use crate::env::root;
 use crate::{build, process};
 
-/// Tests that load programs into the kernel share it.
-pub(super) const ARGS: [&str; 1] = ["--test-threads=1"];
+/// Tests that load programs into the kernel share it; what they print says what they left out.
+pub(super) const ARGS: [&str; 2] = ["--test-threads=1", "--show-output"];
 
 /// What both tiers run, built in the release profile.
 #[derive(Debug)]

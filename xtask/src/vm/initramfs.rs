@@ -15,8 +15,32 @@ use crate::process;
 /// Programs that tests record or need, if this machine has them; busybox's follow after them on
 /// the guest's search path.
 const PROGRAMS: &[&str] = &[
-    "sh", "bash", "ls", "cat", "true", "sleep", "env", "id", "kill", "strace", "mount", "unshare",
-    "nsenter", "setpriv", "chrt", "taskset",
+    "sh",
+    "bash",
+    "ls",
+    "cat",
+    "grep",
+    "sort",
+    "wc",
+    "head",
+    "tr",
+    "seq",
+    "true",
+    "sleep",
+    "timeout",
+    "env",
+    "id",
+    "kill",
+    "strace",
+    "mount",
+    "unshare",
+    "nsenter",
+    "setpriv",
+    "setsid",
+    "chrt",
+    "taskset",
+    "curl",
+    "redis-server",
 ];
 
 /// Directories of a distribution with one tree under /usr are links.
