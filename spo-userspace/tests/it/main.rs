@@ -1,4 +1,5 @@
 //! Tests that need no privileges.
 
+mod filter;
 mod profile;
 mod tidy;

@@ -22,8 +22,8 @@ pub const API_VERSION: &str = "security-profiles-operator.x-k8s.io/v1";
 pub const KIND: &str = "SeccompProfile";
 /// The largest index of an argument.
 pub const LAST_ARGUMENT: u32 = 5;
-/// The largest error number that the kernel lets a call fail with.
-pub const LARGEST_ERRNO: u32 = 4095;
+/// The largest error number that libseccomp, and so every runtime, lets a call fail with.
+pub const LARGEST_ERRNO: u32 = 4094;
 
 /// What a file holds.
 #[derive(Clone, Debug, PartialEq, Eq)]

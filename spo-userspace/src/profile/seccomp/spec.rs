@@ -234,8 +234,12 @@ fn errno(
     let number = u32::try_from(number).ok()?;
     match action {
         Some(Action::Errno) if number > LARGEST_ERRNO => {
-            let message = format!("the kernel makes {LARGEST_ERRNO} of error numbers above that");
-            problems.warn(node.place, message, None);
+            let message = format!("no error number is above {LARGEST_ERRNO}");
+            problems.warn(
+                node.place,
+                message,
+                Some("runtimes refuse the profile".to_owned()),
+            );
         }
         Some(Action::Errno | Action::Trace) | None => {}
         Some(action) => {
