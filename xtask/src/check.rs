@@ -183,7 +183,7 @@ fn aarch64(target: &Path) -> Result<Outcome> {
     {
         command = process::cargo(&root(), target);
         how = "rustup's library".to_owned();
-    } else if let Some(compiler) = Compiler::find() {
+    } else if let Some(compiler) = Compiler::all().next() {
         command = Command::new("rustup");
         command
             .current_dir(root())

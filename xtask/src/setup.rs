@@ -15,33 +15,39 @@ use crate::{tools, vm};
 
 /// The verb: prints a line for everything that it looks at.
 pub(crate) fn run(tests: bool, ci: bool) -> Result<ExitCode> {
-    let mut unmet = packages(Group::Base);
+    let mut groups = vec![Group::Base];
+    if tests {
+        groups.extend([Group::Host, Group::Vm]);
+    }
+    let mut unmet = packages(&groups);
     let (found, missing) = ebpf::ensure()?;
     for line in found {
-        println!("ok       {line}");
+        println!("ok        {line}");
     }
     unmet.extend(missing);
     if tests {
-        unmet.extend(packages(Group::Host));
-        unmet.extend(packages(Group::Vm));
         for line in mounts::ensure()? {
             println!("{line}");
         }
         for kernel in vm::KERNELS {
             match vm::kernel::fetch(kernel)? {
-                Ok(image) => println!("ok       guest kernel {}: {}", kernel.name, image.display()),
-                Err(reason) => println!("absent   guest kernel {}: {reason}", kernel.name),
+                Ok(image) => println!(
+                    "ok        guest kernel {}: {}",
+                    kernel.name,
+                    image.display()
+                ),
+                Err(reason) => println!("absent    guest kernel {}: {reason}", kernel.name),
             }
         }
     }
     if ci {
-        println!("ok       cargo-deny: {}", tools::cargo_deny()?.display());
+        println!("ok        cargo-deny: {}", tools::cargo_deny()?.display());
     }
     if unmet.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
     for what in &unmet.what {
-        println!("missing  {what}");
+        println!("missing   {what}");
     }
     println!("\nThis could not be installed from here. Run:");
     unmet.commands.dedup();
@@ -53,23 +59,26 @@ pub(crate) fn run(tests: bool, ci: bool) -> Result<ExitCode> {
 
 /// What every build needs; silent where nothing is missing.
 pub(crate) fn for_building() -> Result<Unmet> {
-    let mut unmet = needs::ensure(Group::Base);
+    let mut unmet = needs::ensure(&[Group::Base]);
     let (_, missing) = ebpf::ensure()?;
     unmet.extend(missing);
     Ok(unmet)
 }
 
-/// Installs what a group lacks, and prints a line for each of its members.
-fn packages(group: Group) -> Unmet {
-    let before: Vec<_> = Need::missing(group).iter().map(|need| need.what).collect();
-    let unmet = needs::ensure(group);
-    for need in Need::of(group).filter(|need| !unmet.what.iter().any(|what| what == need.what)) {
-        let word = if before.contains(&need.what) {
-            "installed"
-        } else {
-            "ok"
-        };
-        println!("{word:8} {}", need.what);
+/// Installs what these groups lack, and prints a line for each of their members.
+fn packages(groups: &[Group]) -> Unmet {
+    let before = Need::missing(groups);
+    let unmet = needs::ensure(groups);
+    for need in Need::of(groups) {
+        if unmet.what.iter().any(|what| what == need.what) {
+            continue;
+        }
+        let was_missing = before.iter().any(|missing| missing.what == need.what);
+        println!(
+            "{:9} {}",
+            if was_missing { "installed" } else { "ok" },
+            need.what
+        );
     }
     unmet
 }

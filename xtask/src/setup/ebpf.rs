@@ -16,6 +16,7 @@ use crate::process;
 /// The oldest compiler that takes the workspace (`rust-version` in Cargo.toml).
 const OLDEST: u32 = 95;
 const DEBIAN: [&str; 2] = ["rustc-web", "rust-web-src"];
+const LINK: &str = "rustup toolchain link bpf";
 const RUSTUP: &str = "rustup toolchain install nightly --component rust-src --profile minimal";
 
 /// A rustup toolchain that has the sources of the library `core`.
@@ -30,19 +31,19 @@ pub(crate) struct Compiler {
 }
 
 impl Compiler {
-    /// The compiler that a build would use now.
-    pub(crate) fn find() -> Option<Self> {
-        ["nightly", "bpf"].into_iter().find_map(|toolchain| {
-            let sysroot = process::output(
-                Command::new("rustup").args(["run", toolchain, "rustc", "--print", "sysroot"]),
-            )
-            .ok()?;
-            has_sources(Path::new(sysroot.trim())).then_some(())?;
-            let version =
-                process::output(Command::new("rustup").args(["run", toolchain, "rustc", "-vV"]))
-                    .ok()?;
-            Self::parse(toolchain, &version)
-        })
+    /// The compilers that are there, in the order in which a build tries them.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        ["nightly", "bpf"].into_iter().filter_map(Self::of)
+    }
+
+    fn of(toolchain: &'static str) -> Option<Self> {
+        let rustc = |args: &[&str]| {
+            let command = &mut Command::new("rustup");
+            process::output(command.args(["run", toolchain, "rustc"]).args(args)).ok()
+        };
+        let sysroot = rustc(&["--print", "sysroot"])?;
+        has_sources(Path::new(sysroot.trim())).then_some(())?;
+        Self::parse(toolchain, &rustc(&["-vV"])?)
     }
 
     /// Reads the output of `rustc -vV`.
@@ -76,71 +77,97 @@ impl std::fmt::Display for Compiler {
     }
 }
 
-/// The compiler and the linker, installed when they are missing.
+/// A compiler and a linker that fits it, installed when they are missing: what was found, and what
+/// is missing still.
 pub(crate) fn ensure() -> Result<(Vec<String>, Unmet)> {
     let mut unmet = Unmet::default();
     if which("rustup").is_none() {
         unmet.add("rustup", "install rustup: https://rustup.rs");
         return Ok((Vec::new(), unmet));
     }
-    let compiler = match Compiler::find() {
+    let compilers: Vec<_> = Compiler::all().collect();
+    if let Some((compiler, linker)) = compilers
+        .iter()
+        .find_map(|compiler| Some((compiler, linker::find(compiler)?)))
+    {
+        return Ok((found(compiler, &linker), unmet));
+    }
+    for compiler in &compilers {
+        match linker::install(compiler)? {
+            Ok(linker) => return Ok((found(compiler, &linker), unmet)),
+            Err(missing) if unmet.is_empty() => unmet = missing,
+            Err(_) => {}
+        }
+    }
+    if compilers.iter().any(|compiler| compiler.toolchain == "bpf") {
+        return Ok((Vec::new(), unmet));
+    }
+    // The distribution's compiler first, since installing it changes nothing that the user has of
+    // rustup's; and it fits the distribution's LLVM.
+    let compiler = match from_distribution()? {
         Some(compiler) => compiler,
-        None => match install()? {
-            Ok(compiler) => compiler,
-            Err(missing) => return Ok((Vec::new(), missing)),
+        None if !compilers.is_empty() => return Ok((Vec::new(), unmet)),
+        None => match from_rustup() {
+            Some(compiler) => compiler,
+            None => return Ok((Vec::new(), advice())),
         },
     };
-    let mut found = vec![format!("eBPF compiler: {compiler}")];
-    match linker::ensure(&compiler)? {
-        Ok(path) => found.push(format!("bpf-linker: {}", path.display())),
-        Err(missing) => unmet.extend(missing),
-    }
-    Ok((found, unmet))
+    let linker = match linker::find(&compiler) {
+        Some(linker) => Ok(linker),
+        None => linker::install(&compiler)?,
+    };
+    Ok(match linker {
+        Ok(linker) => (found(&compiler, &linker), Unmet::default()),
+        Err(missing) => (Vec::new(), missing),
+    })
 }
 
-/// The distribution's compiler first, since installing it changes nothing that the user has of
-/// rustup's; then rustup.
-fn install() -> Result<Result<Compiler, Unmet>> {
-    let privilege = Privilege::find();
-    if distribution().is_none()
-        && Manager::find() == Some(Manager::Apt)
-        && debian_is_new_enough(privilege)
-    {
-        if privilege == Privilege::None {
-            if let Some(compiler) = from_rustup() {
-                return Ok(Ok(compiler));
-            }
-            let mut unmet = Unmet::default();
-            unmet.add(
-                "a compiler for eBPF",
-                format!(
-                    "{} && rustup toolchain link bpf /usr",
-                    Manager::Apt.advice(&DEBIAN)
-                ),
-            );
-            return Ok(Err(unmet));
+fn found(compiler: &Compiler, linker: &Path) -> Vec<String> {
+    vec![
+        format!("eBPF compiler: {compiler}"),
+        format!("bpf-linker: {}", linker.display()),
+    ]
+}
+
+/// What to do about a compiler where nothing could be done from here.
+fn advice() -> Unmet {
+    let mut unmet = Unmet::default();
+    let debian = Manager::find() == Some(Manager::Apt) && debian_is_new_enough(Privilege::None);
+    let packages = || format!("{} && {LINK} /usr", Manager::Apt.advice(&DEBIAN));
+    unmet.add(
+        "a compiler for eBPF",
+        if debian {
+            packages()
+        } else {
+            RUSTUP.to_owned()
+        },
+    );
+    unmet
+}
+
+/// The distribution's compiler, installed if it may be, and linked into rustup.
+fn from_distribution() -> Result<Option<Compiler>> {
+    if distribution().is_none() && Manager::find() == Some(Manager::Apt) {
+        let privilege = Privilege::find();
+        if privilege != Privilege::None && debian_is_new_enough(privilege) {
+            Manager::Apt.install(privilege, &DEBIAN)?;
         }
-        Manager::Apt.install(privilege, &DEBIAN)?;
     }
-    if let Some(prefix) = distribution() {
-        eprintln!(
-            "linking {} into rustup as toolchain `bpf`",
-            prefix.join("bin/rustc").display()
-        );
-        process::run(
-            Command::new("rustup")
-                .args(["toolchain", "link", "bpf"])
-                .arg(&prefix),
-        )?;
-        return Compiler::find()
-            .map(Ok)
-            .context("rustup does not run the compiler that was linked as toolchain `bpf`");
-    }
-    Ok(from_rustup().ok_or_else(|| {
-        let mut unmet = Unmet::default();
-        unmet.add("a compiler for eBPF", RUSTUP);
-        unmet
-    }))
+    let Some(prefix) = distribution() else {
+        return Ok(None);
+    };
+    eprintln!(
+        "linking {} into rustup as toolchain `bpf`",
+        prefix.join("bin/rustc").display()
+    );
+    process::run(
+        Command::new("rustup")
+            .args(LINK.split(' ').skip(1))
+            .arg(&prefix),
+    )?;
+    Compiler::of("bpf")
+        .map(Some)
+        .context("rustup does not run the compiler that was linked as toolchain `bpf`")
 }
 
 /// Where the distribution has a compiler that is new enough and has its sources.
@@ -177,7 +204,7 @@ fn from_rustup() -> Option<Compiler> {
     if let Err(error) = process::output(&mut command) {
         eprintln!("{error:#}");
     }
-    Compiler::find()
+    Compiler::of("nightly")
 }
 
 fn has_sources(sysroot: &Path) -> bool {

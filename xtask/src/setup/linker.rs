@@ -16,11 +16,13 @@ const VERSION: &str = "0.13.0";
 /// The LLVM versions that this release of bpf-linker can be built with.
 const SUPPORTED: std::ops::RangeInclusive<u32> = 21..=23;
 
-/// The path of a linker that fits the compiler, installed when there is none.
-pub(crate) fn ensure(compiler: &Compiler) -> Result<Result<PathBuf, Unmet>> {
-    if let Some(linker) = which("bpf-linker").filter(|linker| fits(linker, compiler)) {
-        return Ok(Ok(linker));
-    }
+/// A linker on the search path that fits the compiler.
+pub(crate) fn find(compiler: &Compiler) -> Option<PathBuf> {
+    which("bpf-linker").filter(|linker| fits(linker, compiler))
+}
+
+/// Takes a linker that fits the compiler from the cache, builds one, or fetches a released one.
+pub(crate) fn install(compiler: &Compiler) -> Result<Result<PathBuf, Unmet>> {
     let bin = cargo_bin()?.join("bpf-linker");
     let cached =
         |llvm: u32| cache_dir().map(|dir| dir.join(format!("bin/bpf-linker-{VERSION}-llvm{llvm}")));

@@ -17,13 +17,13 @@ pub(crate) fn ensure() -> Result<Vec<String>> {
     let mut lines = Vec::new();
     for (kind, place) in MOUNTS {
         if is_mounted(&mounted, kind, place) {
-            lines.push(format!("ok       {kind} at {place}"));
+            lines.push(format!("ok        {kind} at {place}"));
         } else if !is_root() {
-            lines.push(format!("absent   {kind} at {place}: mounting needs root"));
+            lines.push(format!("absent    {kind} at {place}: mounting needs root"));
         } else {
             match process::run(Command::new("mount").args(["-t", kind, kind, place])) {
-                Ok(()) => lines.push(format!("mounted  {kind} at {place}")),
-                Err(error) => lines.push(format!("absent   {kind} at {place}: {error:#}")),
+                Ok(()) => lines.push(format!("mounted   {kind} at {place}")),
+                Err(error) => lines.push(format!("absent    {kind} at {place}: {error:#}")),
             }
         }
     }

@@ -152,13 +152,23 @@ const NEEDS: &[Need] = &[
 ];
 
 impl Need {
-    /// What there is to install for a group and is not there.
-    pub(crate) fn missing(group: Group) -> Vec<&'static Self> {
-        Self::of(group).filter(|need| !need.is_met()).collect()
+    /// What these groups need and is not there.
+    pub(crate) fn missing(groups: &[Group]) -> Vec<&'static Self> {
+        Self::of(groups)
+            .into_iter()
+            .filter(|need| !need.is_met())
+            .collect()
     }
 
-    pub(crate) fn of(group: Group) -> impl Iterator<Item = &'static Self> {
-        NEEDS.iter().filter(move |need| need.group == group)
+    /// What these groups need, each thing once.
+    pub(crate) fn of(groups: &[Group]) -> Vec<&'static Self> {
+        let mut found: Vec<&Self> = Vec::new();
+        for need in NEEDS.iter().filter(|need| groups.contains(&need.group)) {
+            if !found.iter().any(|other| other.what == need.what) {
+                found.push(need);
+            }
+        }
+        found
     }
 
     pub(crate) fn is_met(&self) -> bool {
@@ -227,9 +237,9 @@ impl std::fmt::Display for Unmet {
     }
 }
 
-/// Installs what a group lacks, as far as this machine lets us.
-pub(crate) fn ensure(group: Group) -> Unmet {
-    let missing = Need::missing(group);
+/// Installs what these groups lack, as far as this machine lets us.
+pub(crate) fn ensure(groups: &[Group]) -> Unmet {
+    let missing = Need::missing(groups);
     let mut unmet = Unmet::default();
     if missing.is_empty() {
         return unmet;
@@ -287,7 +297,7 @@ pub(crate) fn ensure(group: Group) -> Unmet {
 #[cfg(test)]
 mod tests {
     use super::super::packages::{MANAGERS, Manager};
-    use super::{Group, NEEDS, Unmet, compiles};
+    use super::{Group, NEEDS, Need, Unmet, compiles};
 
     #[test]
     fn the_index_of_a_manager_is_its_column() {
@@ -301,6 +311,19 @@ mod tests {
         assert_eq!(
             curl.packages(Manager::Dnf).collect::<Vec<_>>(),
             ["libseccomp-devel"]
+        );
+    }
+
+    #[test]
+    fn what_two_groups_need_is_there_once() {
+        let both = Need::of(&[Group::Host, Group::Vm]);
+        assert_eq!(both.iter().filter(|need| need.what == "strace").count(), 1);
+        assert_eq!(
+            Need::of(&[Group::Vm])
+                .iter()
+                .filter(|need| need.what == "strace")
+                .count(),
+            1
         );
     }
 

@@ -27,7 +27,7 @@ pub(crate) fn run(target: &Path) -> Result<Outcome> {
             "this kernel has no type information ({BTF})"
         )));
     }
-    let unmet = needs::ensure(Group::Host);
+    let unmet = needs::ensure(&[Group::Host]);
     if !unmet.is_empty() {
         eprintln!("some tests will not find their programs: {unmet}");
     }

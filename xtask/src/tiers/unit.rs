@@ -22,7 +22,7 @@ const SELECTION: [&str; 5] = [
 
 /// Runs the tests with nextest if it is there, else with cargo's own runner.
 pub(crate) fn run(target: &Path) -> Result<Outcome> {
-    let unmet = needs::ensure(Group::Base);
+    let unmet = needs::ensure(&[Group::Base]);
     if !unmet.is_empty() {
         return Ok(Outcome::Skipped(unmet.to_string()));
     }

@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_mins(15);
 
 /// Boots a kernel with the kernel tests in its initramfs.
 pub(crate) fn run(target: &Path, kernel: &Kernel) -> Result<Outcome> {
-    let unmet = needs::ensure(Group::Vm);
+    let unmet = needs::ensure(&[Group::Vm]);
     if !unmet.is_empty() {
         return Ok(Outcome::Skipped(unmet.to_string()));
     }
