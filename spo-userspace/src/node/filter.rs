@@ -8,6 +8,7 @@
 mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hint::black_box;
 use std::os::fd::AsFd;
 
 use libseccomp::error::{SeccompErrno, SeccompError};
@@ -114,6 +115,7 @@ impl Filter {
         self.context
             .set_ctl_nnp(false)
             .map_err(FilterError::SetUp)?;
+        keep_freed_memory();
         match self.context.load() {
             Err(error) if error.errno() == Some(SeccompErrno::EACCES) => {
                 self.context.set_ctl_nnp(true).map_err(FilterError::SetUp)?;
@@ -404,6 +406,16 @@ fn condition(arg: &SyscallArg) -> ScmpArgCompare {
         Operator::MaskedEqual => (ScmpCompareOp::MaskedEqual(value), value_two),
     };
     ScmpArgCompare::new(index, op, datum)
+}
+
+/// Makes the allocator keep what is freed from here on.
+///
+/// libseccomp frees its program after the filter is in force, and the allocator would give the
+/// memory back with a call that the filter may kill the thread for. glibc gives back only what is
+/// more than twice the largest mapped block that was ever freed (`M_MMAP_THRESHOLD` in
+/// mallopt(3)), so that freeing one large block is enough.
+fn keep_freed_memory() {
+    drop(black_box(Vec::<u8>::with_capacity(16 << 20)));
 }
 
 fn scmp_arch(architecture: Architecture) -> Option<ScmpArch> {

@@ -6,15 +6,20 @@
 )]
 
 use std::fs::{self, File};
+use std::hint::black_box;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::thread;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{self, Command, Stdio};
+use std::{env, thread};
 
 use nix::errno::Errno;
 use nix::unistd::getsid;
 use spo::node::filter::{self, FilterError, Report, Skipped};
+use spo::profile::arch::Arch;
 use spo::profile::seccomp::{
-    Action, Architecture, Flag, Operator, SeccompSpec, SyscallArg, SyscallRule,
+    Action, Architecture, Flag, Named as _, Operator, SeccompSpec, SyscallArg, SyscallRule,
 };
+use spo::profile::syscalls;
 
 /// An error that no call here gives by itself.
 const DENIED: i32 = libc::EOWNERDEAD;
@@ -160,7 +165,7 @@ fn the_default_action_is_for_all_other_calls() {
     assert_eq!(under(&spec, session).0, Err(Errno::EOWNERDEAD));
     // More rules than libseccomp searches one by one.
     let known: Vec<_> = (0..64)
-        .filter_map(|number| spo::profile::syscalls::name(spo::profile::arch::Arch::X86_64, number))
+        .filter_map(|number| syscalls::name(Arch::X86_64, number))
         .collect();
     spec.syscalls.push(rule(Action::Allow, None, &known, &[]));
     assert_eq!(
@@ -486,4 +491,74 @@ fn what_is_not_taken_in_is_told() {
     assert_eq!(denied, Err(Errno::EOWNERDEAD));
     let told: Vec<_> = report.skipped.iter().map(ToString::to_string).collect();
     insta::assert_debug_snapshot!(told);
+}
+
+/// Ends a process of its own by what the filter does to it, and tells the signal.
+fn signal_of_child(default_action: Action, denied_call: bool, ballast: usize) -> Option<i32> {
+    let status = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "filter::child", "--ignored", "--test-threads=1"])
+        // One heap for all threads, as in a program with one.
+        .env("MALLOC_ARENA_MAX", "1")
+        .env("SPO_TEST_DEFAULT_ACTION", default_action.name())
+        .env("SPO_TEST_DENIED_CALL", denied_call.to_string())
+        .env("SPO_TEST_BALLAST", ballast.to_string())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
+    status.signal()
+}
+
+#[test]
+#[ignore = "run by other tests in a process of its own, which it ends"]
+fn child() {
+    let Ok(default_action) = env::var("SPO_TEST_DEFAULT_ACTION") else {
+        return;
+    };
+    let default_action = Action::from_name(&default_action).unwrap();
+    let denied_call = env::var("SPO_TEST_DENIED_CALL").unwrap() == "true";
+    let refused = ["getsid", "brk", "mmap", "munmap", "mremap", "madvise"];
+    let calls = Arch::ALL
+        .into_iter()
+        .flat_map(syscalls::calls)
+        .map(|(_, name)| *name);
+    let names: Vec<_> = calls.filter(|name| !refused.contains(name)).collect();
+    let mut spec = spec(default_action, vec![rule(Action::Allow, None, &names, &[])]);
+    spec.architectures = vec![Architecture::Native, Architecture::X86, Architecture::X32];
+    let ballast: usize = env::var("SPO_TEST_BALLAST").unwrap().parse().unwrap();
+    let filter = filter::build(&spec).unwrap().0;
+    let ballast: Vec<_> = (0..ballast).map(|_| Box::new([1_u8; 4096])).collect();
+    filter.load().unwrap();
+    if denied_call {
+        session().unwrap();
+    }
+    black_box(&ballast);
+    process::abort();
+}
+
+// Where only the thread dies, the process that tests would wait for it forever.
+#[test]
+fn deadly_actions_kill() {
+    for action in [Action::KillProcess, Action::Trap] {
+        assert_eq!(
+            signal_of_child(action, false, 0),
+            Some(libc::SIGABRT),
+            "{action}"
+        );
+        assert_eq!(
+            signal_of_child(action, true, 0),
+            Some(libc::SIGSYS),
+            "{action}"
+        );
+    }
+}
+
+/// A profile with a deadly default action need not allow what the allocator does when the filter
+/// is in force. Whether it does anything depends on how full the heap is.
+#[test]
+fn loading_makes_no_call_under_the_filter() {
+    for ballast in 0..40 {
+        let signal = signal_of_child(Action::KillProcess, false, ballast);
+        assert_eq!(signal, Some(libc::SIGABRT), "{ballast}");
+    }
 }
