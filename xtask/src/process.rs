@@ -73,7 +73,11 @@ pub(crate) fn tee(command: &mut Command) -> Result<(ExitStatus, String)> {
 
 /// A command as one would type it.
 pub(crate) fn line(command: &Command) -> String {
-    let variables = command.get_envs().filter_map(|(name, value)| {
+    // The target directory is the same for every command, and long.
+    let variables = command
+        .get_envs()
+        .filter(|(name, _)| *name != "CARGO_TARGET_DIR");
+    let variables = variables.filter_map(|(name, value)| {
         let value = value?;
         Some(format!(
             "{}={}",

@@ -25,7 +25,7 @@ pub(crate) struct Need {
     pub(crate) what: &'static str,
     pub(crate) group: Group,
     probe: Probe,
-    /// Package names, in the order of [`MANAGERS`]; empty where the distribution has none.
+    /// Package names, in the order of [`Manager`]; empty where the distribution has none.
     packages: [&'static str; 4],
 }
 
