@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
 use crate::env::{root, target_dir};
@@ -57,9 +57,7 @@ fn run_into(table: &mut Table, only: &[Scope]) -> Result<()> {
         .filter(|scope| only.is_empty() || only.contains(scope))
     {
         match scope {
-            Scope::Fmt => table.step("fmt", || {
-                passes(process::cargo(&root(), &target).args(["fmt", "--all", "--check"]))
-            }),
+            Scope::Fmt => table.step("fmt", || fmt(&target)),
             Scope::Clippy => table.step("clippy", || clippy(&target)),
             Scope::ClippyEbpf => table.step("clippy ebpf", || clippy_ebpf(&target)),
             Scope::Doc => table.step("doc", || doc(&target)),
@@ -74,6 +72,25 @@ fn run_into(table: &mut Table, only: &[Scope]) -> Result<()> {
 fn passes(command: &mut Command) -> Result<Outcome> {
     process::run(command)?;
     Ok(Outcome::Passed(String::new()))
+}
+
+/// Names the files; `cargo fmt` shows and makes the changes.
+fn fmt(target: &Path) -> Result<Outcome> {
+    let args = ["fmt", "--all", "--check", "--", "--files-with-diff"];
+    let files = process::cargo(&root(), target)
+        .args(args)
+        .output()
+        .context("failed to run cargo fmt")?;
+    if files.status.success() {
+        return Ok(Outcome::Passed(String::new()));
+    }
+    let files = String::from_utf8_lossy(&files.stdout).into_owned()
+        + &String::from_utf8_lossy(&files.stderr);
+    eprint!("{files}");
+    Ok(Outcome::Failed(format!(
+        "{} files would change: run cargo fmt --all",
+        files.lines().count()
+    )))
 }
 
 fn clippy(target: &Path) -> Result<Outcome> {
