@@ -29,8 +29,17 @@ fn main() -> Result<()> {
         return stubs("no toolchain for the eBPF programs (`cargo xtask setup` installs one)");
     };
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../spo-ebpf");
-    let root = root.to_str().context("the path of the workspace is not UTF-8")?;
-    aya_build::build_ebpf([Package { name: "spo-ebpf", root_dir: root, ..Package::default() }], toolchain)
+    let root = root
+        .to_str()
+        .context("the path of the workspace is not UTF-8")?;
+    aya_build::build_ebpf(
+        [Package {
+            name: "spo-ebpf",
+            root_dir: root,
+            ..Package::default()
+        }],
+        toolchain,
+    )
 }
 
 /// Empty files in place of the objects, and a cfg that says so.
@@ -39,7 +48,8 @@ fn stubs(reason: &str) -> Result<()> {
     println!("cargo:rustc-cfg=spo_ebpf_stubs");
     let out = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR is not set")?);
     for object in OBJECTS {
-        fs::write(out.join(object), []).with_context(|| format!("failed to write the stub of {object}"))?;
+        fs::write(out.join(object), [])
+            .with_context(|| format!("failed to write the stub of {object}"))?;
     }
     Ok(())
 }
@@ -47,19 +57,30 @@ fn stubs(reason: &str) -> Result<()> {
 /// rustup's nightly where it has `rust-src`, else a compiler of the distribution, linked into
 /// rustup as `bpf`, whose unstable features `RUSTC_BOOTSTRAP` opens.
 fn find_toolchain() -> Option<Toolchain<'static>> {
-    Command::new("bpf-linker").arg("--version").output().ok().filter(|output| output.status.success())?;
+    Command::new("bpf-linker")
+        .arg("--version")
+        .output()
+        .ok()
+        .filter(|output| output.status.success())?;
+    // What the inner cargo says comes out as warnings of this script.
+    set("CARGO_TERM_QUIET", "true");
     if has_sources("nightly") {
         return Some(Toolchain::Nightly);
     }
     if has_sources("bpf") {
-        // SAFETY: the build script has one thread.
-        #[expect(unsafe_code, reason = "aya-build reads the variable from its own environment")]
-        unsafe {
-            env::set_var("RUSTC_BOOTSTRAP", "1");
-        }
+        set("RUSTC_BOOTSTRAP", "1");
         return Some(Toolchain::Custom("bpf"));
     }
     None
+}
+
+/// aya-build takes these from its own environment.
+fn set(name: &str, value: &str) {
+    // SAFETY: the build script has one thread.
+    #[expect(unsafe_code, reason = "the environment belongs to the whole process")]
+    unsafe {
+        env::set_var(name, value);
+    }
 }
 
 fn has_sources(toolchain: &str) -> bool {
@@ -70,5 +91,9 @@ fn has_sources(toolchain: &str) -> bool {
         .ok()
         .filter(|output| output.status.success())
         .and_then(|output| String::from_utf8(output.stdout).ok())
-        .is_some_and(|sysroot| Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core").exists())
+        .is_some_and(|sysroot| {
+            Path::new(sysroot.trim())
+                .join("lib/rustlib/src/rust/library/core")
+                .exists()
+        })
 }

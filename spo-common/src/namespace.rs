@@ -36,7 +36,6 @@ impl Hint {
     /// Where the word of a namespace stands.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "eBPF")]
-    #[expect(clippy::cast_possible_truncation, reason = "shifted to 12 bits")]
     pub const fn index(namespace: u64) -> u32 {
         // Fibonacci hashing: ids come in runs.
         (namespace.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52) as u32
@@ -45,7 +44,18 @@ impl Hint {
 
 const _: () = {
     assert!(HINTS == 1 << 12);
-    assert!(matches!(Hint(Hint::tag(77, 3) | 5).subject(Hint::tag(77, 3)), Some(5)));
-    assert!(Hint(Hint::tag(77, 3) | 5).subject(Hint::tag(77, 4)).is_none());
-    assert!(Hint(Hint::tag(78, 3) | 5).subject(Hint::tag(77, 3)).is_none());
+    assert!(matches!(
+        Hint(Hint::tag(77, 3) | 5).subject(Hint::tag(77, 3)),
+        Some(5)
+    ));
+    assert!(
+        Hint(Hint::tag(77, 3) | 5)
+            .subject(Hint::tag(77, 4))
+            .is_none()
+    );
+    assert!(
+        Hint(Hint::tag(78, 3) | 5)
+            .subject(Hint::tag(77, 3))
+            .is_none()
+    );
 };

@@ -28,7 +28,13 @@ pub fn comm() -> [u8; 16] {
 /// The header of a record of type `T`.
 #[inline(always)]
 pub fn header<T>(kind: EventKind, time_ns: u64) -> EventHeader {
-    EventHeader { size: size_of::<T>() as u32, kind, abi_version: ABI_VERSION, reserved: 0, time_ns }
+    EventHeader {
+        size: size_of::<T>() as u32,
+        kind,
+        abi_version: ABI_VERSION,
+        reserved: 0,
+        time_ns,
+    }
 }
 
 /// Puts a record into the ring buffer, or counts it.

@@ -3,7 +3,9 @@
 //! A global holds the offset; the verifier knows its value while it checks the program, so
 //! that a plain load at `pointer + offset` is as good as one that the compiler relocated.
 
-use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_kernel};
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_kernel,
+};
 
 /// Declares globals that user space sets before it loads the object, and their readers.
 #[macro_export]
@@ -64,7 +66,11 @@ unsafe fn load<T: Copy>(base: *const u8, offset: u64) -> T {
         let mut value = core::mem::MaybeUninit::<T>::zeroed();
         // SAFETY: the helper checks the source, and writes no more than the size of `value`.
         unsafe {
-            let _ = bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address.cast());
+            let _ = bpf_probe_read_kernel(
+                value.as_mut_ptr().cast(),
+                size_of::<T>() as u32,
+                address.cast(),
+            );
             value.assume_init()
         }
     }
@@ -147,7 +153,12 @@ impl Task {
     pub fn is_namespace_init(self) -> bool {
         // SAFETY: a task, its `nsproxy`, the pid namespace that its children get (its own, unless it
         // has changed that one), and that one's `child_reaper`.
-        let reaper: *const u8 = unsafe { load(load(load(self.0, off_nsproxy()), off_pid_ns()), off_child_reaper()) };
+        let reaper: *const u8 = unsafe {
+            load(
+                load(load(self.0, off_nsproxy()), off_pid_ns()),
+                off_child_reaper(),
+            )
+        };
         reaper as u64 == self.0 as u64
     }
 }

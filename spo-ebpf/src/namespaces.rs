@@ -8,7 +8,9 @@
 use aya_ebpf::{macros::map, maps::HashMap};
 use spo_common::counter::Counter;
 use spo_common::namespace::{HINTS as HINT_COUNT, Hint};
-use spo_common::subject::{ENTERING, FIRST, LEAVING, MAX, SHARED_SETUP, STATE_SETUP, STATE_WORKLOAD, UNRECORDED};
+use spo_common::subject::{
+    ENTERING, FIRST, LEAVING, MAX, SHARED_SETUP, STATE_SETUP, STATE_WORKLOAD, UNRECORDED,
+};
 
 use crate::count::count;
 use crate::kernel::{MountNamespace, Task};
@@ -69,7 +71,9 @@ fn resolve(task: Task, namespace: MountNamespace, id: u64, origin: u32) -> u32 {
     let created = origin & u32::from(LEAVING) != 0 && origin != u32::from(ENTERING);
     let (subject, taken) = if created {
         created_by(origin & (MAX - 1), task, namespace)
-    } else if namespace.inum() == target_inum() || (record_existing() != 0 && namespace.inum() != host_inum()) {
+    } else if namespace.inum() == target_inum()
+        || (record_existing() != 0 && namespace.inum() != host_inum())
+    {
         (FIRST, false)
     } else {
         (UNRECORDED, false)

@@ -50,7 +50,9 @@ pub fn give_back(index: u32) {
 #[inline(always)]
 pub fn state(index: u32) -> u32 {
     // SAFETY: within the map.
-    SUBJECTS.get_ptr(index).map_or(STATE_NONE, |subject| unsafe { (*subject).state })
+    SUBJECTS
+        .get_ptr(index)
+        .map_or(STATE_NONE, |subject| unsafe { (*subject).state })
 }
 
 /// Sets the state of a subject.

@@ -23,13 +23,22 @@ impl Syscall {
     #[inline(always)]
     pub fn of(task: Task, number: i32) -> Self {
         if task.in_compat_call() {
-            return Self { abi: Abi::Compat as u32, number };
+            return Self {
+                abi: Abi::Compat as u32,
+                number,
+            };
         }
         // A negative number has the bit too, and is no x32 call.
         if number >= 0 && number as u32 & x32_bit() != 0 {
-            return Self { abi: Abi::X32 as u32, number: (number as u32 & !x32_bit()) as i32 };
+            return Self {
+                abi: Abi::X32 as u32,
+                number: (number as u32 & !x32_bit()) as i32,
+            };
         }
-        Self { abi: Abi::Native as u32, number }
+        Self {
+            abi: Abi::Native as u32,
+            number,
+        }
     }
 
     /// Where the call stands in a set, if it has a place there.

@@ -60,7 +60,11 @@ pub struct Comm(pub [u8; 16]);
 
 impl fmt::Display for Comm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
+        let end = self
+            .0
+            .iter()
+            .position(|byte| *byte == 0)
+            .unwrap_or(self.0.len());
         write!(f, "{}", self.0[..end].escape_ascii())
     }
 }

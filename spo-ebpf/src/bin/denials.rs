@@ -75,7 +75,10 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
 pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     let watched = tasks::get(Task::from_argument(ctx.arg(0)).tid()) != UNWATCHED;
     // A child leaves a call that only its parent entered.
-    tasks::set(Task::from_argument(ctx.arg(1)).tid(), if watched { INSIDE } else { UNWATCHED });
+    tasks::set(
+        Task::from_argument(ctx.arg(1)).tid(),
+        if watched { INSIDE } else { UNWATCHED },
+    );
     0
 }
 
@@ -96,7 +99,10 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
 pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     let argument: *const u8 = ctx.arg(0);
     let task = Task::from_argument(argument);
-    if tasks::get(task.tid()) == OUTSIDE && task.exit_code() & 0x7f == SIGSYS && has_task_regs() != 0 {
+    if tasks::get(task.tid()) == OUTSIDE
+        && task.exit_code() & 0x7f == SIGSYS
+        && has_task_regs() != 0
+    {
         // SAFETY: the helper takes a task.
         let registers = unsafe { bpf_task_pt_regs(argument as *mut _) };
         let number = Registers::from_argument(registers as *const u8).syscall();

@@ -53,7 +53,11 @@ static UNNAMED: HashMap<UnnamedKey, u64> = HashMap::with_max_entries(UNNAMED_ENT
 pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
     let task = Task::current();
     let call = Syscall::of(task, ctx.arg::<i64>(1) as i32);
-    let subject = if by_namespace() != 0 { namespaces::subject_of(task) } else { tasks::get(task.tid()) };
+    let subject = if by_namespace() != 0 {
+        namespaces::subject_of(task)
+    } else {
+        tasks::get(task.tid())
+    };
     let Some(index) = call.index() else {
         return unnamed(subject, call);
     };
@@ -68,7 +72,11 @@ pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
     if state == SEEN {
         return 0;
     }
-    let next = if needs_every_call(subject, call) { WATCHED } else { SEEN };
+    let next = if needs_every_call(subject, call) {
+        WATCHED
+    } else {
+        SEEN
+    };
     let subject = if subject == UNRECORDED || by_namespace() != 0 {
         watch(task, subject, call, Registers::from_argument(ctx.arg(0)));
         subject
@@ -103,8 +111,11 @@ fn needs_every_call(subject: u32, call: Syscall) -> bool {
 fn changes_namespace(call: Syscall) -> Option<bool> {
     let compat = call.abi == spo_common::subject::Abi::Compat as u32;
     let number = call.number as u32;
-    let (unshare, setns) =
-        if compat { (nr_compat_unshare(), nr_compat_setns()) } else { (nr_unshare(), nr_setns()) };
+    let (unshare, setns) = if compat {
+        (nr_compat_unshare(), nr_compat_setns())
+    } else {
+        (nr_unshare(), nr_setns())
+    };
     if number == unshare {
         Some(true)
     } else if number == setns {
@@ -177,7 +188,12 @@ fn unnamed(subject: u32, call: Syscall) -> i32 {
     if subject <= ARMED {
         return 0;
     }
-    let key = UnnamedKey { subject, abi: call.abi, number: call.number, reserved: 0 };
+    let key = UnnamedKey {
+        subject,
+        abi: call.abi,
+        number: call.number,
+        reserved: 0,
+    };
     if let Some(times) = UNNAMED.get_ptr_mut(&key) {
         // SAFETY: a value of the map.
         unsafe { increment(times) };
@@ -196,7 +212,14 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
         namespaces::on_fork(parent, child);
     } else {
         let subject = tasks::get(parent.tid());
-        tasks::set(child.tid(), if subject == ARMED { UNRECORDED } else { subject });
+        tasks::set(
+            child.tid(),
+            if subject == ARMED {
+                UNRECORDED
+            } else {
+                subject
+            },
+        );
     }
     0
 }

@@ -22,7 +22,12 @@ impl Baseline {
         loader.btf(Some(&kernel.btf));
         let mut ebpf = loader.load(objects::EMPTY).map_err(load_error)?;
         let empty: &mut BtfTracePoint = program(&mut ebpf, "empty")?;
-        empty.load("sys_enter", &kernel.btf).map_err(program_error("empty"))?;
-        Ok(Self { _link: attach(&mut ebpf, "empty")?, _ebpf: ebpf })
+        empty
+            .load("sys_enter", &kernel.btf)
+            .map_err(program_error("empty"))?;
+        Ok(Self {
+            _link: attach(&mut ebpf, "empty")?,
+            _ebpf: ebpf,
+        })
     }
 }

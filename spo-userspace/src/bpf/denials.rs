@@ -14,8 +14,13 @@ use super::{Error, info, objects, records};
 use crate::event::Denial;
 
 /// The programs, in the order in which they are attached.
-const PROGRAMS: [&str; 5] =
-    ["sched_process_fork", "sched_process_exec", "sched_process_exit", "sys_exit", "sys_enter"];
+const PROGRAMS: [&str; 5] = [
+    "sched_process_fork",
+    "sched_process_exec",
+    "sched_process_exit",
+    "sys_exit",
+    "sys_enter",
+];
 
 /// Watches a command that announces itself, and all that descends from it. Dropping it detaches the programs.
 pub struct Watcher {
@@ -30,7 +35,10 @@ impl Watcher {
         objects::check()?;
         let mut globals = kernel.globals();
         globals.push(("NONCE", Value::Word(nonce)));
-        globals.push(("NR_MARK", Value::Word(u32::try_from(MARK).unwrap_or(u32::MAX))));
+        globals.push((
+            "NR_MARK",
+            Value::Word(u32::try_from(MARK).unwrap_or(u32::MAX)),
+        ));
         let mut loader = EbpfLoader::new();
         loader.btf(Some(&kernel.btf));
         set_globals(&mut loader, &globals);
@@ -40,13 +48,19 @@ impl Watcher {
         let ring = RingBuf::try_from(ring).map_err(map_error("EVENTS"))?;
         for name in PROGRAMS {
             let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
-            program.load(name, &kernel.btf).map_err(program_error(name))?;
+            program
+                .load(name, &kernel.btf)
+                .map_err(program_error(name))?;
         }
         let mut links = Vec::new();
         for name in PROGRAMS {
             links.push(attach(&mut ebpf, name)?);
         }
-        Ok(Self { _links: links, ebpf, ring })
+        Ok(Self {
+            _links: links,
+            ebpf,
+            ring,
+        })
     }
 
     /// Whether the command has announced itself.
@@ -55,7 +69,7 @@ impl Watcher {
     }
 
     /// The next denial; `None` when there is none now.
-    pub fn next(&mut self) -> Option<Denial> {
+    pub fn take(&mut self) -> Option<Denial> {
         loop {
             let item = self.ring.next()?;
             if let Some(denial) = records::denial(&item) {
@@ -76,9 +90,14 @@ impl Watcher {
     }
 
     fn counter(&self, counter: Counter) -> Result<u64, Error> {
-        let map = self.ebpf.map("COUNTERS").ok_or(Error::Missing("COUNTERS"))?;
+        let map = self
+            .ebpf
+            .map("COUNTERS")
+            .ok_or(Error::Missing("COUNTERS"))?;
         let counters: Array<_, u64> = Array::try_from(map).map_err(map_error("COUNTERS"))?;
-        counters.get(&counter.index(), 0).map_err(map_error("COUNTERS"))
+        counters
+            .get(&counter.index(), 0)
+            .map_err(map_error("COUNTERS"))
     }
 }
 

@@ -21,7 +21,9 @@ pub enum Error {
     #[error("the kernel's type information has no {0}")]
     Member(String),
     /// The kernel refused for want of a privilege.
-    #[error("not permitted to load eBPF programs: this needs the capabilities CAP_BPF and CAP_PERFMON (run it with sudo)")]
+    #[error(
+        "not permitted to load eBPF programs: this needs the capabilities CAP_BPF and CAP_PERFMON (run it with sudo)"
+    )]
     Permission,
     /// The object could not be loaded.
     #[error("failed to create the eBPF maps")]

@@ -39,14 +39,20 @@ const REQUIRED: &[Member] = &[
     ("OFF_NSPROXY_PID_NS", &["nsproxy:pid_ns_for_children"]),
     ("OFF_PID_NS_CHILD_REAPER", &["pid_namespace:child_reaper"]),
     // The number that is not used twice: every namespace has one since 6.18, mount namespaces since 3.8.
-    ("OFF_MNT_NS_ID", &["mnt_namespace:ns.ns_id", "mnt_namespace:seq"]),
+    (
+        "OFF_MNT_NS_ID",
+        &["mnt_namespace:ns.ns_id", "mnt_namespace:seq"],
+    ),
     ("OFF_MNT_NS_INUM", &["mnt_namespace:ns.inum"]),
     ("OFF_REGS_ARG0", REGS_ARG0),
     ("OFF_REGS_SYSCALL", REGS_SYSCALL),
 ];
 
 /// Members that a kernel's configuration may leave out; zero then.
-const OPTIONAL: &[Member] = &[("OFF_TASK_SECCOMP_MODE", &["task_struct:seccomp.mode"]), ("OFF_TASK_COMPAT", COMPAT)];
+const OPTIONAL: &[Member] = &[
+    ("OFF_TASK_SECCOMP_MODE", &["task_struct:seccomp.mode"]),
+    ("OFF_TASK_COMPAT", COMPAT),
+];
 
 #[cfg(target_arch = "x86_64")]
 mod arch {
@@ -83,14 +89,20 @@ use arch::{COMPAT, COMPAT_MASK, REGS_ARG0, REGS_SYSCALL, X32_BIT};
 impl Kernel {
     /// Looks at the running kernel.
     pub fn probe() -> Result<Self, Error> {
-        let types = Btf::from_file(BTF_PATH)
-            .map_err(|source| Error::Btf { path: BTF_PATH, source: Box::new(source) })?;
-        let btf =
-            aya::Btf::from_sys_fs().map_err(|source| Error::Btf { path: BTF_PATH, source: Box::new(source) })?;
+        let types = Btf::from_file(BTF_PATH).map_err(|source| Error::Btf {
+            path: BTF_PATH,
+            source: Box::new(source),
+        })?;
+        let btf = aya::Btf::from_sys_fs().map_err(|source| Error::Btf {
+            path: BTF_PATH,
+            source: Box::new(source),
+        })?;
         let types = Types::new(&types);
         let mut offsets = Vec::new();
         for (global, members) in REQUIRED {
-            let offset = types.first_of(members).ok_or_else(|| Error::Member(members.join(" or ")))?;
+            let offset = types
+                .first_of(members)
+                .ok_or_else(|| Error::Member(members.join(" or ")))?;
             offsets.push((*global, offset));
         }
         let mut compat_mask = 0;
@@ -117,9 +129,17 @@ impl Kernel {
 
     /// All of it, as globals of an object that is about to be loaded.
     pub(super) fn globals(&self) -> Globals {
-        let Self { btf: _, offsets, typed_loads, task_regs, compat_mask } = self;
-        let mut globals: Globals =
-            offsets.iter().map(|(name, offset)| (*name, Value::Offset(*offset))).collect();
+        let Self {
+            btf: _,
+            offsets,
+            typed_loads,
+            task_regs,
+            compat_mask,
+        } = self;
+        let mut globals: Globals = offsets
+            .iter()
+            .map(|(name, offset)| (*name, Value::Offset(*offset)))
+            .collect();
         globals.extend([
             ("TYPED_LOADS", Value::Word(u32::from(*typed_loads))),
             ("HAS_TASK_REGS", Value::Word(u32::from(*task_regs))),
@@ -159,7 +179,10 @@ fn has_helper(helper: BpfHelper) -> Result<bool, Error> {
         if super::error::is_permission(&error) {
             Error::Permission
         } else {
-            Error::Program { program: "(probe)", source: Box::new(error) }
+            Error::Program {
+                program: "(probe)",
+                source: Box::new(error),
+            }
         }
     })
 }
@@ -185,26 +208,35 @@ impl<'a> Types<'a> {
 
     /// The definition: a name may also stand for a typedef or a declaration.
     fn structure(&self, name: &str) -> Option<&'a Struct> {
-        self.btf.get_types().iter().find_map(|candidate| match &candidate.base_type {
-            Type::Struct(structure)
-                if candidate.num_refs == 0
-                    && candidate.name.as_deref() == Some(name)
-                    && !structure.members.is_empty() =>
-            {
-                Some(structure)
-            }
-            _ => None,
-        })
+        self.btf
+            .get_types()
+            .iter()
+            .find_map(|candidate| match &candidate.base_type {
+                Type::Struct(structure)
+                    if candidate.num_refs == 0
+                        && candidate.name.as_deref() == Some(name)
+                        && !structure.members.is_empty() =>
+                {
+                    Some(structure)
+                }
+                _ => None,
+            })
     }
 
     fn offset_bits(&self, structure: &'a Struct, path: &str) -> Option<u32> {
-        let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
+        let (first, rest) = path
+            .split_once('.')
+            .map_or((path, None), |(first, rest)| (first, Some(rest)));
         for member in &structure.members {
             match member.name.as_deref() {
                 Some(name) if name == first => {
-                    let Some(rest) = rest else { return Some(member.offset) };
+                    let Some(rest) = rest else {
+                        return Some(member.offset);
+                    };
                     let inner = self.members_of(member.type_id)?;
-                    return self.offset_bits(inner, rest).map(|bits| member.offset + bits);
+                    return self
+                        .offset_bits(inner, rest)
+                        .map(|bits| member.offset + bits);
                 }
                 // An anonymous structure or union: its members are as good as the outer one's own.
                 None | Some("") => {
@@ -223,7 +255,9 @@ impl<'a> Types<'a> {
     fn members_of(&self, type_id: u32) -> Option<&'a Struct> {
         let inner = self.btf.get_type_by_id(type_id).ok()?;
         match &inner.base_type {
-            Type::Struct(structure) | Type::Union(structure) if inner.num_refs == 0 => Some(structure),
+            Type::Struct(structure) | Type::Union(structure) if inner.num_refs == 0 => {
+                Some(structure)
+            }
             _ => None,
         }
     }

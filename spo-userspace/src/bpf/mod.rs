@@ -6,8 +6,10 @@ mod error;
 mod info;
 pub mod kernel;
 mod objects;
+mod ready;
 pub mod recorder;
 mod records;
 
 pub use error::Error;
 pub use info::{LoadedProgram, loaded_programs};
+pub use ready::Ready;

@@ -14,5 +14,9 @@ pub(super) static EMPTY: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"),
 
 /// Refuses the stubs that a build without an eBPF toolchain holds.
 pub(super) fn check() -> Result<(), Error> {
-    if cfg!(spo_ebpf_stubs) { Err(Error::Stubs) } else { Ok(()) }
+    if cfg!(spo_ebpf_stubs) {
+        Err(Error::Stubs)
+    } else {
+        Ok(())
+    }
 }

@@ -10,8 +10,8 @@ use aya::{Ebpf, EbpfLoader};
 use nix::time::{ClockId, clock_gettime};
 use spo_common::counter::Counter;
 use spo_common::subject::{
-    FIRST, MAX, NUMBERS, SEEN, SHARED_SETUP, STATE_HANDED_OVER, STATE_NONE, STATE_SETUP, STATE_WORKLOAD, Set,
-    Subject, WATCHED,
+    FIRST, MAX, NUMBERS, SEEN, SHARED_SETUP, STATE_HANDED_OVER, STATE_NONE, STATE_SETUP,
+    STATE_WORKLOAD, Set, Subject, WATCHED,
 };
 use spo_common::unnamed::UnnamedKey;
 
@@ -70,7 +70,13 @@ impl Limits {
             Target::Namespace { .. } | Target::AllNamespaces { .. } => (SHARED_SETUP + 1, 8192),
             Target::NewNamespaces => (1024, 8192),
         };
-        Self { subjects, namespaces, threads: pid_max, unnamed: spo_common::unnamed::UNNAMED, ring: 256 * 1024 }
+        Self {
+            subjects,
+            namespaces,
+            threads: pid_max,
+            unnamed: spo_common::unnamed::UNNAMED,
+            ring: 256 * 1024,
+        }
     }
 }
 
@@ -107,17 +113,26 @@ impl Recorder {
         let ring = RingBuf::try_from(ring).map_err(map_error("EVENTS"))?;
         for name in PROGRAMS {
             let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
-            program.load(name, &kernel.btf).map_err(program_error(name))?;
+            program
+                .load(name, &kernel.btf)
+                .map_err(program_error(name))?;
         }
         if let Target::Tree { .. } = target {
             let seed: &mut Iter = program(&mut ebpf, "seed")?;
-            seed.load("task", &kernel.btf).map_err(program_error("seed"))?;
+            seed.load("task", &kernel.btf)
+                .map_err(program_error("seed"))?;
         }
         let mut links = Vec::new();
         for name in PROGRAMS {
             links.push(attach(&mut ebpf, name)?);
         }
-        let mut recorder = Self { links, ebpf, target, began_ns: now(), events: Events { ring } };
+        let mut recorder = Self {
+            links,
+            ebpf,
+            target,
+            began_ns: now(),
+            events: Events { ring },
+        };
         if let Target::Tree { .. } = target {
             recorder.seed()?;
         }
@@ -150,7 +165,7 @@ impl Recorder {
             drop(link);
         }
         let ended_ns = now();
-        while let Some(event) = self.events.next() {
+        while let Some(event) = self.events.take() {
             on_event(event);
         }
         let mut losses = Losses {
@@ -166,7 +181,12 @@ impl Recorder {
             let fd = program.fd().map_err(program_error(name))?;
             losses.skipped_runs += info::recursion_misses(fd)?;
         }
-        Ok(Observation { subjects: self.subjects()?, losses, began_ns: self.began_ns, ended_ns })
+        Ok(Observation {
+            subjects: self.subjects()?,
+            losses,
+            began_ns: self.began_ns,
+            ended_ns,
+        })
     }
 
     /// Adds the tasks that descend from the target until a walk finds none any more: a child of a task
@@ -177,7 +197,9 @@ impl Recorder {
             let seed: &mut Iter = program(&mut self.ebpf, "seed")?;
             let link = seed.attach().map_err(program_error("seed"))?;
             let link = seed.take_link(link).map_err(program_error("seed"))?;
-            let mut walk = link.into_file().map_err(|error| Error::Iterate(std::io::Error::other(error)))?;
+            let mut walk = link
+                .into_file()
+                .map_err(|error| Error::Iterate(std::io::Error::other(error)))?;
             walk.read_to_end(&mut Vec::new()).map_err(Error::Iterate)?;
             if self.counter(Counter::Seeded)? == before {
                 return Ok(());
@@ -187,7 +209,9 @@ impl Recorder {
 
     fn counter(&self, counter: Counter) -> Result<u64, Error> {
         let counters: Array<_, u64> = self.array("COUNTERS")?;
-        counters.get(&counter.index(), 0).map_err(map_error("COUNTERS"))
+        counters
+            .get(&counter.index(), 0)
+            .map_err(map_error("COUNTERS"))
     }
 
     fn array<T: aya::Pod>(&self, name: &'static str) -> Result<Array<&MapData, T>, Error> {
@@ -198,9 +222,10 @@ impl Recorder {
         let known: Array<_, Subject> = self.array("SUBJECTS")?;
         let sets: Array<_, Set> = self.array("SETS")?;
         let unnamed = self.ebpf.map("UNNAMED").ok_or(Error::Missing("UNNAMED"))?;
-        let unnamed: HashMap<_, UnnamedKey, u64> = HashMap::try_from(unnamed).map_err(map_error("UNNAMED"))?;
+        let unnamed: HashMap<_, UnnamedKey, u64> =
+            HashMap::try_from(unnamed).map_err(map_error("UNNAMED"))?;
         let mut numbers = Vec::new();
-        for entry in unnamed.iter() {
+        for entry in &unnamed {
             numbers.push(entry.map_err(map_error("UNNAMED"))?);
         }
         let mut subjects = Vec::new();
@@ -216,7 +241,15 @@ impl Recorder {
             let mut unnamed: Vec<_> = numbers
                 .iter()
                 .filter(|(key, _)| key.subject == index)
-                .filter_map(|(key, times)| Some((Call { abi: records::abi(key.abi)?, number: key.number }, *times)))
+                .filter_map(|(key, times)| {
+                    Some((
+                        Call {
+                            abi: records::abi(key.abi)?,
+                            number: key.number,
+                        },
+                        *times,
+                    ))
+                })
                 .collect();
             unnamed.sort_unstable();
             subjects.push(SubjectObservation {
@@ -244,8 +277,7 @@ impl Recorder {
 
 impl Events {
     /// The next event; `None` when there is none now. What is no record of ours is passed over.
-    #[expect(clippy::should_implement_trait, reason = "`None` does not end it")]
-    pub fn next(&mut self) -> Option<FirstSight> {
+    pub fn take(&mut self) -> Option<FirstSight> {
         loop {
             let item = self.ring.next()?;
             if let Some(event) = records::first_sight(&item) {
@@ -290,7 +322,9 @@ fn target_globals(target: Target) -> Globals {
     globals.extend(match target {
         Target::Command { nonce } => vec![("NONCE", Value::Word(nonce))],
         Target::Tree { tgid } => vec![("SEED_TGID", Value::Word(tgid))],
-        Target::Namespace { inum } => vec![("BY_NAMESPACE", on), ("TARGET_INUM", Value::Word(inum))],
+        Target::Namespace { inum } => {
+            vec![("BY_NAMESPACE", on), ("TARGET_INUM", Value::Word(inum))]
+        }
         Target::AllNamespaces { except } => vec![
             ("BY_NAMESPACE", on),
             ("RECORD_EXISTING", on),
@@ -318,7 +352,13 @@ const COMPAT_UNSHARE: libc::c_long = libc::SYS_unshare;
 const COMPAT_SETNS: libc::c_long = libc::SYS_setns;
 
 fn load(kernel: &Kernel, globals: &Globals, limits: Limits) -> Result<Ebpf, Error> {
-    let Limits { subjects, namespaces, threads, unnamed, ring } = limits;
+    let Limits {
+        subjects,
+        namespaces,
+        threads,
+        unnamed,
+        ring,
+    } = limits;
     let mut loader = EbpfLoader::new();
     loader.btf(Some(&kernel.btf));
     set_globals(&mut loader, globals);
@@ -335,8 +375,14 @@ fn load(kernel: &Kernel, globals: &Globals, limits: Limits) -> Result<Ebpf, Erro
 
 /// Fills the maps that the programs find filled.
 fn prepare(ebpf: &mut Ebpf, target: Target, limits: Limits) -> Result<(), Error> {
-    let first = Subject { state: STATE_WORKLOAD, ..Subject::default() };
-    let setup = Subject { state: STATE_SETUP, ..Subject::default() };
+    let first = Subject {
+        state: STATE_WORKLOAD,
+        ..Subject::default()
+    };
+    let setup = Subject {
+        state: STATE_SETUP,
+        ..Subject::default()
+    };
     if target == Target::NewNamespaces {
         let free = ebpf.map_mut("FREE").ok_or(Error::Missing("FREE"))?;
         let mut free: Queue<_, u32> = Queue::try_from(free).map_err(map_error("FREE"))?;
@@ -346,10 +392,15 @@ fn prepare(ebpf: &mut Ebpf, target: Target, limits: Limits) -> Result<(), Error>
         return Ok(());
     }
     let subjects = ebpf.map_mut("SUBJECTS").ok_or(Error::Missing("SUBJECTS"))?;
-    let mut subjects: Array<_, Subject> = Array::try_from(subjects).map_err(map_error("SUBJECTS"))?;
-    subjects.set(FIRST, first, 0).map_err(map_error("SUBJECTS"))?;
+    let mut subjects: Array<_, Subject> =
+        Array::try_from(subjects).map_err(map_error("SUBJECTS"))?;
+    subjects
+        .set(FIRST, first, 0)
+        .map_err(map_error("SUBJECTS"))?;
     if let Target::AllNamespaces { .. } = target {
-        subjects.set(SHARED_SETUP, setup, 0).map_err(map_error("SUBJECTS"))?;
+        subjects
+            .set(SHARED_SETUP, setup, 0)
+            .map_err(map_error("SUBJECTS"))?;
     }
     Ok(())
 }
@@ -359,7 +410,9 @@ pub(super) fn program<'a, T>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&
 where
     &'a mut T: TryFrom<&'a mut aya::programs::Program>,
 {
-    ebpf.program_mut(name).and_then(|program| program.try_into().ok()).ok_or(Error::Missing(name))
+    ebpf.program_mut(name)
+        .and_then(|program| program.try_into().ok())
+        .ok_or(Error::Missing(name))
 }
 
 /// Attaches a loaded program; dropping the link detaches it.
@@ -370,21 +423,33 @@ pub(super) fn attach(ebpf: &mut Ebpf, name: &'static str) -> Result<BtfTracePoin
 }
 
 pub(super) fn load_error(source: aya::EbpfError) -> Error {
-    if error::is_permission(&source) { Error::Permission } else { Error::Load(Box::new(source)) }
+    if error::is_permission(&source) {
+        Error::Permission
+    } else {
+        Error::Load(Box::new(source))
+    }
 }
 
-pub(super) fn program_error(program: &'static str) -> impl Fn(aya::programs::ProgramError) -> Error {
+pub(super) fn program_error(
+    program: &'static str,
+) -> impl Fn(aya::programs::ProgramError) -> Error {
     move |source| {
         if error::is_permission(&source) {
             Error::Permission
         } else {
-            Error::Program { program, source: Box::new(source) }
+            Error::Program {
+                program,
+                source: Box::new(source),
+            }
         }
     }
 }
 
 pub(super) fn map_error(map: &'static str) -> impl Fn(aya::maps::MapError) -> Error {
-    move |source| Error::Map { map, source: Box::new(source) }
+    move |source| Error::Map {
+        map,
+        source: Box::new(source),
+    }
 }
 
 /// The clock of `bpf_ktime_get_ns`, in nanoseconds.

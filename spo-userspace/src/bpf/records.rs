@@ -21,10 +21,22 @@ impl Record for raw::Denial {
 
 /// A first sight, or nothing if the bytes are anything else.
 pub(super) fn first_sight(bytes: &[u8]) -> Option<FirstSight> {
-    let raw::FirstSight { header, subject, abi, number, tgid, tid: _, reserved: _, comm } = read(bytes)?;
+    let raw::FirstSight {
+        header,
+        subject,
+        abi,
+        number,
+        tgid,
+        tid: _,
+        reserved: _,
+        comm,
+    } = read(bytes)?;
     Some(FirstSight {
         subject,
-        call: Call { abi: self::abi(abi)?, number },
+        call: Call {
+            abi: self::abi(abi)?,
+            number,
+        },
         time_ns: header.time_ns,
         tgid,
         comm: Comm(comm),
@@ -33,17 +45,39 @@ pub(super) fn first_sight(bytes: &[u8]) -> Option<FirstSight> {
 
 /// A denial, or nothing if the bytes are anything else.
 pub(super) fn denial(bytes: &[u8]) -> Option<Denial> {
-    let raw::Denial { header: _, result, abi, number, tgid, tid: _, killed, reserved: _, comm } = read(bytes)?;
-    Some(Denial { call: Call { abi: self::abi(abi)?, number }, result, killed: killed != 0, tgid, comm: Comm(comm) })
+    let raw::Denial {
+        header: _,
+        result,
+        abi,
+        number,
+        tgid,
+        tid: _,
+        killed,
+        reserved: _,
+        comm,
+    } = read(bytes)?;
+    Some(Denial {
+        call: Call {
+            abi: self::abi(abi)?,
+            number,
+        },
+        result,
+        killed: killed != 0,
+        tgid,
+        comm: Comm(comm),
+    })
 }
 
 /// The ABI with an index.
 pub(super) fn abi(index: u32) -> Option<Abi> {
-    RawAbi::ALL.into_iter().find(|abi| *abi as u32 == index).map(|abi| match abi {
-        RawAbi::Native => Abi::Native,
-        RawAbi::Compat => Abi::Compat,
-        RawAbi::X32 => Abi::X32,
-    })
+    RawAbi::ALL
+        .into_iter()
+        .find(|abi| *abi as u32 == index)
+        .map(|abi| match abi {
+            RawAbi::Native => Abi::Native,
+            RawAbi::Compat => Abi::Compat,
+            RawAbi::X32 => Abi::X32,
+        })
 }
 
 fn read<T: Record>(bytes: &[u8]) -> Option<T> {
@@ -52,7 +86,10 @@ fn read<T: Record>(bytes: &[u8]) -> Option<T> {
     }
     // SAFETY: the slice is long enough, the header holds integers only, and the read is unaligned.
     let header: EventHeader = unsafe { std::ptr::read_unaligned(bytes.as_ptr().cast()) };
-    if header.kind != T::KIND || header.abi_version != ABI_VERSION || header.size as usize != size_of::<T>() {
+    if header.kind != T::KIND
+        || header.abi_version != ABI_VERSION
+        || header.size as usize != size_of::<T>()
+    {
         return None;
     }
     // SAFETY: the same of a whole record; every type here holds integers only.
@@ -65,7 +102,10 @@ mod tests {
 
     fn bytes(record: &raw::FirstSight) -> Vec<u8> {
         // SAFETY: a record is made of integers without padding between them.
-        unsafe { std::slice::from_raw_parts((&raw const *record).cast(), size_of::<raw::FirstSight>()) }.to_vec()
+        unsafe {
+            std::slice::from_raw_parts((&raw const *record).cast(), size_of::<raw::FirstSight>())
+        }
+        .to_vec()
     }
 
     fn record() -> raw::FirstSight {
@@ -90,7 +130,13 @@ mod tests {
     #[test]
     fn a_whole_record_is_read_and_its_name_is_escaped() {
         let event = first_sight(&bytes(&record())).unwrap();
-        assert_eq!(event.call, Call { abi: Abi::Compat, number: 5 });
+        assert_eq!(
+            event.call,
+            Call {
+                abi: Abi::Compat,
+                number: 5
+            }
+        );
         assert_eq!(event.comm.to_string(), "a\\x1b[31m");
     }
 

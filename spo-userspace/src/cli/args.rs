@@ -1,4 +1,8 @@
 //! The arguments of `spo`. Help, completions and man pages come from these definitions.
+#![expect(
+    clippy::doc_markdown,
+    reason = "these comments are the help texts, in which backticks would stand out"
+)]
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -67,7 +71,12 @@ pub(super) struct RecordArgs {
     pub(super) output_file: PathBuf,
 
     /// What to write
-    #[arg(short = 't', long = "type", value_name = "TYPE", default_value = "seccomp")]
+    #[arg(
+        short = 't',
+        long = "type",
+        value_name = "TYPE",
+        default_value = "seccomp"
+    )]
     pub(super) kind: RecordKind,
 
     /// Calls to add to those recorded, instead of what runc and crun need
@@ -107,7 +116,11 @@ pub(super) struct RecordArgs {
     pub(super) map_sizes: Vec<String>,
 
     /// The command and its arguments
-    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(
+        value_name = "COMMAND",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
     pub(super) command: Vec<OsString>,
 }
 
@@ -148,7 +161,12 @@ pub(super) struct RunArgs {
     pub(super) privileged: bool,
 
     /// The command and its arguments
-    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(
+        value_name = "COMMAND",
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
     pub(super) command: Vec<OsString>,
 }
 
@@ -216,7 +234,12 @@ pub(super) fn base_syscalls(none: bool, chosen: Option<Vec<String>>) -> Vec<Stri
     if none {
         return Vec::new();
     }
-    chosen.unwrap_or_else(|| BASE_SYSCALLS.iter().map(|name| (*name).to_owned()).collect())
+    chosen.unwrap_or_else(|| {
+        BASE_SYSCALLS
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect()
+    })
 }
 
 pub(super) fn syscall(name: &str) -> Result<String, String> {
@@ -230,10 +253,19 @@ pub(super) fn syscall(name: &str) -> Result<String, String> {
 }
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let time = if text.bytes().all(|byte| byte.is_ascii_digit()) { format!("{text}s") } else { text.to_owned() };
-    let time: jiff::SignedDuration = time.parse().map_err(|_: jiff::Error| {
-        "not a time: write it as 90, 90s, 5m or 1h30m".to_owned()
-    })?;
-    let time = Duration::try_from(time).map_err(|_negative| "a time cannot be negative".to_owned())?;
-    if time.is_zero() { Err("the time must be more than zero".to_owned()) } else { Ok(time) }
+    let time = if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        format!("{text}s")
+    } else {
+        text.to_owned()
+    };
+    let time: jiff::SignedDuration = time
+        .parse()
+        .map_err(|error: jiff::Error| format!("{error}; write it as 90, 90s, 5m or 1h30m"))?;
+    let time =
+        Duration::try_from(time).map_err(|_negative| "a time cannot be negative".to_owned())?;
+    if time.is_zero() {
+        Err("the time must be more than zero".to_owned())
+    } else {
+        Ok(time)
+    }
 }

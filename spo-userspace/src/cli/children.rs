@@ -28,7 +28,10 @@ impl Children {
     /// Makes this process the one whose children orphans become: it sees the last descendant end.
     pub(super) fn adopt(command: Pid) -> Result<Self> {
         prctl::set_child_subreaper(true).context("failed to become the parent of orphans")?;
-        Ok(Self { command, code: None })
+        Ok(Self {
+            command,
+            code: None,
+        })
     }
 
     /// The command's exit code, once it has one.
@@ -49,13 +52,15 @@ impl Children {
                 }
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(Errno::ECHILD) => return Ok(true),
-                Err(errno) => return Err(io::Error::from(errno)).context("failed to wait for the command"),
+                Err(errno) => {
+                    return Err(io::Error::from(errno)).context("failed to wait for the command");
+                }
             }
         }
     }
 
     /// Those that live.
-    pub(super) fn remaining(&self) -> BTreeSet<ProcessKey> {
+    pub(super) fn remaining() -> BTreeSet<ProcessKey> {
         let myself = std::process::id().cast_signed();
         process::descendants(&BTreeSet::from([myself])).unwrap_or_default()
     }
@@ -69,8 +74,8 @@ impl Children {
     }
 
     /// Asks everybody to end.
-    pub(super) fn end_all(&self) {
-        for process in self.remaining() {
+    pub(super) fn end_all() {
+        for process in Self::remaining() {
             send(Pid::from_raw(process.pid), Signal::SIGTERM);
         }
     }

@@ -28,18 +28,36 @@ pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode, Failure> {
     let findings = findings();
     match args.output {
         Form::Json => {
-            let text = serde_json::to_string_pretty(&findings).map_err(|error| Failure::new(FAILED, error))?;
+            let text = serde_json::to_string_pretty(&findings)
+                .map_err(|error| Failure::new(FAILED, error))?;
             println!("{text}");
         }
         Form::Table => print(&findings),
     }
-    Ok(if findings.iter().all(|finding| finding.ok) { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+    Ok(if findings.iter().all(|finding| finding.ok) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(FAILED)
+    })
 }
 
 fn print(findings: &[Finding]) {
-    let width = findings.iter().map(|finding| finding.check.len()).max().unwrap_or_default();
-    for Finding { check, ok, detail, fix } in findings {
-        println!("{:<3}  {check:<width$}  {detail}", if *ok { "yes" } else { "NO" });
+    let width = findings
+        .iter()
+        .map(|finding| finding.check.len())
+        .max()
+        .unwrap_or_default();
+    for Finding {
+        check,
+        ok,
+        detail,
+        fix,
+    } in findings
+    {
+        println!(
+            "{:<3}  {check:<width$}  {detail}",
+            if *ok { "yes" } else { "NO" }
+        );
         if let Some(fix) = fix {
             println!("{:width$}       fix: {fix}", "");
         }
@@ -47,11 +65,21 @@ fn print(findings: &[Finding]) {
 }
 
 fn yes(check: &'static str, detail: impl Into<String>) -> Finding {
-    Finding { check, ok: true, detail: detail.into(), fix: None }
+    Finding {
+        check,
+        ok: true,
+        detail: detail.into(),
+        fix: None,
+    }
 }
 
 fn no(check: &'static str, detail: impl Into<String>, fix: &str) -> Finding {
-    Finding { check, ok: false, detail: detail.into(), fix: Some(fix.to_owned()) }
+    Finding {
+        check,
+        ok: false,
+        detail: detail.into(),
+        fix: Some(fix.to_owned()),
+    }
 }
 
 fn findings() -> Vec<Finding> {
@@ -60,8 +88,15 @@ fn findings() -> Vec<Finding> {
     let kernel = Kernel::probe();
     findings.push(match &kernel {
         Ok(kernel) if kernel.typed_loads() => yes("kernel types (BTF)", bpf::kernel::BTF_PATH),
-        Ok(_) => yes("kernel types (BTF)", "reads through a helper: a kernel before 5.11 (slower)"),
-        Err(error) => no("kernel types (BTF)", chain(error), "use a kernel built with CONFIG_DEBUG_INFO_BTF=y, as distributions' kernels are"),
+        Ok(_) => yes(
+            "kernel types (BTF)",
+            "reads through a helper: a kernel before 5.11 (slower)",
+        ),
+        Err(error) => no(
+            "kernel types (BTF)",
+            chain(error),
+            "use a kernel built with CONFIG_DEBUG_INFO_BTF=y, as distributions' kernels are",
+        ),
     });
     if let Ok(kernel) = &kernel {
         findings.push(recording(kernel));
@@ -87,8 +122,16 @@ fn architecture() -> Finding {
 /// `CAP_BPF` and the others by number (`include/uapi/linux/capability.h`), with what each is for.
 const CAPABILITIES: [(u32, &str, &str); 3] = [
     (39, "CAP_BPF", "load the programs"),
-    (38, "CAP_PERFMON", "attach them, and let them read kernel structures"),
-    (19, "CAP_SYS_PTRACE", "join other users' processes (--pid, --container), and name their calls"),
+    (
+        38,
+        "CAP_PERFMON",
+        "attach them, and let them read kernel structures",
+    ),
+    (
+        19,
+        "CAP_SYS_PTRACE",
+        "join other users' processes (--pid, --container), and name their calls",
+    ),
 ];
 
 fn capabilities() -> Vec<Finding> {
@@ -110,10 +153,15 @@ fn capabilities() -> Vec<Finding> {
 fn recording(kernel: &Kernel) -> Finding {
     let check = "record system calls";
     let target = Target::Command { nonce: 0 };
-    let tried = Recorder::start(kernel, target, Limits::for_target(target, 1024)).and_then(|recorder| recorder.finish(|_| ()));
+    let tried = Recorder::start(kernel, target, Limits::for_target(target, 1024))
+        .and_then(|recorder| recorder.finish(|_| ()));
     match tried {
         Ok(_) => yes(check, "the programs load, attach and detach"),
-        Err(error) => no(check, chain(&error), "the reason above tells what is missing; a kernel from 5.10 on with BPF, BTF and ring buffers is needed"),
+        Err(error) => no(
+            check,
+            chain(&error),
+            "the reason above tells what is missing; a kernel from 5.10 on with BPF, BTF and ring buffers is needed",
+        ),
     }
 }
 
@@ -121,7 +169,11 @@ fn denials(kernel: &Kernel) -> Finding {
     let check = "name denied calls";
     match bpf::denials::Watcher::start(kernel, 0, 1024) {
         Ok(_) => yes(check, "the programs load, attach and detach"),
-        Err(error) => no(check, chain(&error), "the reason above tells what is missing"),
+        Err(error) => no(
+            check,
+            chain(&error),
+            "the reason above tells what is missing",
+        ),
     }
 }
 
@@ -129,7 +181,11 @@ fn pid_namespace() -> Finding {
     let check = "join process trees";
     match process::in_initial_pid_namespace() {
         Ok(true) => yes(check, "this is the host's pid namespace"),
-        Ok(false) => no(check, "this is a pid namespace of its own", "run spo in the host's pid namespace (docker run --pid=host, hostPID: true)"),
+        Ok(false) => no(
+            check,
+            "this is a pid namespace of its own",
+            "run spo in the host's pid namespace (docker run --pid=host, hostPID: true)",
+        ),
         Err(error) => no(check, error.to_string(), "mount /proc"),
     }
 }
@@ -138,7 +194,11 @@ fn host_namespace() -> Finding {
     let check = "know the host's namespace";
     match process::host_mount_namespace() {
         Ok(number) => yes(check, format!("mnt:[{number}]")),
-        Err(error) => no(check, error.to_string(), "mount /proc, and run in the host's pid namespace"),
+        Err(error) => no(
+            check,
+            error.to_string(),
+            "mount /proc, and run in the host's pid namespace",
+        ),
     }
 }
 
@@ -146,7 +206,11 @@ fn own_filter() -> Finding {
     let check = "no filter of its own";
     match process::is_filtered(std::process::id().cast_signed()) {
         Ok(false) => yes(check, "commands are recorded whole"),
-        Ok(true) => no(check, "spo runs under a seccomp filter: commands inherit it, and what it refuses is not seen", "run spo without one (docker run --security-opt seccomp=unconfined)"),
+        Ok(true) => no(
+            check,
+            "spo runs under a seccomp filter: commands inherit it, and what it refuses is not seen",
+            "run spo without one (docker run --security-opt seccomp=unconfined)",
+        ),
         Err(error) => no(check, error.to_string(), "mount /proc"),
     }
 }
@@ -155,7 +219,8 @@ fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(error) = next {
-        text += &format!(": {error}");
+        text.push_str(": ");
+        text.push_str(&error.to_string());
         next = error.source();
     }
     // A verifier's log is long; its last line says it.

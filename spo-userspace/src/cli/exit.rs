@@ -38,7 +38,10 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn new(code: u8, error: impl Into<anyhow::Error>) -> Self {
-        Self { code, error: error.into() }
+        Self {
+            code,
+            error: error.into(),
+        }
     }
 
     /// Prints the whole chain of reasons.

@@ -22,7 +22,12 @@ pub(super) fn completions(args: &CompletionsArgs) -> Result<ExitCode, Failure> {
 /// Writes a page for `spo` and one for each verb.
 pub(super) fn man(args: &ManArgs) -> Result<ExitCode, Failure> {
     clap_mangen::generate_to(command(), &args.folder)
-        .with_context(|| format!("failed to write the man pages into {}", shown(args.folder.as_os_str())))
+        .with_context(|| {
+            format!(
+                "failed to write the man pages into {}",
+                shown(args.folder.as_os_str())
+            )
+        })
         .map_err(|error| Failure::new(FAILED, error))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -36,7 +36,9 @@ impl Channel {
     pub(super) fn inherited(orders: i32, answers: i32) -> io::Result<Self> {
         let channel = Self {
             orders: File::open(format!("/proc/self/fd/{orders}"))?,
-            answers: File::options().write(true).open(format!("/proc/self/fd/{answers}"))?,
+            answers: File::options()
+                .write(true)
+                .open(format!("/proc/self/fd/{answers}"))?,
         };
         close(orders)?;
         close(answers)?;
@@ -67,7 +69,12 @@ pub(super) struct Held {
 impl Held {
     /// Starts it.
     pub(super) fn start(start: &Start<'_>) -> Result<Self, Failure> {
-        let Start { command, privileged, nonce, profile } = start;
+        let Start {
+            command,
+            privileged,
+            nonce,
+            profile,
+        } = start;
         let name = command.first().context("no command")?;
         let program = program::find(name)?;
         let (their_orders, orders) = pipe2(OFlag::O_CLOEXEC).context("failed to make a pipe")?;
@@ -91,9 +98,18 @@ impl Held {
                 .env("USER", &user.name)
                 .env("LOGNAME", user.name);
         }
-        let child = held.arg("--").args(*command).spawn().context("failed to start the command")?;
+        let child = held
+            .arg("--")
+            .args(*command)
+            .spawn()
+            .context("failed to start the command")?;
         let pid = i32::try_from(child.id()).context("the process id is too large")?;
-        Ok(Self { pid: Pid::from_raw(pid), program, orders: orders.into(), answers: answers.into() })
+        Ok(Self {
+            pid: Pid::from_raw(pid),
+            program,
+            orders: orders.into(),
+            answers: answers.into(),
+        })
     }
 
     /// The process: of the held one, and then of the command.
@@ -102,35 +118,59 @@ impl Held {
     }
 
     /// Waits until the process has announced itself, as `is_seen` confirms, and lets it become the command.
-    pub(super) fn release(mut self, mut is_seen: impl FnMut() -> Result<bool>) -> Result<(), Failure> {
+    pub(super) fn release(
+        mut self,
+        mut is_seen: impl FnMut() -> Result<bool>,
+    ) -> Result<(), Failure> {
         for _ in 0..TRIES {
             let mut announced = [0];
             if self.answers.read_exact(&mut announced).is_err() || announced != [ANNOUNCED] {
                 return Err(anyhow!("the command could not be prepared (see above)").into());
             }
             if is_seen()? {
-                self.orders.write_all(&[GO]).context("the command is gone")?;
+                self.orders
+                    .write_all(&[GO])
+                    .context("the command is gone")?;
                 return self.begun();
             }
-            self.orders.write_all(&[AGAIN]).context("the command is gone")?;
+            self.orders
+                .write_all(&[AGAIN])
+                .context("the command is gone")?;
         }
-        Err(anyhow!("the command announced itself {TRIES} times, and the eBPF program saw none of them").into())
+        Err(anyhow!(
+            "the command announced itself {TRIES} times, and the eBPF program saw none of them"
+        )
+        .into())
     }
 
     /// The pipe closes when the command is executed; before, it may tell why that failed.
     fn begun(mut self) -> Result<(), Failure> {
         let mut errno = Vec::new();
-        self.answers.read_to_end(&mut errno).context("failed to read from the command")?;
-        let Ok(errno) = <[u8; 4]>::try_from(errno) else { return Ok(()) };
+        self.answers
+            .read_to_end(&mut errno)
+            .context("failed to read from the command")?;
+        let Ok(errno) = <[u8; 4]>::try_from(errno) else {
+            return Ok(());
+        };
         let errno = Errno::from_raw(i32::from_ne_bytes(errno));
-        let code = if errno == Errno::ENOENT { NOT_FOUND } else { NOT_EXECUTABLE };
+        let code = if errno == Errno::ENOENT {
+            NOT_FOUND
+        } else {
+            NOT_EXECUTABLE
+        };
         let program = self.program.to_string_lossy().escape_debug().to_string();
         let reason = match errno {
             Errno::ENOENT => "its interpreter was not found".to_owned(),
-            Errno::ENOEXEC => "it is no program for this machine, and a script needs a first line like #!/bin/sh".to_owned(),
+            Errno::ENOEXEC => {
+                "it is no program for this machine, and a script needs a first line like #!/bin/sh"
+                    .to_owned()
+            }
             errno => errno.desc().to_owned(),
         };
-        Err(Failure::new(code, anyhow!("{program}: cannot be executed: {reason}")))
+        Err(Failure::new(
+            code,
+            anyhow!("{program}: cannot be executed: {reason}"),
+        ))
     }
 }
 
@@ -148,7 +188,8 @@ pub(super) fn shown(name: &OsStr) -> String {
 
 /// Lets a descriptor survive the next `execve`.
 fn inherit(descriptor: &OwnedFd) -> Result<()> {
-    fcntl(descriptor.as_fd(), FcntlArg::F_SETFD(FdFlag::empty())).context("failed to prepare a pipe")?;
+    fcntl(descriptor.as_fd(), FcntlArg::F_SETFD(FdFlag::empty()))
+        .context("failed to prepare a pipe")?;
     Ok(())
 }
 
@@ -157,12 +198,19 @@ fn sudo_user(privileged: bool) -> Result<Option<User>> {
     if privileged || !Uid::effective().is_root() {
         return Ok(None);
     }
-    let Some(user) = std::env::var("SUDO_UID").ok().and_then(|user| user.parse().ok()) else { return Ok(None) };
+    let Some(user) = std::env::var("SUDO_UID")
+        .ok()
+        .and_then(|user| user.parse().ok())
+    else {
+        return Ok(None);
+    };
     if user == 0 {
         return Ok(None);
     }
     let user = User::from_uid(Uid::from_raw(user))
         .context("failed to look up the user who called sudo")?
-        .with_context(|| format!("SUDO_UID names no user: {user}; --privileged runs the command as root"))?;
+        .with_context(|| {
+            format!("SUDO_UID names no user: {user}; --privileged runs the command as root")
+        })?;
     Ok(Some(user))
 }

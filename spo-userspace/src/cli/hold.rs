@@ -19,12 +19,20 @@ use crate::profile::seccomp;
 
 /// Becomes the command, or reports over the channel why not.
 pub(super) fn run(args: &HoldArgs) -> Result<ExitCode, Failure> {
-    let mut channel = Channel::inherited(args.orders, args.answers).context("failed to open the channel")?;
+    let mut channel =
+        Channel::inherited(args.orders, args.answers).context("failed to open the channel")?;
     match become_command(args, &mut channel) {
         Ok(errno) => {
-            let code = if errno == Errno::ENOENT { NOT_FOUND } else { NOT_EXECUTABLE };
+            let code = if errno == Errno::ENOENT {
+                NOT_FOUND
+            } else {
+                NOT_EXECUTABLE
+            };
             // The process that waits says it.
-            let _gone = channel.answers.write_all(&(errno as i32).to_ne_bytes()).is_err();
+            let _gone = channel
+                .answers
+                .write_all(&(errno as i32).to_ne_bytes())
+                .is_err();
             Ok(ExitCode::from(code))
         }
         Err(error) => Err(error.into()),
@@ -32,10 +40,19 @@ pub(super) fn run(args: &HoldArgs) -> Result<ExitCode, Failure> {
 }
 
 fn become_command(args: &HoldArgs, channel: &mut Channel) -> Result<Errno> {
-    let HoldArgs { orders: _, answers: _, nonce, user, profile, program, command } = args;
+    let HoldArgs {
+        orders: _,
+        answers: _,
+        nonce,
+        user,
+        profile,
+        program,
+        command,
+    } = args;
     let filter = match profile {
         Some(path) => {
-            let text = std::fs::read(path).with_context(|| format!("failed to read {}", path.display()))?;
+            let text = std::fs::read(path)
+                .with_context(|| format!("failed to read {}", path.display()))?;
             let (document, _) = seccomp::read(&path.to_string_lossy(), &text);
             let document = document.context("the profile has changed")?;
             Some(filter::build(document.spec())?.0)
@@ -46,7 +63,10 @@ fn become_command(args: &HoldArgs, channel: &mut Channel) -> Result<Errno> {
         become_user(Uid::from_raw(*user))?;
     }
     let program = CString::new(program.as_os_str().as_bytes())?;
-    let arguments: Vec<CString> = command.iter().map(|text| CString::new(text.as_bytes())).collect::<Result<_, _>>()?;
+    let arguments: Vec<CString> = command
+        .iter()
+        .map(|text| CString::new(text.as_bytes()))
+        .collect::<Result<_, _>>()?;
     let environment: Vec<CString> = std::env::vars_os()
         .map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()))
         .collect::<Result<_, _>>()?;
@@ -68,7 +88,10 @@ fn announce(nonce: u32, channel: &mut Channel) -> Result<()> {
         let _session = getsid(Some(Pid::from_raw(i32::from_ne_bytes(nonce.to_ne_bytes()))));
         channel.answers.write_all(&[ANNOUNCED])?;
         let mut answer = [0];
-        channel.orders.read_exact(&mut answer).context("spo is gone")?;
+        channel
+            .orders
+            .read_exact(&mut answer)
+            .context("spo is gone")?;
         if answer != [AGAIN] {
             return Ok(());
         }
@@ -84,9 +107,13 @@ fn become_user(user: Uid) -> Result<()> {
 
 /// Rust programs ignore SIGPIPE, and what is ignored stays so in the command; what has a handler is reset.
 fn restore_sigpipe() -> Result<tokio::runtime::Runtime> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
     let entered = runtime.enter();
-    drop(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::pipe())?);
+    drop(tokio::signal::unix::signal(
+        tokio::signal::unix::SignalKind::pipe(),
+    )?);
     drop(entered);
     Ok(runtime)
 }

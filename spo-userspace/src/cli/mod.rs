@@ -1,5 +1,9 @@
 //! The command line: one file per verb, and what they share.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to people")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line talks to people"
+)]
 
 mod args;
 mod children;
@@ -32,7 +36,7 @@ pub fn main() -> ExitCode {
     } else {
         dispatch(Cli::parse())
     };
-    outcome.unwrap_or_else(|failure| failure.report())
+    outcome.unwrap_or_else(Failure::report)
 }
 
 fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {

@@ -5,8 +5,10 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 /// Prints a line of ours.
 pub(super) fn line(text: fmt::Arguments<'_>) {
-    // A closed standard error must not end a recording.
-    let _closed = writeln!(io::stderr(), "spo: {text}").is_err();
+    // In one piece, because the command may write to the same place; and a closed standard error must not end a recording.
+    let _closed = io::stderr()
+        .write_all(format!("spo: {text}\n").as_bytes())
+        .is_err();
 }
 
 /// A line that is drawn again and again on a terminal; elsewhere, now and then a line.
@@ -22,15 +24,24 @@ pub(super) const UPDATES_PER_PLAIN_LINE: u32 = 20;
 
 impl Live {
     pub(super) fn new() -> Self {
-        Self { terminal: io::stderr().is_terminal(), drawn: false, plain: None }
+        Self {
+            terminal: io::stderr().is_terminal(),
+            drawn: false,
+            plain: None,
+        }
     }
 
     /// Draws, with the cursor left at the beginning, so that a command's own output covers it.
     pub(super) fn update(&mut self, tick: u32, text: &str) {
         if self.terminal {
-            let _closed = write!(io::stderr(), "\r\x1b[2Kspo: {text}\r").is_err();
+            let _closed = io::stderr()
+                .write_all(format!("\r\x1b[2Kspo: {text}\r").as_bytes())
+                .is_err();
             self.drawn = true;
-        } else if tick.is_multiple_of(UPDATES_PER_PLAIN_LINE) && tick > 0 && self.plain.as_deref() != Some(text) {
+        } else if tick.is_multiple_of(UPDATES_PER_PLAIN_LINE)
+            && tick > 0
+            && self.plain.as_deref() != Some(text)
+        {
             line(format_args!("{text}"));
             self.plain = Some(text.to_owned());
         }
@@ -39,7 +50,7 @@ impl Live {
     /// Removes the line.
     pub(super) fn clear(&mut self) {
         if self.drawn {
-            let _closed = write!(io::stderr(), "\r\x1b[2K").is_err();
+            let _closed = io::stderr().write_all(b"\r\x1b[2K").is_err();
             self.drawn = false;
         }
     }

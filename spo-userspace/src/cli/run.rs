@@ -1,14 +1,11 @@
 //! `spo run`: a command under a profile, and what the profile denies.
 
 use std::collections::BTreeSet;
-use std::os::fd::AsFd as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::RunArgs;
@@ -16,6 +13,7 @@ use super::children::{Children, signalled};
 use super::exit::Failure;
 use super::held::{Held, Start, shown};
 use super::progress::line;
+use crate::bpf::Ready;
 use crate::bpf::denials::Watcher;
 use crate::bpf::kernel::Kernel;
 use crate::event::{Call, Comm, Denial};
@@ -52,26 +50,39 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     })?;
     let mut children = Children::adopt(held.pid())?;
     let mut denials = Denials::default();
-    let released = held.release(|| watcher.as_ref().map_or(Ok(true), |watcher| Ok(watcher.is_armed()?)));
+    let released = held.release(|| {
+        watcher
+            .as_ref()
+            .map_or(Ok(true), |watcher| Ok(watcher.is_armed()?))
+    });
     if let Err(failure) = released {
         // What was denied explains why the command did not even begin.
-        watcher.iter_mut().for_each(|watcher| denials.tell(watcher));
+        if let Some(watcher) = &mut watcher {
+            denials.tell(watcher);
+        }
         return Err(failure);
     }
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("failed to start the event loop")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("failed to start the event loop")?;
     runtime.block_on(wait(&mut children, watcher.as_mut(), &mut denials))?;
     denials.conclude(watcher.as_mut())?;
-    let code = children.code().context("the command's exit code got lost")?;
+    let code = children
+        .code()
+        .context("the command's exit code got lost")?;
     if code == signalled(Signal::SIGSYS) && denials.is_empty() {
-        line(format_args!("the command died of SIGSYS: the profile killed it for a call that spo did not see"));
+        line(format_args!(
+            "the command died of SIGSYS: the profile killed it for a call that spo did not see"
+        ));
     }
     Ok(ExitCode::from(code))
 }
 
 fn read(args: &RunArgs) -> Result<Document> {
     let path = shown(args.profile.as_os_str());
-    let text = std::fs::read(&args.profile).with_context(|| format!("failed to read the profile {path}"))?;
+    let text = std::fs::read(&args.profile)
+        .with_context(|| format!("failed to read the profile {path}"))?;
     let (document, diagnostics) = seccomp::read(&path, &text);
     if !diagnostics.is_empty() {
         let color = std::io::IsTerminal::is_terminal(&std::io::stderr());
@@ -79,7 +90,9 @@ fn read(args: &RunArgs) -> Result<Document> {
     }
     match document {
         Some(document) if !has_errors(&diagnostics) => Ok(document),
-        _ => Err(anyhow!("the profile {path} is not valid, so nothing was run")),
+        _ => Err(anyhow!(
+            "the profile {path} is not valid, so nothing was run"
+        )),
     }
 }
 
@@ -88,21 +101,24 @@ fn watch(nonce: u32) -> Result<Watcher> {
     Ok(Watcher::start(&Kernel::probe()?, nonce, pid_max)?)
 }
 
-async fn wait(children: &mut Children, mut watcher: Option<&mut Watcher>, denials: &mut Denials) -> Result<()> {
+async fn wait(
+    children: &mut Children,
+    mut watcher: Option<&mut Watcher>,
+    denials: &mut Denials,
+) -> Result<()> {
     let mut child = signal(SignalKind::child())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hang_up = signal(SignalKind::hangup())?;
-    let ring = watcher.as_ref().map(|watcher| watcher.as_fd().try_clone_to_owned()).transpose()?;
-    let ring = ring.map(|ring| AsyncFd::with_interest(ring, Interest::READABLE)).transpose()?;
+    let records = watcher.as_deref().map(Ready::of).transpose()?;
     loop {
         // What ended before the handler stood is seen here.
         if children.reap()? {
             return Ok(());
         }
-        let readable = async {
-            match &ring {
-                Some(ring) => ring.readable().await.map(|mut ready| ready.clear_ready()),
+        let records = async {
+            match &records {
+                Some(records) => records.wait().await,
                 None => std::future::pending().await,
             }
         };
@@ -111,9 +127,11 @@ async fn wait(children: &mut Children, mut watcher: Option<&mut Watcher>, denial
             _ = interrupt.recv() => children.pass_on(Signal::SIGINT),
             _ = terminate.recv() => children.pass_on(Signal::SIGTERM),
             _ = hang_up.recv() => children.pass_on(Signal::SIGHUP),
-            ready = readable => ready?,
+            ready = records => ready?,
         }
-        watcher.iter_mut().for_each(|watcher| denials.tell(watcher));
+        if let Some(watcher) = &mut watcher {
+            denials.tell(watcher);
+        }
     }
 }
 
@@ -130,7 +148,7 @@ impl Denials {
     }
 
     fn tell(&mut self, watcher: &mut Watcher) {
-        while let Some(denial) = watcher.next() {
+        while let Some(denial) = watcher.take() {
             self.all += 1;
             if self.named.len() < MOST_NAMED && self.named.insert((denial.call, denial.comm)) {
                 line(format_args!("denied {}", describe(&denial)));
@@ -139,27 +157,45 @@ impl Denials {
     }
 
     fn conclude(&mut self, watcher: Option<&mut Watcher>) -> Result<()> {
-        let Some(watcher) = watcher else { return Ok(()) };
+        let Some(watcher) = watcher else {
+            return Ok(());
+        };
         self.tell(watcher);
         let uncertain = watcher.uncertain()?;
         if self.all > 0 {
-            line(format_args!("{} calls denied, {} different ones named above", self.all, self.named.len()));
+            line(format_args!(
+                "{} calls denied, {} different ones named above",
+                self.all,
+                self.named.len()
+            ));
         }
         if uncertain > 0 {
-            line(format_args!("{uncertain} records or runs of the watcher were lost: denials may be missing above, or wrong"));
+            line(format_args!(
+                "{uncertain} records or runs of the watcher were lost: denials may be missing above, or wrong"
+            ));
         }
         Ok(())
     }
 }
 
 fn describe(denial: &Denial) -> String {
-    let Denial { call, result, killed, tgid, comm } = denial;
+    let Denial {
+        call,
+        result,
+        killed,
+        tgid,
+        comm,
+    } = denial;
     let named = std::env::consts::ARCH;
-    let what = Arch::from_machine(named)
-        .map_or_else(|| format!("number {}", call.number), |host| NamedCall::of(*call, host).to_string());
+    let what = Arch::from_machine(named).map_or_else(
+        || format!("number {}", call.number),
+        |host| NamedCall::of(*call, host).to_string(),
+    );
     let outcome = match i32::try_from(-result) {
         _ if *killed => "killed".to_owned(),
         Ok(errno) if (1..4096).contains(&errno) => format!("{:?}", Errno::from_raw(errno)),
+        // A filter that traps or kills puts the number back where the result would stand (`syscall_rollback`).
+        _ if *result == i64::from(call.number) => "SIGSYS".to_owned(),
         _ => format!("returned {result}"),
     };
     format!("{what} of {comm}[{tgid}]: {outcome}")

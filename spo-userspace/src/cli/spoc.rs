@@ -115,13 +115,26 @@ pub(super) fn main() -> Result<ExitCode, Failure> {
         Verb::Push(_) => "push",
         Verb::Pull(_) => "pull",
     };
-    Err(Failure::new(FAILED, anyhow!("`spoc {missing}` is not there yet: this version has record and run")))
+    Err(Failure::new(
+        FAILED,
+        anyhow!("`spoc {missing}` is not there yet: this version has record and run"),
+    ))
 }
 
 fn as_record(args: Record) -> RecordArgs {
-    let Record { output_file, kind, base_syscalls, no_base_syscalls, no_proc_start, privileged, mut command } = args;
+    let Record {
+        output_file,
+        kind,
+        base_syscalls,
+        no_base_syscalls,
+        no_proc_start,
+        privileged,
+        mut command,
+    } = args;
     if no_proc_start && !command.is_empty() {
-        line(format_args!("--no-proc-start starts nothing: the command is ignored"));
+        line(format_args!(
+            "--no-proc-start starts nothing: the command is ignored"
+        ));
         command.clear();
     }
     RecordArgs {
@@ -141,9 +154,20 @@ fn as_record(args: Record) -> RecordArgs {
 }
 
 fn as_run(args: Run) -> Result<ExitCode, Failure> {
-    let Run { profile, kind, command } = args;
+    let Run {
+        profile,
+        kind,
+        command,
+    } = args;
     if kind != RecordKind::Seccomp {
-        return Err(Failure::new(USAGE, anyhow!("`spoc run` takes seccomp profiles only: --type seccomp")));
+        return Err(Failure::new(
+            USAGE,
+            anyhow!("`spoc run` takes seccomp profiles only: --type seccomp"),
+        ));
     }
-    run::run(&RunArgs { profile, privileged: true, command })
+    run::run(&RunArgs {
+        profile,
+        privileged: true,
+        command,
+    })
 }

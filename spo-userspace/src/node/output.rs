@@ -48,7 +48,9 @@ impl Output {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        let temporary = tempfile::Builder::new().prefix(".spo-").tempfile_in(folder)?;
+        let temporary = tempfile::Builder::new()
+            .prefix(".spo-")
+            .tempfile_in(folder)?;
         Ok(Self::File { temporary, path })
     }
 
@@ -60,11 +62,19 @@ impl Output {
                 output.write_all(text.as_bytes())?;
                 output.flush()
             }
-            Self::Special(path) => fs::OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes()),
-            Self::File { mut temporary, path } => {
+            Self::Special(path) => fs::OpenOptions::new()
+                .write(true)
+                .open(path)?
+                .write_all(text.as_bytes()),
+            Self::File {
+                mut temporary,
+                path,
+            } => {
                 use std::os::unix::fs::PermissionsExt as _;
                 temporary.write_all(text.as_bytes())?;
-                temporary.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+                temporary
+                    .as_file()
+                    .set_permissions(fs::Permissions::from_mode(0o644))?;
                 temporary.as_file().sync_all()?;
                 give_to_sudo_user(temporary.path())?;
                 temporary.persist(&path).map_err(|error| error.error)?;
@@ -77,7 +87,11 @@ impl Output {
 /// A file that `sudo spo ...` wrote belongs to the person, not to root.
 fn give_to_sudo_user(path: &Path) -> io::Result<()> {
     let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
-    if let (true, Some(user), Some(group)) = (Uid::effective().is_root(), number("SUDO_UID"), number("SUDO_GID")) {
+    if let (true, Some(user), Some(group)) = (
+        Uid::effective().is_root(),
+        number("SUDO_UID"),
+        number("SUDO_GID"),
+    ) {
         chown(path, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))?;
     }
     Ok(())
@@ -107,6 +121,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert!(Output::prepare(folder.path()).is_err());
         assert!(Output::prepare(&folder.path().join("missing/profile.yaml")).is_err());
-        Output::prepare(Path::new("/dev/null")).unwrap().write("gone").unwrap();
+        Output::prepare(Path::new("/dev/null"))
+            .unwrap()
+            .write("gone")
+            .unwrap();
     }
 }

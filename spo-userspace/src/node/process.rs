@@ -48,16 +48,30 @@ pub fn hold_mount_namespace(pid: i32) -> io::Result<fs::File> {
 /// The inode number of the host's mount namespace: that of the first process, or, where that one's may not
 /// be seen, of the kernel's threads, or, in a pid namespace of its own, this process's.
 pub fn host_mount_namespace() -> io::Result<u32> {
-    let kernel_threads = Process::new(2).and_then(|process| process.stat()).is_ok_and(|stat| stat.comm == "kthreadd");
+    let kernel_threads = Process::new(2)
+        .and_then(|process| process.stat())
+        .is_ok_and(|stat| stat.comm == "kthreadd");
     mount_namespace(1)
-        .or_else(|error| if kernel_threads { mount_namespace(2) } else { Err(error) })
-        .or_else(|_| fs::metadata("/proc/self/ns/mnt").and_then(|data| u32::try_from(data.ino()).map_err(io::Error::other)))
+        .or_else(|error| {
+            if kernel_threads {
+                mount_namespace(2)
+            } else {
+                Err(error)
+            }
+        })
+        .or_else(|_| {
+            fs::metadata("/proc/self/ns/mnt")
+                .and_then(|data| u32::try_from(data.ino()).map_err(io::Error::other))
+        })
 }
 
 /// All processes that can be seen, by id.
 fn all() -> ProcResult<BTreeMap<i32, Stat>> {
     // A process that ends meanwhile is left out.
-    Ok(all_processes()?.flatten().filter_map(|process| Some((process.pid(), process.stat().ok()?))).collect())
+    Ok(all_processes()?
+        .flatten()
+        .filter_map(|process| Some((process.pid(), process.stat().ok()?)))
+        .collect())
 }
 
 /// Whether a process is more than a record of its end.
@@ -66,7 +80,10 @@ fn is_alive(stat: &Stat) -> bool {
 }
 
 fn key(stat: &Stat) -> ProcessKey {
-    ProcessKey { pid: stat.pid, started: stat.starttime }
+    ProcessKey {
+        pid: stat.pid,
+        started: stat.starttime,
+    }
 }
 
 /// The processes that descend from `roots`, without them, as far as their parents live.
@@ -75,12 +92,21 @@ pub fn descendants(roots: &BTreeSet<i32>) -> ProcResult<BTreeSet<ProcessKey>> {
     let mut family = roots.clone();
     loop {
         let before = family.len();
-        family.extend(all.values().filter(|stat| family.contains(&stat.ppid)).map(|stat| stat.pid).collect::<Vec<_>>());
+        family.extend(
+            all.values()
+                .filter(|stat| family.contains(&stat.ppid))
+                .map(|stat| stat.pid)
+                .collect::<Vec<_>>(),
+        );
         if family.len() == before {
             break;
         }
     }
-    Ok(all.values().filter(|stat| is_alive(stat) && family.contains(&stat.pid) && !roots.contains(&stat.pid)).map(key).collect())
+    Ok(all
+        .values()
+        .filter(|stat| is_alive(stat) && family.contains(&stat.pid) && !roots.contains(&stat.pid))
+        .map(key)
+        .collect())
 }
 
 /// The process with an id.
@@ -117,7 +143,10 @@ pub fn comm(pid: i32) -> ProcResult<String> {
 
 /// Whether a process runs under a seccomp filter.
 pub fn is_filtered(pid: i32) -> ProcResult<bool> {
-    Ok(Process::new(pid)?.status()?.seccomp.is_some_and(|mode| mode != 0))
+    Ok(Process::new(pid)?
+        .status()?
+        .seccomp
+        .is_some_and(|mode| mode != 0))
 }
 
 /// The calls in which the threads of these processes wait.
@@ -125,16 +154,22 @@ pub fn blocked_calls(processes: &BTreeSet<ProcessKey>) -> BTreeSet<Call> {
     let mut calls = BTreeSet::new();
     for process in processes {
         let compat = is_32_bit(process.pid);
-        let Ok(tasks) = Process::new(process.pid).and_then(|process| process.tasks()) else { continue };
+        let Ok(tasks) = Process::new(process.pid).and_then(|process| process.tasks()) else {
+            continue;
+        };
         for task in tasks.flatten() {
             // A task's folder is like a process's.
-            let waits = Process::new_with_root(format!("/proc/{}/task/{}", process.pid, task.tid).into())
-                .and_then(|task| task.syscall());
+            let waits =
+                Process::new_with_root(format!("/proc/{}/task/{}", process.pid, task.tid).into())
+                    .and_then(|task| task.syscall());
             if let Ok(Syscall::Blocked { syscall_number, .. }) = waits
                 && let Ok(number) = i32::try_from(syscall_number)
                 && number >= 0
             {
-                calls.insert(Call { abi: if compat { Abi::Compat } else { Abi::Native }, number });
+                calls.insert(Call {
+                    abi: if compat { Abi::Compat } else { Abi::Native },
+                    number,
+                });
             }
         }
     }
@@ -145,7 +180,9 @@ pub fn blocked_calls(processes: &BTreeSet<ProcessKey>) -> BTreeSet<Call> {
 fn is_32_bit(pid: i32) -> bool {
     use std::io::Read as _;
     let mut header = [0; 5];
-    fs::File::open(format!("/proc/{pid}/exe")).and_then(|mut program| program.read_exact(&mut header)).is_ok()
+    fs::File::open(format!("/proc/{pid}/exe"))
+        .and_then(|mut program| program.read_exact(&mut header))
+        .is_ok()
         && header == *b"\x7fELF\x01"
 }
 
@@ -156,7 +193,9 @@ pub enum ContainerError {
     #[error("failed to list the processes")]
     Processes(#[source] procfs::ProcError),
     /// Nothing fits.
-    #[error("no running container has the id {0}: its id is part of a path in /proc/PID/cgroup (crictl ps, docker ps --no-trunc)")]
+    #[error(
+        "no running container has the id {0}: its id is part of a path in /proc/PID/cgroup (crictl ps, docker ps --no-trunc)"
+    )]
     Unknown(String),
     /// Several fit.
     #[error("the id {0} fits several containers: {1}")]
@@ -166,10 +205,20 @@ pub enum ContainerError {
 /// The first process of a container by its id, or by the beginning of a long one.
 pub fn find_container(id: &str) -> Result<(String, i32), ContainerError> {
     let mut found: BTreeMap<String, i32> = BTreeMap::new();
-    for process in all_processes().map_err(ContainerError::Processes)?.flatten() {
-        let Ok(groups) = process.cgroups() else { continue };
+    for process in all_processes()
+        .map_err(ContainerError::Processes)?
+        .flatten()
+    {
+        let Ok(groups) = process.cgroups() else {
+            continue;
+        };
         for group in groups {
-            if let Some(full) = group.pathname.split('/').filter_map(container_id).find(|full| fits(full, id)) {
+            if let Some(full) = group
+                .pathname
+                .split('/')
+                .filter_map(container_id)
+                .find(|full| fits(full, id))
+            {
                 let first = found.entry(full.to_owned()).or_insert(process.pid());
                 *first = process.pid().min(*first);
             }
@@ -180,18 +229,32 @@ pub fn find_container(id: &str) -> Result<(String, i32), ContainerError> {
         (Some(only), None) => Ok(only),
         (None, _) => Err(ContainerError::Unknown(id.escape_debug().to_string())),
         (Some(first), Some(second)) => {
-            let ids: Vec<String> = [first, second].into_iter().chain(entries).map(|(id, _)| id).collect();
-            Err(ContainerError::Ambiguous(id.escape_debug().to_string(), ids.join(", ")))
+            let ids: Vec<String> = [first, second]
+                .into_iter()
+                .chain(entries)
+                .map(|(id, _)| id)
+                .collect();
+            Err(ContainerError::Ambiguous(
+                id.escape_debug().to_string(),
+                ids.join(", "),
+            ))
         }
     }
 }
 
 /// The id of a process's container, if its cgroup is named after one with a long id.
 pub fn container_of(pid: i32) -> Option<String> {
-    let groups = Process::new(pid).and_then(|process| process.cgroups()).ok()?;
-    groups
-        .into_iter()
-        .find_map(|group| group.pathname.rsplit('/').filter_map(container_id).find(|id| is_long_id(id)).map(str::to_owned))
+    let groups = Process::new(pid)
+        .and_then(|process| process.cgroups())
+        .ok()?;
+    groups.into_iter().find_map(|group| {
+        group
+            .pathname
+            .rsplit('/')
+            .filter_map(container_id)
+            .find(|id| is_long_id(id))
+            .map(str::to_owned)
+    })
 }
 
 /// The id in a component of a cgroup's path: `ID`, `docker-ID.scope`, `cri-containerd-ID.scope`, `crio-ID`.
@@ -237,7 +300,10 @@ mod tests {
             (format!("docker-{LONG}.scope"), LONG),
             (format!("cri-containerd-{LONG}.scope"), LONG),
             (format!("crio-{LONG}"), LONG),
-            (format!("kubepods-burstable-pod1.slice:cri-containerd:{LONG}"), LONG),
+            (
+                format!("kubepods-burstable-pod1.slice:cri-containerd:{LONG}"),
+                LONG,
+            ),
             ("my-container".to_owned(), "my-container"),
         ] {
             assert_eq!(container_id(&component), Some(id), "{component}");
@@ -256,7 +322,13 @@ mod tests {
     #[test]
     fn a_process_that_is_gone_is_not_alive() {
         let myself = find(i32::try_from(std::process::id()).unwrap()).unwrap();
-        let older = ProcessKey { started: myself.started.wrapping_sub(1), ..myself };
-        assert_eq!(alive(&BTreeSet::from([myself, older])), BTreeSet::from([myself]));
+        let older = ProcessKey {
+            started: myself.started.wrapping_sub(1),
+            ..myself
+        };
+        assert_eq!(
+            alive(&BTreeSet::from([myself, older])),
+            BTreeSet::from([myself])
+        );
     }
 }

@@ -24,8 +24,11 @@ pub fn find(name: &OsStr) -> Result<PathBuf, ProgramError> {
     let candidates: Vec<PathBuf> = if name.to_string_lossy().contains('/') {
         vec![PathBuf::from(name)]
     } else {
-        let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
-        std::env::split_paths(&path).map(|folder| folder.join(name)).collect()
+        let path =
+            std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+        std::env::split_paths(&path)
+            .map(|folder| folder.join(name))
+            .collect()
     };
     for candidate in candidates {
         match is_executable(&candidate) {
@@ -34,7 +37,11 @@ pub fn find(name: &OsStr) -> Result<PathBuf, ProgramError> {
             None => {}
         }
     }
-    if name.is_empty() || !denied { Err(ProgramError::NotFound(shown())) } else { Err(ProgramError::NotExecutable(shown())) }
+    if name.is_empty() || !denied {
+        Err(ProgramError::NotFound(shown()))
+    } else {
+        Err(ProgramError::NotExecutable(shown()))
+    }
 }
 
 fn is_executable(path: &Path) -> Option<bool> {
@@ -50,9 +57,21 @@ mod tests {
     fn like_a_shell() {
         assert!(find(OsStr::new("sh")).unwrap().ends_with("sh"));
         assert!(find(OsStr::new("/bin/sh")).is_ok());
-        assert!(matches!(find(OsStr::new("no-such-program-here")), Err(ProgramError::NotFound(_))));
-        assert!(matches!(find(OsStr::new("")), Err(ProgramError::NotFound(_))));
-        assert!(matches!(find(OsStr::new("/etc/passwd")), Err(ProgramError::NotExecutable(_))));
-        assert!(matches!(find(OsStr::new("/etc")), Err(ProgramError::NotExecutable(_))));
+        assert!(matches!(
+            find(OsStr::new("no-such-program-here")),
+            Err(ProgramError::NotFound(_))
+        ));
+        assert!(matches!(
+            find(OsStr::new("")),
+            Err(ProgramError::NotFound(_))
+        ));
+        assert!(matches!(
+            find(OsStr::new("/etc/passwd")),
+            Err(ProgramError::NotExecutable(_))
+        ));
+        assert!(matches!(
+            find(OsStr::new("/etc")),
+            Err(ProgramError::NotExecutable(_))
+        ));
     }
 }

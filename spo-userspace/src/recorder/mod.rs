@@ -31,7 +31,9 @@ impl NamedCall {
             Abi::Compat => host.compat(),
             Abi::X32 => host.x32(),
         };
-        let name = arch.zip(u32::try_from(call.number).ok()).and_then(|(arch, number)| syscalls::name(arch, number));
+        let name = arch
+            .zip(u32::try_from(call.number).ok())
+            .and_then(|(arch, number)| syscalls::name(arch, number));
         Self { arch, name, call }
     }
 }

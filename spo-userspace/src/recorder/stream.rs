@@ -45,10 +45,15 @@ impl Stream {
                 }
             }
         }
-        observation.losses.events_missing = u64::saturating_sub(only_in_sets, observation.losses.events_full);
+        observation.losses.events_missing =
+            u64::saturating_sub(only_in_sets, observation.losses.events_full);
         for (index, call) in only_in_stream {
             observation.losses.sets_missing += 1;
-            if let Some(subject) = observation.subjects.iter_mut().find(|subject| subject.index == index) {
+            if let Some(subject) = observation
+                .subjects
+                .iter_mut()
+                .find(|subject| subject.index == index)
+            {
                 subject.calls.push(call);
                 subject.calls.sort_unstable();
             }
@@ -62,11 +67,20 @@ mod tests {
     use crate::event::{Abi, Comm, Losses, SubjectObservation};
 
     fn call(number: i32) -> Call {
-        Call { abi: Abi::Native, number }
+        Call {
+            abi: Abi::Native,
+            number,
+        }
     }
 
     fn event(number: i32) -> FirstSight {
-        FirstSight { subject: 2, call: call(number), time_ns: 1, tgid: 1, comm: Comm::default() }
+        FirstSight {
+            subject: 2,
+            call: call(number),
+            time_ns: 1,
+            tgid: 1,
+            comm: Comm::default(),
+        }
     }
 
     fn compared(set: &[i32], stream: &[i32], events_full: u64) -> (Vec<i32>, Losses) {
@@ -81,16 +95,29 @@ mod tests {
         };
         let mut observation = Observation {
             subjects: vec![subject],
-            losses: Losses { events_full, ..Losses::default() },
+            losses: Losses {
+                events_full,
+                ..Losses::default()
+            },
             ..Observation::default()
         };
         accounts.compare(&mut observation);
-        (observation.subjects[0].calls.iter().map(|call| call.number).collect(), observation.losses)
+        (
+            observation.subjects[0]
+                .calls
+                .iter()
+                .map(|call| call.number)
+                .collect(),
+            observation.losses,
+        )
     }
 
     #[test]
     fn equal_accounts_lose_nothing() {
-        assert_eq!(compared(&[1, 2], &[2, 1, 1], 0), (vec![1, 2], Losses::default()));
+        assert_eq!(
+            compared(&[1, 2], &[2, 1, 1], 0),
+            (vec![1, 2], Losses::default())
+        );
     }
 
     #[test]

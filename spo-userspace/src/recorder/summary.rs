@@ -34,17 +34,45 @@ pub struct Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, seen, base_added, architectures, unnamed, risky, losses, partial, duration, last_new } = self;
-        write!(f, "{name}: {seen} syscalls in {:.1} s", duration.as_secs_f64())?;
+        let Self {
+            name,
+            seen,
+            base_added,
+            architectures,
+            unnamed,
+            risky,
+            losses,
+            partial,
+            duration,
+            last_new,
+        } = self;
+        write!(
+            f,
+            "{name}: {seen} syscalls in {:.1} s",
+            duration.as_secs_f64()
+        )?;
         if let Some(last_new) = last_new {
-            write!(f, ", the last new one {:.1} s before the end", last_new.as_secs_f64())?;
+            write!(
+                f,
+                ", the last new one {:.1} s before the end",
+                last_new.as_secs_f64()
+            )?;
         }
         let architectures: Vec<&str> = architectures.iter().map(|arch| arch.name()).collect();
-        write!(f, "\n  base added: {}; architectures: {}", base_added.len(), architectures.join(", "))?;
+        write!(
+            f,
+            "\n  base added: {}; architectures: {}",
+            base_added.len(),
+            architectures.join(", ")
+        )?;
         if losses.lost() == 0 {
             write!(f, "; lost: 0")?;
         } else {
-            write!(f, "\n  LOST: {} (the profile may lack calls):", losses.lost())?;
+            write!(
+                f,
+                "\n  LOST: {} (the profile may lack calls):",
+                losses.lost()
+            )?;
         }
         for (name, count) in losses.named() {
             if count > 0 {
@@ -61,7 +89,11 @@ impl fmt::Display for Summary {
             }
         }
         for (name, reason) in risky {
-            let base = if base_added.contains(name) { " (base)" } else { "" };
+            let base = if base_added.contains(name) {
+                " (base)"
+            } else {
+                ""
+            };
             write!(f, "\n  risky: {name}{base}: {reason}")?;
         }
         Ok(())

@@ -1,1 +1,6 @@
-//! Tests that load the eBPF programs into a kernel.
+//! What the tests share that load eBPF programs into a kernel.
+
+pub mod probe;
+pub mod spo;
+pub mod tier;
+pub mod tracefs;

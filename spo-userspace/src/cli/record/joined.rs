@@ -23,7 +23,8 @@ impl Joined {
     pub(super) fn find(pid: Option<i32>, container: Option<&str>) -> Result<Self, Failure> {
         let (pid, name) = match (pid, container) {
             (Some(pid), _) => {
-                let name = process::comm(pid).map_err(|_| anyhow!("there is no process {pid}"))?;
+                let name =
+                    process::comm(pid).with_context(|| format!("there is no process {pid}"))?;
                 (pid, name)
             }
             (None, Some(id)) => {
@@ -32,12 +33,20 @@ impl Joined {
             }
             (None, None) => return Err(anyhow!("neither a process nor a container").into()),
         };
-        let unreadable = || format!("failed to read the mount namespace of process {pid} (needs CAP_SYS_PTRACE)");
+        let unreadable = || {
+            format!("failed to read the mount namespace of process {pid} (needs CAP_SYS_PTRACE)")
+        };
         let inum = process::mount_namespace(pid).with_context(unreadable)?;
-        let host = process::host_mount_namespace().context("failed to find the host's mount namespace")?;
+        let host =
+            process::host_mount_namespace().context("failed to find the host's mount namespace")?;
         if inum != host {
             let namespace = process::hold_mount_namespace(pid).with_context(unreadable)?;
-            return Ok(Self { pid, name, target: Target::Namespace { inum }, _namespace: Some(namespace) });
+            return Ok(Self {
+                pid,
+                name,
+                target: Target::Namespace { inum },
+                _namespace: Some(namespace),
+            });
         }
         if !process::in_initial_pid_namespace().context("failed to read the pid namespace")? {
             return Err(anyhow!(
@@ -46,7 +55,12 @@ impl Joined {
             .into());
         }
         let tgid = u32::try_from(pid).context("a process id is positive")?;
-        Ok(Self { pid, name, target: Target::Tree { tgid }, _namespace: None })
+        Ok(Self {
+            pid,
+            name,
+            target: Target::Tree { tgid },
+            _namespace: None,
+        })
     }
 
     pub(super) fn pid(&self) -> i32 {

@@ -49,17 +49,23 @@ pub(super) fn run(args: RecordArgs) -> Result<ExitCode, Failure> {
     let output = Output::prepare(&args.output_file)
         .with_context(|| format!("cannot write {}", shown(args.output_file.as_os_str())))?;
     // A missing command is found before anything is loaded into the kernel.
-    if let (Subject::Command | Subject::NewContainers, Some(name)) = (&plan.subject, args.command.first()) {
+    if let (Subject::Command | Subject::NewContainers, Some(name)) =
+        (&plan.subject, args.command.first())
+    {
         program::find(name)?;
     }
-    let (kernel_release, machine) = process::kernel().context("failed to ask for the kernel's name")?;
-    let host = Arch::from_machine(&machine)
-        .with_context(|| format!("the architecture {machine} is not supported: its system calls are in no table"))?;
+    let (kernel_release, machine) =
+        process::kernel().context("failed to ask for the kernel's name")?;
+    let host = Arch::from_machine(&machine).with_context(|| {
+        format!("the architecture {machine} is not supported: its system calls are in no table")
+    })?;
     let kernel = Kernel::probe()?;
     let limits = limits(&args, plan.target)?;
     let recorder = Recorder::start(&kernel, plan.target, limits)?;
     let blocked = match &plan.subject {
-        Subject::Joined(joined) => process::blocked_calls(&joined.processes().context("failed to list processes")?),
+        Subject::Joined(joined) => {
+            process::blocked_calls(&joined.processes().context("failed to list processes")?)
+        }
         _ => BTreeSet::new(),
     };
     let session = Session::new(recorder, &plan.name, args.timeout);
@@ -108,18 +114,31 @@ fn plan(args: &RecordArgs) -> Result<Plan, Failure> {
         ("--no-proc-start", args.no_proc_start),
         ("a command", !args.command.is_empty()),
     ];
-    let given: Vec<&str> = ways.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
+    let given: Vec<&str> = ways
+        .iter()
+        .filter(|(_, given)| *given)
+        .map(|(name, _)| *name)
+        .collect();
     match given.as_slice() {
         [_] => {}
-        [] => return Err(usage("nothing to record: give a command, --pid, --container or --no-proc-start")),
-        [first, second, ..] => return Err(usage(&format!("{first} and {second} exclude each other"))),
+        [] => {
+            return Err(usage(
+                "nothing to record: give a command, --pid, --container or --no-proc-start",
+            ));
+        }
+        [first, second, ..] => {
+            return Err(usage(&format!("{first} and {second} exclude each other")));
+        }
     }
     let nonce = held::nonce().context("failed to read /dev/urandom")?;
     let mut partial = Vec::new();
     let (subject, target, name) = if let Some(name) = args.command.first() {
         let name = name.to_string_lossy();
         if process::is_filtered(std::process::id().cast_signed()).unwrap_or(false) {
-            partial.push("spo itself runs under a seccomp filter, and what that one refuses is not seen".to_owned());
+            partial.push(
+                "spo itself runs under a seccomp filter, and what that one refuses is not seen"
+                    .to_owned(),
+            );
         }
         let base = name.rsplit('/').next().unwrap_or_default().to_owned();
         if args.new_containers {
@@ -129,15 +148,29 @@ fn plan(args: &RecordArgs) -> Result<Plan, Failure> {
         }
     } else if args.no_proc_start {
         partial.push("what ran before the recording began was joined late".to_owned());
-        let except = process::host_mount_namespace().context("failed to find the host's mount namespace")?;
-        (Subject::Everything, Target::AllNamespaces { except }, "recording".to_owned())
+        let except =
+            process::host_mount_namespace().context("failed to find the host's mount namespace")?;
+        (
+            Subject::Everything,
+            Target::AllNamespaces { except },
+            "recording".to_owned(),
+        )
     } else {
         let joined = joined::Joined::find(args.pid, args.container.as_deref())?;
-        partial.push(format!("it joined process {} after that one began", joined.pid()));
+        partial.push(format!(
+            "it joined process {} after that one began",
+            joined.pid()
+        ));
         let (target, name) = (joined.target(), joined.name());
         (Subject::Joined(joined), target, name)
     };
-    Ok(Plan { subject, target, nonce, name, partial })
+    Ok(Plan {
+        subject,
+        target,
+        nonce,
+        name,
+        partial,
+    })
 }
 
 fn usage(text: &str) -> Failure {
@@ -148,15 +181,23 @@ fn limits(args: &RecordArgs, target: Target) -> Result<Limits, Failure> {
     let pid_max = process::pid_max().context("failed to read kernel.pid_max")?;
     let mut limits = Limits::for_target(target, pid_max);
     for pair in &args.map_sizes {
-        let (name, size) = pair.split_once('=').ok_or_else(|| usage("--map-sizes takes NAME=SIZE"))?;
-        let size: u32 = size.parse().map_err(|_: std::num::ParseIntError| usage("--map-sizes takes numbers"))?;
+        let (name, size) = pair
+            .split_once('=')
+            .ok_or_else(|| usage("--map-sizes takes NAME=SIZE"))?;
+        let size: u32 = size
+            .parse()
+            .map_err(|error: std::num::ParseIntError| usage(&format!("--map-sizes: {error}")))?;
         *match name {
             "subjects" => &mut limits.subjects,
             "namespaces" => &mut limits.namespaces,
             "threads" => &mut limits.threads,
             "unnamed" => &mut limits.unnamed,
             "ring" => &mut limits.ring,
-            _ => return Err(usage("--map-sizes knows subjects, namespaces, threads, unnamed and ring")),
+            _ => {
+                return Err(usage(
+                    "--map-sizes knows subjects, namespaces, threads, unnamed and ring",
+                ));
+            }
         } = size;
     }
     Ok(limits)

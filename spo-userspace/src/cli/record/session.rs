@@ -1,14 +1,11 @@
 //! One recording from its begin to its end.
 
 use std::collections::BTreeSet;
-use std::os::fd::AsFd as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use nix::sys::signal::Signal;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
@@ -18,6 +15,7 @@ use super::super::held::Held;
 use super::super::progress::{Live, line};
 use super::announce;
 use super::joined::Joined;
+use crate::bpf::Ready;
 use crate::bpf::recorder::Recorder;
 use crate::event::Observation;
 use crate::node::process::{self, ProcessKey};
@@ -77,15 +75,37 @@ enum Woken {
 
 impl<'a> Session<'a> {
     pub(super) fn new(recorder: Recorder, name: &'a str, timeout: Option<Duration>) -> Self {
-        Self { recorder, name, timeout, stream: Stream::default() }
+        Self {
+            recorder,
+            name,
+            timeout,
+            stream: Stream::default(),
+        }
     }
 
     /// Lets a command begin, and records until its last descendant ends.
-    pub(super) fn follow_command(mut self, held: Held, containers: bool) -> Result<(Finished, Ending), Failure> {
+    pub(super) fn follow_command(
+        mut self,
+        held: Held,
+        containers: bool,
+    ) -> Result<(Finished, Ending), Failure> {
         let mut children = Children::adopt(held.pid())?;
-        announce(self.name, if containers { ": every container that it starts" } else { "" });
+        announce(
+            self.name,
+            if containers {
+                ": every container that it starts"
+            } else {
+                ""
+            },
+        );
         let recorder = &self.recorder;
-        let is_armed = || if containers { Ok(true) } else { recorder.is_armed().map_err(anyhow::Error::from) };
+        let is_armed = || {
+            if containers {
+                Ok(true)
+            } else {
+                recorder.is_armed().map_err(anyhow::Error::from)
+            }
+        };
         held.release(is_armed)?;
         let stop = self.watch(&mut Subject::Children(&mut children))?;
         let mut partial = Vec::new();
@@ -93,17 +113,29 @@ impl<'a> Session<'a> {
             (Some(code), _) => Ending::Code(code),
             (None, stop) => Ending::Unended(stop),
         };
-        let remaining = children.remaining();
+        let remaining = Children::remaining();
         if !remaining.is_empty() {
-            partial.push(format!("{} processes went on after the recording ended", remaining.len()));
-            line(format_args!("{} processes go on, unrecorded", remaining.len()));
+            partial.push(format!(
+                "{} processes went on after the recording ended",
+                remaining.len()
+            ));
+            line(format_args!(
+                "{} processes go on, unrecorded",
+                remaining.len()
+            ));
         }
         Ok((self.finish(partial)?, ending))
     }
 
     /// Records what runs already until it ends.
     pub(super) fn follow_joined(mut self, joined: Joined) -> Result<Finished, Failure> {
-        announce(self.name, &format!(", which runs already as process {}; Ctrl-C ends the recording", joined.pid()));
+        announce(
+            self.name,
+            &format!(
+                ", which runs already as process {}; Ctrl-C ends the recording",
+                joined.pid()
+            ),
+        );
         let known = joined.processes().context("failed to list the processes")?;
         self.watch(&mut Subject::Joined { joined, known })?;
         self.finish(Vec::new())
@@ -111,35 +143,51 @@ impl<'a> Session<'a> {
 
     /// Records until somebody says stop.
     pub(super) fn until_interrupted(mut self) -> Result<Finished, Failure> {
-        announce("everything outside the host's mount namespace", "; Ctrl-C ends the recording");
+        announce(
+            "everything outside the host's mount namespace",
+            "; Ctrl-C ends the recording",
+        );
         self.watch(&mut Subject::Everything)?;
         self.finish(Vec::new())
     }
 
     fn finish(self, partial: Vec<String>) -> Result<Finished, Failure> {
-        let Self { recorder, mut stream, .. } = self;
+        let Self {
+            recorder,
+            mut stream,
+            ..
+        } = self;
         let mut observation = recorder.finish(|event| stream.push(&event))?;
         stream.compare(&mut observation);
-        Ok(Finished { observation, partial })
+        Ok(Finished {
+            observation,
+            partial,
+        })
     }
 
     /// Waits for the end; returns the signal that brought it about, if one did.
     fn watch(&mut self, subject: &mut Subject<'_>) -> Result<Option<Signal>, Failure> {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().context("failed to start the event loop")?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("failed to start the event loop")?;
         let mut live = Live::new();
         let stopped_by = runtime.block_on(self.event_loop(subject, &mut live));
         live.clear();
         Ok(stopped_by?)
     }
 
-    async fn event_loop(&mut self, subject: &mut Subject<'_>, live: &mut Live) -> Result<Option<Signal>> {
+    async fn event_loop(
+        &mut self,
+        subject: &mut Subject<'_>,
+        live: &mut Live,
+    ) -> Result<Option<Signal>> {
         let mut child = signal(SignalKind::child())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut hang_up = signal(SignalKind::hangup())?;
         let began = Instant::now();
-        let far = Duration::from_secs(365 * 86400);
+        let far = Duration::from_hours(365 * 24);
         let timeout = sleep_until((began + self.timeout.unwrap_or(far)).into());
         tokio::pin!(timeout);
         let grace = sleep_until((began + far).into());
@@ -149,8 +197,7 @@ impl<'a> Session<'a> {
         let mut tick = 0;
         let mut stopped_by = None;
         let mut stopping = false;
-        let ring = self.recorder.events().as_fd().try_clone_to_owned().context("failed to wait for events")?;
-        let events = AsyncFd::with_interest(ring, Interest::READABLE).context("failed to wait for events")?;
+        let events = Ready::of(self.recorder.events()).context("failed to wait for events")?;
         loop {
             let woken = tokio::select! {
                 _ = child.recv() => Woken::Child,
@@ -160,16 +207,15 @@ impl<'a> Session<'a> {
                 () = &mut timeout, if !stopping => Woken::TimedOut,
                 () = &mut grace, if stopping => Woken::GraceOver,
                 _ = ticks.tick() => Woken::Tick,
-                ready = events.readable() => { ready?.clear_ready(); Woken::Events }
+                ready = events.wait() => { ready?; Woken::Events }
             };
-            while let Some(event) = self.recorder.events().next() {
+            while let Some(event) = self.recorder.events().take() {
                 self.stream.push(&event);
             }
             match woken {
-                Woken::Events => {}
                 // The first tick is at once: what ended before the signal handlers stood is seen then.
                 Woken::Child | Woken::Tick if subject.has_ended()? => return Ok(stopped_by),
-                Woken::Child => {}
+                Woken::Child | Woken::Events => {}
                 Woken::Tick => {
                     live.update(tick, &self.status(began.elapsed(), subject));
                     tick += 1;
@@ -188,7 +234,11 @@ impl<'a> Session<'a> {
                     grace.as_mut().reset((Instant::now() + GRACE).into());
                     line(format_args!(
                         "{}; still recording for up to {} s while the command ends (Ctrl-C ends it now)",
-                        if stopped_by.is_some() { "interrupted" } else { "the time is over" },
+                        if stopped_by.is_some() {
+                            "interrupted"
+                        } else {
+                            "the time is over"
+                        },
                         GRACE.as_secs()
                     ));
                 }
@@ -199,7 +249,9 @@ impl<'a> Session<'a> {
     fn status(&self, elapsed: Duration, subject: &Subject<'_>) -> String {
         let mut text = format!("{} s, {} syscalls", elapsed.as_secs(), self.stream.len());
         if let Some(remaining) = subject.remaining() {
-            text += &format!(", {remaining} processes remain");
+            text.push_str(", ");
+            text.push_str(&remaining.to_string());
+            text.push_str(" processes remain");
         }
         text
     }
@@ -208,7 +260,10 @@ impl<'a> Session<'a> {
 /// What a session waits for.
 enum Subject<'a> {
     Children(&'a mut Children),
-    Joined { joined: Joined, known: BTreeSet<ProcessKey> },
+    Joined {
+        joined: Joined,
+        known: BTreeSet<ProcessKey>,
+    },
     Everything,
 }
 
@@ -230,7 +285,7 @@ impl Subject<'_> {
 
     fn remaining(&self) -> Option<usize> {
         match self {
-            Self::Children(children) => Some(children.remaining().len()),
+            Self::Children(_) => Some(Children::remaining().len()),
             Self::Joined { known, .. } => Some(known.len()),
             Self::Everything => None,
         }
@@ -239,10 +294,12 @@ impl Subject<'_> {
     /// Passes a signal on (or, without one, tells everybody that the time is over); whether there is
     /// anybody to wait for.
     fn ask_to_end(&self, signal: Option<Signal>) -> bool {
-        let Self::Children(children) = self else { return false };
+        let Self::Children(children) = self else {
+            return false;
+        };
         match signal {
             Some(signal) => children.pass_on(signal),
-            None => children.end_all(),
+            None => Children::end_all(),
         }
         true
     }

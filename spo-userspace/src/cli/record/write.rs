@@ -34,8 +34,15 @@ pub(super) struct Request<'a> {
 }
 
 /// Writes the profiles, and tells about them.
-pub(super) fn write(mut request: Request<'_>, finished: Finished, ending: Ending) -> Result<(), Failure> {
-    let Finished { mut observation, partial } = finished;
+pub(super) fn write(
+    mut request: Request<'_>,
+    finished: Finished,
+    ending: Ending,
+) -> Result<(), Failure> {
+    let Finished {
+        mut observation,
+        partial,
+    } = finished;
     request.partial.extend(partial);
     if let Ending::Unended(_) = ending {
         request.partial.push("the command had not ended".to_owned());
@@ -54,17 +61,28 @@ pub(super) fn write(mut request: Request<'_>, finished: Finished, ending: Ending
     }
     if recorded.is_empty() {
         let lost = observation.losses.lost();
-        return Err(anyhow!("nothing was recorded (lost: {lost}), so no profile was written").into());
+        return Err(
+            anyhow!("nothing was recorded (lost: {lost}), so no profile was written").into(),
+        );
     }
-    let Request { kind, output, path, .. } = request;
-    let texts: Vec<String> = recorded.iter().map(|recorded| text(kind, recorded)).collect::<Result<_>>()?;
+    let Request {
+        kind, output, path, ..
+    } = request;
+    let texts: Vec<String> = recorded
+        .iter()
+        .map(|recorded| text(kind, recorded))
+        .collect::<Result<_>>()?;
     match (texts.as_slice(), &output) {
         ([only], _) => {
             write_one(output, path, only)?;
             tell(&recorded[0], path);
         }
         (several, Output::Standard) => {
-            let separator = if kind == RecordKind::Seccomp { "---\n" } else { "" };
+            let separator = if kind == RecordKind::Seccomp {
+                "---\n"
+            } else {
+                ""
+            };
             write_one(output, path, &several.join(separator))?;
             for recorded in &recorded {
                 tell(recorded, path);
@@ -74,7 +92,8 @@ pub(super) fn write(mut request: Request<'_>, finished: Finished, ending: Ending
             drop(output);
             for (recorded, text) in recorded.iter().zip(several) {
                 let path = named(path, &recorded.profile.name);
-                let output = Output::prepare(&path).with_context(|| format!("cannot write {}", shown(path.as_os_str())))?;
+                let output = Output::prepare(&path)
+                    .with_context(|| format!("cannot write {}", shown(path.as_os_str())))?;
                 write_one(output, &path, text)?;
                 tell(recorded, &path);
             }
@@ -111,7 +130,9 @@ fn settings(
     }
     if of_a_namespace {
         base_name = subject.comm.to_string();
-        if process::in_mount_namespace(subject.namespace_inum).is_ok_and(|remaining| !remaining.is_empty()) {
+        if process::in_mount_namespace(subject.namespace_inum)
+            .is_ok_and(|remaining| !remaining.is_empty())
+        {
             partial.push("the container went on after the recording ended".to_owned());
         }
     } else if subject.calls.is_empty() && subject.unnamed.is_empty() {
@@ -120,7 +141,11 @@ fn settings(
     let name = object_name(&base_name);
     let count = names.entry(name.clone()).or_insert(0);
     *count += 1;
-    let name = if *count == 1 { name } else { format!("{name}-{count}") };
+    let name = if *count == 1 {
+        name
+    } else {
+        format!("{name}-{count}")
+    };
     let since = |time: u64| Duration::from_nanos(observation.ended_ns.saturating_sub(time));
     Some(Settings {
         name,
@@ -138,11 +163,25 @@ fn object_name(text: &str) -> String {
     let name: String = text
         .to_ascii_lowercase()
         .chars()
-        .map(|character| if character.is_ascii_alphanumeric() || character == '.' { character } else { '-' })
+        .map(|character| {
+            if character.is_ascii_alphanumeric() || character == '.' {
+                character
+            } else {
+                '-'
+            }
+        })
         .take(200)
         .collect();
-    let name = name.trim_matches(['-', '.']).replace("..", ".").replace(".-", "-").replace("-.", "-");
-    if name.is_empty() { "profile".to_owned() } else { name }
+    let name = name
+        .trim_matches(['-', '.'])
+        .replace("..", ".")
+        .replace(".-", "-")
+        .replace("-.", "-");
+    if name.is_empty() {
+        "profile".to_owned()
+    } else {
+        name
+    }
 }
 
 fn text(kind: RecordKind, recorded: &Recorded) -> Result<String> {
@@ -154,7 +193,9 @@ fn text(kind: RecordKind, recorded: &Recorded) -> Result<String> {
 }
 
 fn write_one(output: Output, path: &Path, text: &str) -> Result<()> {
-    output.write(text).with_context(|| format!("failed to write {}", shown(path.as_os_str())))
+    output
+        .write(text)
+        .with_context(|| format!("failed to write {}", shown(path.as_os_str())))
 }
 
 fn tell(recorded: &Recorded, path: &Path) {
@@ -196,7 +237,13 @@ mod tests {
 
     #[test]
     fn several_files_from_one_name() {
-        assert_eq!(named(Path::new("out/profile.yaml"), "nginx"), Path::new("out/profile-nginx.yaml"));
-        assert_eq!(named(Path::new("profile"), "nginx"), Path::new("profile-nginx"));
+        assert_eq!(
+            named(Path::new("out/profile.yaml"), "nginx"),
+            Path::new("out/profile-nginx.yaml")
+        );
+        assert_eq!(
+            named(Path::new("profile"), "nginx"),
+            Path::new("profile-nginx")
+        );
     }
 }

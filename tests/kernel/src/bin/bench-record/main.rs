@@ -26,7 +26,12 @@ enum Setting {
     Unrecorded,
 }
 
-const SETTINGS: [Setting; 4] = [Setting::Nothing, Setting::Empty, Setting::Recorded, Setting::Unrecorded];
+const SETTINGS: [Setting; 4] = [
+    Setting::Nothing,
+    Setting::Empty,
+    Setting::Recorded,
+    Setting::Unrecorded,
+];
 
 /// How tasks are tied to subjects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,14 +52,54 @@ struct Case {
 }
 
 const CASES: [Case; 8] = [
-    Case { name: "command, 1 call", way: Way::Tree, load: Load { calls: 1 }, workers: 1 },
-    Case { name: "command, 4 calls", way: Way::Tree, load: Load { calls: 4 }, workers: 1 },
-    Case { name: "command, 60 calls", way: Way::Tree, load: Load { calls: 60 }, workers: 1 },
-    Case { name: "container, 1 call", way: Way::Namespaces { others: 0 }, load: Load { calls: 1 }, workers: 1 },
-    Case { name: "container, 4 calls", way: Way::Namespaces { others: 0 }, load: Load { calls: 4 }, workers: 1 },
-    Case { name: "container, 60 calls", way: Way::Namespaces { others: 0 }, load: Load { calls: 60 }, workers: 1 },
-    Case { name: "2 containers, 4 calls", way: Way::Namespaces { others: 0 }, load: Load { calls: 4 }, workers: 2 },
-    Case { name: "2 of 200, 60 calls", way: Way::Namespaces { others: 198 }, load: Load { calls: 60 }, workers: 2 },
+    Case {
+        name: "command, 1 call",
+        way: Way::Tree,
+        load: Load { calls: 1 },
+        workers: 1,
+    },
+    Case {
+        name: "command, 4 calls",
+        way: Way::Tree,
+        load: Load { calls: 4 },
+        workers: 1,
+    },
+    Case {
+        name: "command, 60 calls",
+        way: Way::Tree,
+        load: Load { calls: 60 },
+        workers: 1,
+    },
+    Case {
+        name: "container, 1 call",
+        way: Way::Namespaces { others: 0 },
+        load: Load { calls: 1 },
+        workers: 1,
+    },
+    Case {
+        name: "container, 4 calls",
+        way: Way::Namespaces { others: 0 },
+        load: Load { calls: 4 },
+        workers: 1,
+    },
+    Case {
+        name: "container, 60 calls",
+        way: Way::Namespaces { others: 0 },
+        load: Load { calls: 60 },
+        workers: 1,
+    },
+    Case {
+        name: "2 containers, 4 calls",
+        way: Way::Namespaces { others: 0 },
+        load: Load { calls: 4 },
+        workers: 2,
+    },
+    Case {
+        name: "2 of 200, 60 calls",
+        way: Way::Namespaces { others: 198 },
+        load: Load { calls: 60 },
+        workers: 2,
+    },
 ];
 
 /// Calls of one worker in one measurement.
@@ -68,9 +113,17 @@ fn main() -> ExitCode {
         ["bystander"] => worker::stand_by(),
         [] => bench(false, 21),
         ["-o", "json"] => bench(true, 21),
-        ["--rounds", rounds] => rounds.parse().context("--rounds").and_then(|rounds| bench(false, rounds)),
-        ["-o", "json", "--rounds", rounds] => rounds.parse().context("--rounds").and_then(|rounds| bench(true, rounds)),
-        _ => Err(anyhow::anyhow!("usage: bench-record [-o json] [--rounds N]")),
+        ["--rounds", rounds] => rounds
+            .parse()
+            .context("--rounds")
+            .and_then(|rounds| bench(false, rounds)),
+        ["-o", "json", "--rounds", rounds] => rounds
+            .parse()
+            .context("--rounds")
+            .and_then(|rounds| bench(true, rounds)),
+        _ => Err(anyhow::anyhow!(
+            "usage: bench-record [-o json] [--rounds N]"
+        )),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -107,18 +160,35 @@ fn measure(kernel: &Kernel, case: &Case, setting: Setting) -> Result<f64> {
     let own_namespace = case.way != Way::Tree;
     // Recorded are namespaces that come into being after the recorder starts.
     let spawn = || -> Result<Vec<Worker>> {
-        (0..case.workers).map(|_| Worker::spawn(own_namespace, case.load)).collect()
+        (0..case.workers)
+            .map(|_| Worker::spawn(own_namespace, case.load))
+            .collect()
     };
-    let early = if setting == Setting::Recorded && own_namespace { Vec::new() } else { spawn()? };
-    let baseline = if setting == Setting::Empty { Some(Baseline::start(kernel)?) } else { None };
+    let early = if setting == Setting::Recorded && own_namespace {
+        Vec::new()
+    } else {
+        spawn()?
+    };
+    let baseline = if setting == Setting::Empty {
+        Some(Baseline::start(kernel)?)
+    } else {
+        None
+    };
     let target = match (setting, case.way) {
         (Setting::Nothing | Setting::Empty, _) => None,
-        (Setting::Recorded, Way::Tree) => early.first().map(|worker| Target::Tree { tgid: worker.pid() }),
-        (Setting::Unrecorded, Way::Tree) => Some(Target::Tree { tgid: std::process::id() + 1_000_000 }),
+        (Setting::Recorded, Way::Tree) => early
+            .first()
+            .map(|worker| Target::Tree { tgid: worker.pid() }),
+        (Setting::Unrecorded, Way::Tree) => Some(Target::Tree {
+            tgid: std::process::id() + 1_000_000,
+        }),
         (_, Way::Namespaces { .. }) => Some(Target::NewNamespaces),
     };
     let recorder = target
-        .map(|target| Recorder::start(kernel, target, Limits::for_target(target, pid_max()?)).map_err(anyhow::Error::from))
+        .map(|target| {
+            Recorder::start(kernel, target, Limits::for_target(target, pid_max()?))
+                .map_err(anyhow::Error::from)
+        })
         .transpose()?;
     let mut workers = if early.is_empty() { spawn()? } else { early };
     let others = match case.way {
@@ -132,8 +202,16 @@ fn measure(kernel: &Kernel, case: &Case, setting: Setting) -> Result<f64> {
         worker.begin(CALLS)?;
     }
     let times: Vec<(u64, u64)> = workers.iter_mut().map(Worker::end).collect::<Result<_>>()?;
-    let began = times.iter().map(|(began, _)| *began).min().context("no worker")?;
-    let ended = times.iter().map(|(_, ended)| *ended).max().context("no worker")?;
+    let began = times
+        .iter()
+        .map(|(began, _)| *began)
+        .min()
+        .context("no worker")?;
+    let ended = times
+        .iter()
+        .map(|(_, ended)| *ended)
+        .max()
+        .context("no worker")?;
     if let Some(recorder) = recorder {
         check(recorder, case, setting)?;
     }
@@ -145,16 +223,33 @@ fn measure(kernel: &Kernel, case: &Case, setting: Setting) -> Result<f64> {
 /// A measurement of a recorder that did not record would be worthless.
 fn check(recorder: Recorder, case: &Case, setting: Setting) -> Result<()> {
     let observation = recorder.finish(|_| ())?;
-    let full = observation.subjects.iter().filter(|subject| subject.calls.len() >= case.load.calls).count();
-    let others = if let Way::Namespaces { others } = case.way { others as usize } else { 0 };
-    let wanted = if setting == Setting::Recorded { case.workers } else { 0 };
+    let full = observation
+        .subjects
+        .iter()
+        .filter(|subject| subject.calls.len() >= case.load.calls)
+        .count();
+    let others = if let Way::Namespaces { others } = case.way {
+        others as usize
+    } else {
+        0
+    };
+    let wanted = if setting == Setting::Recorded {
+        case.workers
+    } else {
+        0
+    };
     if full < wanted || (wanted == 0 && full > others) || observation.subjects.len() < others {
-        bail!("{}: {full} subjects of {} have the calls, not {wanted}", case.name, observation.subjects.len());
+        bail!(
+            "{}: {full} subjects of {} have the calls, not {wanted}",
+            case.name,
+            observation.subjects.len()
+        );
     }
     Ok(())
 }
 
 fn pid_max() -> Result<u32> {
-    let text = std::fs::read_to_string("/proc/sys/kernel/pid_max").context("failed to read kernel.pid_max")?;
+    let text = std::fs::read_to_string("/proc/sys/kernel/pid_max")
+        .context("failed to read kernel.pid_max")?;
     text.trim().parse().context("kernel.pid_max is no number")
 }

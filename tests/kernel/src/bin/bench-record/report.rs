@@ -63,13 +63,28 @@ fn ratio(cost: &[f64], empty: &[f64], nothing: &[f64]) -> Ratio {
             })
             .collect();
         resampled.push(of(&|samples| {
-            quantile(&picks.iter().filter_map(|at| samples.get(*at).copied()).collect::<Vec<_>>(), 0.5)
+            quantile(
+                &picks
+                    .iter()
+                    .filter_map(|at| samples.get(*at).copied())
+                    .collect::<Vec<_>>(),
+                0.5,
+            )
         }));
     }
-    Ratio { median: of(&|samples| quantile(samples, 0.5)), low: quantile(&resampled, 0.025), high: quantile(&resampled, 0.975) }
+    Ratio {
+        median: of(&|samples| quantile(samples, 0.5)),
+        low: quantile(&resampled, 0.025),
+        high: quantile(&resampled, 0.975),
+    }
 }
 
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few samples")]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a few samples"
+)]
 fn quantile(samples: &[f64], at: f64) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -84,7 +99,10 @@ pub(crate) fn print(rows: &[Row], json: bool) -> Result<()> {
         writeln!(output)?;
         return Ok(());
     }
-    writeln!(output, "Nanoseconds a system call, added by what is attached; ratio to the empty program (95 % interval)\n")?;
+    writeln!(
+        output,
+        "Nanoseconds a system call, added by what is attached; ratio to the empty program (95 % interval)\n"
+    )?;
     writeln!(
         output,
         "{:<22} {:>8} {:>7} {:>9} {:>11}   {:<22} {:<22}",
@@ -112,5 +130,8 @@ pub(crate) fn print(rows: &[Row], json: bool) -> Result<()> {
 }
 
 fn text(ratio: Ratio) -> String {
-    format!("{:.2} ({:.2} to {:.2})", ratio.median, ratio.low, ratio.high)
+    format!(
+        "{:.2} ({:.2} to {:.2})",
+        ratio.median, ratio.low, ratio.high
+    )
 }

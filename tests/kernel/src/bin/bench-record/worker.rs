@@ -16,16 +16,66 @@ pub(crate) struct Load {
 
 /// Calls that fail or answer at once when all arguments are -1, the cheapest first.
 const CALLS: [libc::c_long; 60] = [
-    libc::SYS_getppid, libc::SYS_getuid, libc::SYS_getgid, libc::SYS_geteuid, libc::SYS_getegid, libc::SYS_gettid,
-    libc::SYS_getpid, libc::SYS_close, libc::SYS_read, libc::SYS_write, libc::SYS_fstat, libc::SYS_lseek, libc::SYS_readv,
-    libc::SYS_writev, libc::SYS_pread64, libc::SYS_pwrite64, libc::SYS_dup, libc::SYS_dup3, libc::SYS_fcntl, libc::SYS_flock,
-    libc::SYS_fsync, libc::SYS_fdatasync, libc::SYS_ftruncate, libc::SYS_fchdir, libc::SYS_fchmod, libc::SYS_fchown,
-    libc::SYS_fstatfs, libc::SYS_getdents64, libc::SYS_ioctl, libc::SYS_bind, libc::SYS_listen, libc::SYS_accept,
-    libc::SYS_accept4, libc::SYS_connect, libc::SYS_getsockname, libc::SYS_getpeername, libc::SYS_sendto, libc::SYS_recvfrom,
-    libc::SYS_setsockopt, libc::SYS_getsockopt, libc::SYS_shutdown, libc::SYS_sendmsg, libc::SYS_recvmsg, libc::SYS_epoll_ctl,
-    libc::SYS_inotify_rm_watch, libc::SYS_fallocate, libc::SYS_preadv, libc::SYS_pwritev, libc::SYS_syncfs, libc::SYS_getpgid,
-    libc::SYS_getpriority, libc::SYS_sched_getscheduler, libc::SYS_timerfd_gettime, libc::SYS_timerfd_settime,
-    libc::SYS_splice, libc::SYS_tee, libc::SYS_vmsplice, libc::SYS_readahead, libc::SYS_sync_file_range, libc::SYS_getpgid,
+    libc::SYS_getppid,
+    libc::SYS_getuid,
+    libc::SYS_getgid,
+    libc::SYS_geteuid,
+    libc::SYS_getegid,
+    libc::SYS_gettid,
+    libc::SYS_getpid,
+    libc::SYS_close,
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_fstat,
+    libc::SYS_lseek,
+    libc::SYS_readv,
+    libc::SYS_writev,
+    libc::SYS_pread64,
+    libc::SYS_pwrite64,
+    libc::SYS_dup,
+    libc::SYS_dup3,
+    libc::SYS_fcntl,
+    libc::SYS_flock,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_ftruncate,
+    libc::SYS_fchdir,
+    libc::SYS_fchmod,
+    libc::SYS_fchown,
+    libc::SYS_fstatfs,
+    libc::SYS_getdents64,
+    libc::SYS_ioctl,
+    libc::SYS_bind,
+    libc::SYS_listen,
+    libc::SYS_accept,
+    libc::SYS_accept4,
+    libc::SYS_connect,
+    libc::SYS_getsockname,
+    libc::SYS_getpeername,
+    libc::SYS_sendto,
+    libc::SYS_recvfrom,
+    libc::SYS_setsockopt,
+    libc::SYS_getsockopt,
+    libc::SYS_shutdown,
+    libc::SYS_sendmsg,
+    libc::SYS_recvmsg,
+    libc::SYS_epoll_ctl,
+    libc::SYS_inotify_rm_watch,
+    libc::SYS_fallocate,
+    libc::SYS_preadv,
+    libc::SYS_pwritev,
+    libc::SYS_syncfs,
+    libc::SYS_getpgid,
+    libc::SYS_getpriority,
+    libc::SYS_sched_getscheduler,
+    libc::SYS_timerfd_gettime,
+    libc::SYS_timerfd_settime,
+    libc::SYS_splice,
+    libc::SYS_tee,
+    libc::SYS_vmsplice,
+    libc::SYS_readahead,
+    libc::SYS_sync_file_range,
+    libc::SYS_getpgid,
 ];
 
 /// After so many calls a worker lets another one on its CPU run.
@@ -42,14 +92,22 @@ impl Worker {
     /// Starts one, in a mount namespace of its own if asked for.
     pub(crate) fn spawn(own_namespace: bool, load: Load) -> Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
-            .args(["worker", if own_namespace { "1" } else { "0" }, &load.calls.to_string()])
+            .args([
+                "worker",
+                if own_namespace { "1" } else { "0" },
+                &load.calls.to_string(),
+            ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .context("failed to start a worker")?;
         let orders = child.stdin.take().context("no standard input")?;
         let answers = BufReader::new(child.stdout.take().context("no standard output")?);
-        let mut worker = Self { child, orders, answers };
+        let mut worker = Self {
+            child,
+            orders,
+            answers,
+        };
         worker.line().context("the worker did not get ready")?;
         Ok(worker)
     }
@@ -71,7 +129,9 @@ impl Worker {
     /// When the calls began and ended.
     pub(crate) fn end(&mut self) -> Result<(u64, u64)> {
         let line = self.line()?;
-        let (began, ended) = line.split_once(' ').context("the worker's answer is no pair")?;
+        let (began, ended) = line
+            .split_once(' ')
+            .context("the worker's answer is no pair")?;
         Ok((began.parse()?, ended.parse()?))
     }
 
@@ -93,19 +153,25 @@ impl Drop for Worker {
 
 /// Processes in namespaces of their own that make a few calls and then sleep.
 pub(crate) fn bystanders(number: u32) -> Result<Vec<Worker>> {
-    (0..number).map(|_| {
-        let mut child = Command::new(std::env::current_exe()?)
-            .arg("bystander")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("failed to start a bystander")?;
-        let orders = child.stdin.take().context("no standard input")?;
-        let answers = BufReader::new(child.stdout.take().context("no standard output")?);
-        let mut worker = Worker { child, orders, answers };
-        worker.line()?;
-        Ok(worker)
-    }).collect()
+    (0..number)
+        .map(|_| {
+            let mut child = Command::new(std::env::current_exe()?)
+                .arg("bystander")
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .context("failed to start a bystander")?;
+            let orders = child.stdin.take().context("no standard input")?;
+            let answers = BufReader::new(child.stdout.take().context("no standard output")?);
+            let mut worker = Worker {
+                child,
+                orders,
+                answers,
+            };
+            worker.line()?;
+            Ok(worker)
+        })
+        .collect()
 }
 
 pub(crate) fn stand_by() -> Result<()> {
@@ -118,7 +184,9 @@ pub(crate) fn stand_by() -> Result<()> {
 
 /// The worker's side.
 pub(crate) fn serve(own_namespace: bool, calls: &str) -> Result<()> {
-    let calls = CALLS.get(..calls.parse::<usize>()?).context("too many calls")?;
+    let calls = CALLS
+        .get(..calls.parse::<usize>()?)
+        .context("too many calls")?;
     let mut cpus = CpuSet::new();
     cpus.set(std::thread::available_parallelism()?.get() - 1)?;
     sched_setaffinity(Pid::from_raw(0), &cpus).context("failed to pin the worker")?;
@@ -141,7 +209,10 @@ fn make(calls: &[libc::c_long], number: u64) {
     for _ in 0..number {
         let Some(call) = turn.next() else { return };
         // SAFETY: with -1 for every argument each of these answers or fails, and touches nothing.
-        #[expect(unsafe_code, reason = "the C library has no functions for some of them")]
+        #[expect(
+            unsafe_code,
+            reason = "the C library has no functions for some of them"
+        )]
         unsafe {
             libc::syscall(*call, -1, -1, -1, -1, -1, -1);
         }
