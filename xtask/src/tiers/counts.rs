@@ -66,6 +66,7 @@ impl Counts {
                 "{failed} of {} tests failed{skipped} ({failure})",
                 passed + failed
             )),
+            Some(failure) if passed == 0 => Outcome::Failed(failure),
             Some(failure) => Outcome::Failed(format!("{failure}, after {passed} passed{skipped}")),
             None if failed > 0 => Outcome::Failed(format!(
                 "{failed} of {} tests failed{skipped}",
