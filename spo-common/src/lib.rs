@@ -6,10 +6,10 @@
 
 pub mod counter;
 pub mod event;
+pub mod layout;
 pub mod namespace;
 pub mod subject;
 pub mod unnamed;
 
-/// Version of everything in this crate. It is compiled into the eBPF object as the global
-/// `ABI_VERSION`; user space refuses an object that carries another one.
+/// Version of everything in this crate. Every record carries it, and user space takes no record with another one.
 pub const ABI_VERSION: u32 = 1;

@@ -13,7 +13,7 @@ use spo_common::subject::{
 };
 
 use crate::count::count;
-use crate::kernel::{MountNamespace, Task};
+use crate::kernel::{Access, MountNamespace, Task};
 use crate::word::Word;
 use crate::{subjects, tasks};
 
@@ -44,7 +44,7 @@ const BPF_NOEXIST: u64 = 1;
 
 /// The subject that a task's mount namespace belongs to.
 #[inline(always)]
-pub fn subject_of(task: Task) -> u32 {
+pub fn subject_of<A: Access>(task: Task<A>) -> u32 {
     let namespace = task.mount_namespace();
     let id = namespace.id();
     // Read before the map is: a word must not claim to be newer than what it was made from.
@@ -59,7 +59,7 @@ pub fn subject_of(task: Task) -> u32 {
 }
 
 #[inline(never)]
-fn resolve(task: Task, namespace: MountNamespace, id: u64, origin: u32) -> u32 {
+fn resolve<A: Access>(task: Task<A>, namespace: MountNamespace<A>, id: u64, origin: u32) -> u32 {
     // SAFETY: a copy is taken at once; entries are never removed.
     if let Some(subject) = unsafe { NAMESPACES.get(&id) } {
         return *subject;
@@ -101,7 +101,7 @@ fn resolve(task: Task, namespace: MountNamespace, id: u64, origin: u32) -> u32 {
 
 /// The subject of a namespace that a task of subject `origin` made, and whether it is a fresh one.
 #[inline(always)]
-fn created_by(origin: u32, task: Task, namespace: MountNamespace) -> (u32, bool) {
+fn created_by<A: Access>(origin: u32, task: Task<A>, namespace: MountNamespace<A>) -> (u32, bool) {
     if subjects::owns_what_it_creates(origin) {
         return (origin, false);
     }
@@ -119,7 +119,7 @@ fn created_by(origin: u32, task: Task, namespace: MountNamespace) -> (u32, bool)
 
 /// A child that starts in another namespace than its parent's announces that namespace.
 #[inline(always)]
-pub fn on_fork(parent: Task, child: Task) {
+pub fn on_fork<A: Access>(parent: Task<A>, child: Task<A>) {
     let namespace = child.mount_namespace();
     let id = namespace.id();
     if id == parent.mount_namespace().id() {
@@ -138,7 +138,7 @@ pub fn on_fork(parent: Task, child: Task) {
 /// That task is the first of its pid namespace, or, where the pid namespace is shared, a child of somebody outside
 /// the mount namespace (the runtime). Hooks and helpers are children of that task.
 #[inline(always)]
-pub fn on_exec(task: Task) {
+pub fn on_exec<A: Access>(task: Task<A>) {
     let namespace = task.mount_namespace();
     let id = namespace.id();
     let setup = subject_of(task);

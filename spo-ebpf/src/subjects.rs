@@ -9,7 +9,7 @@ use spo_common::subject::{STATE_HANDED_OVER, STATE_NONE, STATE_SETUP, STATE_WORK
 
 use crate::count::count;
 use crate::emit;
-use crate::kernel::{MountNamespace, Task};
+use crate::kernel::{Access, MountNamespace, Task};
 
 /// User space sets the size of this map and of the sets alike.
 #[map]
@@ -21,7 +21,7 @@ static FREE: Queue<u32> = Queue::with_max_entries(1, 0);
 
 /// Takes a free index and makes it a subject; none left is counted.
 #[inline(always)]
-pub fn take(task: Task, namespace: MountNamespace, state: u32) -> Option<u32> {
+pub fn take<A: Access>(task: Task<A>, namespace: MountNamespace<A>, state: u32) -> Option<u32> {
     let Ok(Some(index)) = FREE.pop() else {
         count(Counter::SubjectsFull);
         return None;
@@ -75,7 +75,7 @@ pub fn set_executed(index: u32) {
 
 /// Names the program that a subject is known by: the current task's.
 #[inline(always)]
-pub fn set_program(index: u32, task: Task) {
+pub fn set_program<A: Access>(index: u32, task: Task<A>) {
     if let Some(subject) = SUBJECTS.get_ptr_mut(index) {
         // SAFETY: within the map.
         unsafe {

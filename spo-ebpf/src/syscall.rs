@@ -2,12 +2,8 @@
 
 use spo_common::subject::{Abi, NUMBERS};
 
-use crate::kernel::Task;
-
-crate::globals! {
-    /// The bit that makes a native number an x32 one; 0 if the kernel's architecture has no x32.
-    x32_bit = X32_BIT: u32;
-}
+use crate::kernel::{Access, Task};
+use crate::layout;
 
 /// A system call.
 #[derive(Clone, Copy)]
@@ -21,7 +17,7 @@ pub struct Syscall {
 impl Syscall {
     /// The call with this number that the task is in.
     #[inline(always)]
-    pub fn of(task: Task, number: i32) -> Self {
+    pub fn of<A: Access>(task: Task<A>, number: i32) -> Self {
         if task.in_compat_call() {
             return Self {
                 abi: Abi::Compat as u32,
@@ -29,10 +25,10 @@ impl Syscall {
             };
         }
         // A negative number has the bit too, and is no x32 call.
-        if number >= 0 && number as u32 & x32_bit() != 0 {
+        if number >= 0 && number as u32 & layout!(x32_bit) != 0 {
             return Self {
                 abi: Abi::X32 as u32,
-                number: (number as u32 & !x32_bit()) as i32,
+                number: (number as u32 & !layout!(x32_bit)) as i32,
             };
         }
         Self {

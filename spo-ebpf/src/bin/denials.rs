@@ -11,15 +11,13 @@ use aya_ebpf::programs::BtfTracePointContext;
 use spo_common::counter::Counter;
 use spo_common::event::{Denial, EventKind};
 use spo_ebpf::count::count;
-use spo_ebpf::kernel::{Registers, Task};
+use spo_ebpf::kernel::{Access, Registers, Task};
 use spo_ebpf::syscall::Syscall;
-use spo_ebpf::{emit, tasks};
+use spo_ebpf::{emit, layout, tasks, with_access};
 
 spo_ebpf::globals! {
     nonce = NONCE: u32;
     nr_mark = NR_MARK: u32;
-    /// 1 where the kernel has `bpf_task_pt_regs` (5.15).
-    has_task_regs = HAS_TASK_REGS: u32;
 }
 
 /// Not watched.
@@ -36,7 +34,12 @@ const SIGSYS: u32 = 31;
 /// `trace_sys_enter(struct pt_regs *regs, long id)`.
 #[btf_tracepoint(function = "sys_enter")]
 pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
-    let task = Task::current();
+    with_access!(enter(&ctx))
+}
+
+#[inline(always)]
+fn enter<A: Access>(ctx: &BtfTracePointContext) -> i32 {
+    let task = Task::<A>::current();
     let tid = task.tid();
     if tasks::get(tid) != UNWATCHED {
         tasks::set(tid, INSIDE);
@@ -44,7 +47,7 @@ pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
     }
     let number = ctx.arg::<i64>(1) as i32;
     if number as u32 == nr_mark()
-        && Registers::from_argument(ctx.arg(0)).first_argument() as u32 == nonce()
+        && Registers::<A>::from_argument(ctx.arg(0)).first_argument() as u32 == nonce()
         && Syscall::of(task, number).is_native(nr_mark())
     {
         tasks::set(tid, INSIDE);
@@ -56,14 +59,19 @@ pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
 /// `trace_sys_exit(struct pt_regs *regs, long ret)`.
 #[btf_tracepoint(function = "sys_exit")]
 pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
-    let task = Task::current();
+    with_access!(leave(&ctx))
+}
+
+#[inline(always)]
+fn leave<A: Access>(ctx: &BtfTracePointContext) -> i32 {
+    let task = Task::<A>::current();
     let tid = task.tid();
     match tasks::get(tid) {
         UNWATCHED => {}
         INSIDE => tasks::set(tid, OUTSIDE),
         _ => {
             tasks::set(tid, REPORTED);
-            let number = Registers::from_argument(ctx.arg(0)).syscall();
+            let number = Registers::<A>::from_argument(ctx.arg(0)).syscall();
             report(task, Syscall::of(task, number), ctx.arg(1), 0);
         }
     }
@@ -73,10 +81,15 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
 /// `trace_sched_process_fork(struct task_struct *parent, struct task_struct *child)`, before the child runs.
 #[btf_tracepoint(function = "sched_process_fork")]
 pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
-    let watched = tasks::get(Task::from_argument(ctx.arg(0)).tid()) != UNWATCHED;
+    with_access!(fork(&ctx))
+}
+
+#[inline(always)]
+fn fork<A: Access>(ctx: &BtfTracePointContext) -> i32 {
+    let watched = tasks::get(Task::<A>::from_argument(ctx.arg(0)).tid()) != UNWATCHED;
     // A child leaves a call that only its parent entered.
     tasks::set(
-        Task::from_argument(ctx.arg(1)).tid(),
+        Task::<A>::from_argument(ctx.arg(1)).tid(),
         if watched { INSIDE } else { UNWATCHED },
     );
     0
@@ -85,7 +98,12 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
 /// `trace_sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`, after success.
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
-    let task = Task::from_argument(ctx.arg(0));
+    with_access!(exec(&ctx))
+}
+
+#[inline(always)]
+fn exec<A: Access>(ctx: &BtfTracePointContext) -> i32 {
+    let task = Task::<A>::from_argument(ctx.arg(0));
     let old_tid = ctx.arg::<i32>(1) as u32;
     if old_tid != task.tid() {
         tasks::set(task.tid(), tasks::get(old_tid));
@@ -97,15 +115,20 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
 /// `trace_sched_process_exit(struct task_struct *p, ...)`: some actions kill the task on the spot.
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
+    with_access!(exit(&ctx))
+}
+
+#[inline(always)]
+fn exit<A: Access>(ctx: &BtfTracePointContext) -> i32 {
     let argument: *const u8 = ctx.arg(0);
-    let task = Task::from_argument(argument);
+    let task = Task::<A>::from_argument(argument);
     if tasks::get(task.tid()) == OUTSIDE
         && task.exit_code() & 0x7f == SIGSYS
-        && has_task_regs() != 0
+        && layout!(task_regs) != 0
     {
         // SAFETY: the helper takes a task.
         let registers = unsafe { bpf_task_pt_regs(argument as *mut _) };
-        let number = Registers::from_argument(registers as *const u8).syscall();
+        let number = Registers::<A>::from_argument(registers as *const u8).syscall();
         // Another thread that dies with it may have been interrupted in user space: no number.
         if number >= 0 {
             report(task, Syscall::of(task, number), 0, 1);
@@ -116,7 +139,7 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
 }
 
 #[inline(always)]
-fn report(task: Task, call: Syscall, result: i64, killed: u32) {
+fn report<A: Access>(task: Task<A>, call: Syscall, result: i64, killed: u32) {
     emit::emit(Denial {
         header: emit::header::<Denial>(EventKind::DENIAL, emit::now()),
         result,

@@ -20,11 +20,11 @@ use spo_common::subject::{
 use spo_common::unnamed::{UNNAMED as UNNAMED_ENTRIES, UnnamedKey};
 use spo_ebpf::count::count;
 use spo_ebpf::emit;
-use spo_ebpf::kernel::{Registers, Task};
+use spo_ebpf::kernel::{Access, Registers, Task};
 use spo_ebpf::subjects::{self, SUBJECTS};
 use spo_ebpf::syscall::Syscall;
 use spo_ebpf::word::increment;
-use spo_ebpf::{namespaces, tasks};
+use spo_ebpf::{namespaces, tasks, with_access};
 
 spo_ebpf::globals! {
     by_namespace = BY_NAMESPACE: u32;
@@ -51,7 +51,12 @@ static UNNAMED: HashMap<UnnamedKey, u64> = HashMap::with_max_entries(UNNAMED_ENT
 /// `trace_sys_enter(struct pt_regs *regs, long id)`.
 #[btf_tracepoint(function = "sys_enter")]
 pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
-    let task = Task::current();
+    with_access!(enter(&ctx))
+}
+
+#[inline(always)]
+fn enter<A: Access>(ctx: &BtfTracePointContext) -> i32 {
+    let task = Task::<A>::current();
     let call = Syscall::of(task, ctx.arg::<i64>(1) as i32);
     let subject = if by_namespace() != 0 {
         namespaces::subject_of(task)
@@ -127,7 +132,7 @@ fn changes_namespace(call: Syscall) -> Option<bool> {
 
 /// Notes what a later call will be judged by.
 #[inline(always)]
-fn watch(task: Task, subject: u32, call: Syscall, registers: Registers) {
+fn watch<A: Access>(task: Task<A>, subject: u32, call: Syscall, registers: Registers<A>) {
     if by_namespace() != 0 {
         match changes_namespace(call) {
             Some(true) => tasks::set(task.tid(), u32::from(LEAVING) | subject),
@@ -142,7 +147,7 @@ fn watch(task: Task, subject: u32, call: Syscall, registers: Registers) {
 
 /// The held command calls `execve`: this is its first recorded call.
 #[inline(always)]
-fn begin(task: Task, call: Syscall, index: usize) -> i32 {
+fn begin<A: Access>(task: Task<A>, call: Syscall, index: usize) -> i32 {
     tasks::set(task.tid(), FIRST);
     if let Some(set) = SETS.get_ptr_mut(FIRST) {
         // SAFETY: `index` is within a set.
@@ -153,7 +158,7 @@ fn begin(task: Task, call: Syscall, index: usize) -> i32 {
 }
 
 #[inline(never)]
-fn first_sight(task: Task, subject: u32, call: Syscall) {
+fn first_sight<A: Access>(task: Task<A>, subject: u32, call: Syscall) {
     let time_ns = emit::now();
     if let Some(known) = SUBJECTS.get_ptr_mut(subject) {
         // SAFETY: within the map; each field is stored at once, and any thread's value is right.
@@ -206,8 +211,13 @@ fn unnamed(subject: u32, call: Syscall) -> i32 {
 /// `trace_sched_process_fork(struct task_struct *parent, struct task_struct *child)`, before the child runs.
 #[btf_tracepoint(function = "sched_process_fork")]
 pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
-    let parent = Task::from_argument(ctx.arg(0));
-    let child = Task::from_argument(ctx.arg(1));
+    with_access!(fork(&ctx))
+}
+
+#[inline(always)]
+fn fork<A: Access>(ctx: &BtfTracePointContext) -> i32 {
+    let parent = Task::<A>::from_argument(ctx.arg(0));
+    let child = Task::<A>::from_argument(ctx.arg(1));
     if by_namespace() != 0 {
         namespaces::on_fork(parent, child);
     } else {
@@ -227,7 +237,12 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
 /// `trace_sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`, after success.
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
-    let task = Task::from_argument(ctx.arg(0));
+    with_access!(exec(&ctx))
+}
+
+#[inline(always)]
+fn exec<A: Access>(ctx: &BtfTracePointContext) -> i32 {
+    let task = Task::<A>::from_argument(ctx.arg(0));
     let old_tid: i32 = ctx.arg(1);
     if by_namespace() != 0 {
         namespaces::on_exec(task);
@@ -249,7 +264,12 @@ pub fn seed(ctx: *mut core::ffi::c_void) -> i32 {
     if task.is_null() {
         return 0;
     }
-    let task = Task::from_argument(task);
+    with_access!(add(task))
+}
+
+#[inline(always)]
+fn add<A: Access>(task: *const u8) -> i32 {
+    let task = Task::<A>::from_argument(task);
     let tid = task.tid();
     if tasks::get(tid) != UNRECORDED {
         return 0;

@@ -1,8 +1,8 @@
 //! The empty program that benchmarks compare the recorder with (`spo-ebpf/src/bin/empty.rs`).
 
+use aya::Ebpf;
 use aya::programs::BtfTracePoint;
 use aya::programs::tp_btf::BtfTracePointLink;
-use aya::{Ebpf, EbpfLoader};
 
 use super::kernel::Kernel;
 use super::recorder::{attach, load_error, program, program_error};
@@ -18,8 +18,7 @@ impl Baseline {
     /// Attaches it at syscall entry, as the recorder's program is.
     pub fn start(kernel: &Kernel) -> Result<Self, Error> {
         objects::check()?;
-        let mut loader = EbpfLoader::new();
-        loader.btf(Some(&kernel.btf));
+        let mut loader = kernel.loader();
         let mut ebpf = loader.load(objects::EMPTY).map_err(load_error)?;
         let empty: &mut BtfTracePoint = program(&mut ebpf, "empty")?;
         empty

@@ -2,13 +2,13 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use aya::Ebpf;
 use aya::maps::{Array, MapData, RingBuf};
 use aya::programs::BtfTracePoint;
 use aya::programs::tp_btf::BtfTracePointLink;
-use aya::{Ebpf, EbpfLoader};
 use spo_common::counter::Counter;
 
-use super::kernel::{Kernel, Value, set_globals};
+use super::kernel::{Kernel, set_globals};
 use super::recorder::{MARK, attach, load_error, map_error, program, program_error};
 use super::{Error, info, objects, records};
 use crate::event::Denial;
@@ -33,14 +33,11 @@ impl Watcher {
     /// Loads and attaches the programs. The process that calls [`MARK`] with `nonce` is watched from that call on.
     pub fn start(kernel: &Kernel, nonce: u32, pid_max: u32) -> Result<Self, Error> {
         objects::check()?;
-        let mut globals = kernel.globals();
-        globals.push(("NONCE", Value::Word(nonce)));
-        globals.push((
-            "NR_MARK",
-            Value::Word(u32::try_from(MARK).unwrap_or(u32::MAX)),
-        ));
-        let mut loader = EbpfLoader::new();
-        loader.btf(Some(&kernel.btf));
+        let globals = vec![
+            ("NONCE", nonce),
+            ("NR_MARK", u32::try_from(MARK).unwrap_or(u32::MAX)),
+        ];
+        let mut loader = kernel.loader();
         set_globals(&mut loader, &globals);
         loader.map_max_entries("TASKS", pid_max.div_ceil(4));
         let mut ebpf = loader.load(objects::DENIALS).map_err(load_error)?;

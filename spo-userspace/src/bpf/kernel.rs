@@ -5,6 +5,7 @@ use aya::EbpfLoader;
 use aya::programs::ProgramType;
 use aya::sys::{BpfHelper, is_helper_supported};
 use btf::btf::{Btf, Struct, Type};
+use spo_common::layout::Layout;
 
 use super::Error;
 
@@ -16,42 +17,53 @@ pub const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 pub struct Kernel {
     /// For the loader: program attachment needs it too.
     pub(super) btf: aya::Btf,
-    /// The globals of the programs that hold offsets, by name.
-    offsets: Vec<(&'static str, u64)>,
-    /// Plain loads from `bpf_get_current_task_btf` (5.11).
-    typed_loads: bool,
-    /// `bpf_task_pt_regs` (5.15).
-    task_regs: bool,
-    compat_mask: u32,
+    /// For the programs.
+    pub(super) layout: Layout,
 }
 
-/// A global, and the members that hold what it points to, from the newest kernel's name to the oldest's: "type:path".
-type Member = (&'static str, &'static [&'static str]);
+/// A field of the layout, and the members whose offset it holds, from the newest kernel's name to the oldest's:
+/// "type:path".
+type Member = (fn(&mut Layout) -> &mut u32, &'static [&'static str]);
 
 /// Members without which nothing can be recorded.
 const REQUIRED: &[Member] = &[
-    ("OFF_TASK_PID", &["task_struct:pid"]),
-    ("OFF_TASK_TGID", &["task_struct:tgid"]),
-    ("OFF_TASK_REAL_PARENT", &["task_struct:real_parent"]),
-    ("OFF_TASK_NSPROXY", &["task_struct:nsproxy"]),
-    ("OFF_TASK_EXIT_CODE", &["task_struct:exit_code"]),
-    ("OFF_NSPROXY_MNT_NS", &["nsproxy:mnt_ns"]),
-    ("OFF_NSPROXY_PID_NS", &["nsproxy:pid_ns_for_children"]),
-    ("OFF_PID_NS_CHILD_REAPER", &["pid_namespace:child_reaper"]),
+    (|layout| &mut layout.task_pid, &["task_struct:pid"]),
+    (|layout| &mut layout.task_tgid, &["task_struct:tgid"]),
+    (
+        |layout| &mut layout.task_real_parent,
+        &["task_struct:real_parent"],
+    ),
+    (|layout| &mut layout.task_nsproxy, &["task_struct:nsproxy"]),
+    (
+        |layout| &mut layout.task_exit_code,
+        &["task_struct:exit_code"],
+    ),
+    (|layout| &mut layout.nsproxy_mnt_ns, &["nsproxy:mnt_ns"]),
+    (
+        |layout| &mut layout.nsproxy_pid_ns,
+        &["nsproxy:pid_ns_for_children"],
+    ),
+    (
+        |layout| &mut layout.pid_ns_child_reaper,
+        &["pid_namespace:child_reaper"],
+    ),
     // The number that is not used twice: every namespace has one since 6.18, mount namespaces since 3.8.
     (
-        "OFF_MNT_NS_ID",
+        |layout| &mut layout.mnt_ns_id,
         &["mnt_namespace:ns.ns_id", "mnt_namespace:seq"],
     ),
-    ("OFF_MNT_NS_INUM", &["mnt_namespace:ns.inum"]),
-    ("OFF_REGS_ARG0", REGS_ARG0),
-    ("OFF_REGS_SYSCALL", REGS_SYSCALL),
+    (|layout| &mut layout.mnt_ns_inum, &["mnt_namespace:ns.inum"]),
+    (|layout| &mut layout.regs_arg0, REGS_ARG0),
+    (|layout| &mut layout.regs_syscall, REGS_SYSCALL),
 ];
 
 /// Members that a kernel's configuration may leave out; zero then.
 const OPTIONAL: &[Member] = &[
-    ("OFF_TASK_SECCOMP_MODE", &["task_struct:seccomp.mode"]),
-    ("OFF_TASK_COMPAT", COMPAT),
+    (
+        |layout| &mut layout.task_seccomp_mode,
+        &["task_struct:seccomp.mode"],
+    ),
+    (|layout| &mut layout.task_compat, COMPAT),
 ];
 
 #[cfg(target_arch = "x86_64")]
@@ -98,77 +110,48 @@ impl Kernel {
             source: Box::new(source),
         })?;
         let types = Types::new(&types);
-        let mut offsets = Vec::new();
-        for (global, members) in REQUIRED {
-            let offset = types
+        let mut layout = Layout {
+            typed_loads: u32::from(has_helper(BpfHelper::BPF_FUNC_get_current_task_btf)?),
+            task_regs: u32::from(has_helper(BpfHelper::BPF_FUNC_task_pt_regs)?),
+            x32_bit: X32_BIT,
+            ..Layout::UNSET
+        };
+        for (field, members) in REQUIRED {
+            *field(&mut layout) = types
                 .first_of(members)
                 .ok_or_else(|| Error::Member(members.join(" or ")))?;
-            offsets.push((*global, offset));
         }
-        let mut compat_mask = 0;
-        for (global, members) in OPTIONAL {
-            let offset = types.first_of(members);
-            if *global == "OFF_TASK_COMPAT" && offset.is_some() {
-                compat_mask = COMPAT_MASK;
-            }
-            offsets.push((*global, offset.unwrap_or(0)));
+        for (field, members) in OPTIONAL {
+            *field(&mut layout) = types.first_of(members).unwrap_or(0);
         }
-        Ok(Self {
-            btf,
-            offsets,
-            typed_loads: has_helper(BpfHelper::BPF_FUNC_get_current_task_btf)?,
-            task_regs: has_helper(BpfHelper::BPF_FUNC_task_pt_regs)?,
-            compat_mask,
-        })
+        if layout.task_compat != 0 {
+            layout.compat_mask = COMPAT_MASK;
+        }
+        Ok(Self { btf, layout })
     }
 
     /// Whether the programs read kernel structures by plain loads, or through a helper that costs more.
     pub fn typed_loads(&self) -> bool {
-        self.typed_loads
+        self.layout.typed_loads != 0
     }
 
-    /// All of it, as globals of an object that is about to be loaded.
-    pub(super) fn globals(&self) -> Globals {
-        let Self {
-            btf: _,
-            offsets,
-            typed_loads,
-            task_regs,
-            compat_mask,
-        } = self;
-        let mut globals: Globals = offsets
-            .iter()
-            .map(|(name, offset)| (*name, Value::Offset(*offset)))
-            .collect();
-        globals.extend([
-            ("TYPED_LOADS", Value::Word(u32::from(*typed_loads))),
-            ("HAS_TASK_REGS", Value::Word(u32::from(*task_regs))),
-            ("COMPAT_MASK", Value::Word(*compat_mask)),
-            ("X32_BIT", Value::Word(X32_BIT)),
-        ]);
-        globals
+    /// A loader of objects for this kernel.
+    pub(super) fn loader(&self) -> EbpfLoader<'_> {
+        let mut loader = EbpfLoader::new();
+        loader
+            .btf(Some(&self.btf))
+            .override_global("LAYOUT", &self.layout, false);
+        loader
     }
 }
 
 /// Globals of an object by name.
-pub(super) type Globals = Vec<(&'static str, Value)>;
-
-/// The types that our globals have.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Value {
-    /// `u32`
-    Word(u32),
-    /// `u64`
-    Offset(u64),
-}
+pub(super) type Globals = Vec<(&'static str, u32)>;
 
 /// Sets globals where the object has them: one that no program uses is not in the object.
 pub(super) fn set_globals<'a>(loader: &mut EbpfLoader<'a>, globals: &'a Globals) {
     for (name, value) in globals {
-        match value {
-            Value::Word(value) => loader.override_global(name, value, false),
-            Value::Offset(value) => loader.override_global(name, value, false),
-        };
+        loader.override_global(name, value, false);
     }
 }
 
@@ -198,11 +181,11 @@ impl<'a> Types<'a> {
     }
 
     /// The offset in bytes of the first member in the list that exists.
-    fn first_of(&self, members: &[&str]) -> Option<u64> {
+    fn first_of(&self, members: &[&str]) -> Option<u32> {
         members.iter().find_map(|member| {
             let (structure, path) = member.split_once(':')?;
-            let bits = self.structure(structure)?;
-            self.offset_bits(bits, path).map(|bits| u64::from(bits / 8))
+            let structure = self.structure(structure)?;
+            self.offset_bits(structure, path).map(|bits| bits / 8)
         })
     }
 

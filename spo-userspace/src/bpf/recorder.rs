@@ -3,10 +3,10 @@
 use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, Queue, RingBuf};
 use aya::programs::tp_btf::BtfTracePointLink;
 use aya::programs::{BtfTracePoint, Iter};
-use aya::{Ebpf, EbpfLoader};
 use nix::time::{ClockId, clock_gettime};
 use spo_common::counter::Counter;
 use spo_common::subject::{
@@ -15,7 +15,7 @@ use spo_common::subject::{
 };
 use spo_common::unnamed::UnnamedKey;
 
-use super::kernel::{Globals, Kernel, Value, set_globals};
+use super::kernel::{Globals, Kernel, set_globals};
 use super::{Error, error, info, objects, records};
 use crate::event::{Call, Comm, FirstSight, Losses, Observation, Phase, SubjectObservation};
 
@@ -106,7 +106,7 @@ impl Recorder {
     /// Loads and attaches the programs: recording runs when this returns.
     pub fn start(kernel: &Kernel, target: Target, limits: Limits) -> Result<Self, Error> {
         objects::check()?;
-        let globals = [kernel.globals(), target_globals(target)].concat();
+        let globals = target_globals(target);
         let mut ebpf = load(kernel, &globals, limits)?;
         prepare(&mut ebpf, target, limits)?;
         let ring = ebpf.take_map("EVENTS").ok_or(Error::Missing("EVENTS"))?;
@@ -308,7 +308,7 @@ fn calls(set: &Set) -> Vec<Call> {
 }
 
 fn target_globals(target: Target) -> Globals {
-    let number = |call: libc::c_long| Value::Word(u32::try_from(call).unwrap_or(u32::MAX));
+    let number = |call: libc::c_long| u32::try_from(call).unwrap_or(u32::MAX);
     let mut globals: Globals = vec![
         ("NR_MARK", number(MARK)),
         ("NR_EXECVE", number(libc::SYS_execve)),
@@ -318,17 +318,17 @@ fn target_globals(target: Target) -> Globals {
         ("NR_COMPAT_UNSHARE", number(COMPAT_UNSHARE)),
         ("NR_COMPAT_SETNS", number(COMPAT_SETNS)),
     ];
-    let on = Value::Word(1);
+    let on = 1;
     globals.extend(match target {
-        Target::Command { nonce } => vec![("NONCE", Value::Word(nonce))],
-        Target::Tree { tgid } => vec![("SEED_TGID", Value::Word(tgid))],
+        Target::Command { nonce } => vec![("NONCE", nonce)],
+        Target::Tree { tgid } => vec![("SEED_TGID", tgid)],
         Target::Namespace { inum } => {
-            vec![("BY_NAMESPACE", on), ("TARGET_INUM", Value::Word(inum))]
+            vec![("BY_NAMESPACE", on), ("TARGET_INUM", inum)]
         }
         Target::AllNamespaces { except } => vec![
             ("BY_NAMESPACE", on),
             ("RECORD_EXISTING", on),
-            ("HOST_INUM", Value::Word(except)),
+            ("HOST_INUM", except),
             ("RECORD_NEW", on),
             ("SHARED", on),
         ],
@@ -359,8 +359,7 @@ fn load(kernel: &Kernel, globals: &Globals, limits: Limits) -> Result<Ebpf, Erro
         unnamed,
         ring,
     } = limits;
-    let mut loader = EbpfLoader::new();
-    loader.btf(Some(&kernel.btf));
+    let mut loader = kernel.loader();
     set_globals(&mut loader, globals);
     loader
         .map_max_entries("SETS", subjects)

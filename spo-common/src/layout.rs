@@ -1,0 +1,82 @@
+//! What the programs must know of the running kernel.
+
+use core::mem::{offset_of, size_of};
+
+/// Offsets of members, in bytes, and what the kernel's architecture looks like: the global `LAYOUT` of each object, which
+/// user space sets before it loads the object.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// 1 where the kernel lets a program load from a task directly (`bpf_get_current_task_btf`, 5.11).
+    pub typed_loads: u32,
+    /// 1 where the kernel has `bpf_task_pt_regs` (5.15).
+    pub task_regs: u32,
+    /// The bit of the word at `task_compat` that says that the current call is a 32-bit one; 0 if there is no such
+    /// call.
+    pub compat_mask: u32,
+    /// The bit that makes a native number an x32 one; 0 if the architecture has no x32.
+    pub x32_bit: u32,
+    /// `task_struct.pid`
+    pub task_pid: u32,
+    /// `task_struct.tgid`
+    pub task_tgid: u32,
+    /// `task_struct.real_parent`
+    pub task_real_parent: u32,
+    /// `task_struct.nsproxy`
+    pub task_nsproxy: u32,
+    /// `task_struct.exit_code`
+    pub task_exit_code: u32,
+    /// `task_struct.seccomp.mode`; 0 if the kernel has none.
+    pub task_seccomp_mode: u32,
+    /// A word of `task_struct.thread_info`, see `compat_mask`.
+    pub task_compat: u32,
+    /// `nsproxy.mnt_ns`
+    pub nsproxy_mnt_ns: u32,
+    /// `nsproxy.pid_ns_for_children`
+    pub nsproxy_pid_ns: u32,
+    /// `pid_namespace.child_reaper`
+    pub pid_ns_child_reaper: u32,
+    /// The member of `mnt_namespace` with the number that is not used twice.
+    pub mnt_ns_id: u32,
+    /// `mnt_namespace.ns.inum`
+    pub mnt_ns_inum: u32,
+    /// The member of `pt_regs` with the first argument of a call.
+    pub regs_arg0: u32,
+    /// The member of `pt_regs` with the number of the call.
+    pub regs_syscall: u32,
+}
+
+impl Layout {
+    /// What the object holds until user space sets it.
+    pub const UNSET: Self = Self {
+        typed_loads: 0,
+        task_regs: 0,
+        compat_mask: 0,
+        x32_bit: 0,
+        task_pid: 0,
+        task_tgid: 0,
+        task_real_parent: 0,
+        task_nsproxy: 0,
+        task_exit_code: 0,
+        task_seccomp_mode: 0,
+        task_compat: 0,
+        nsproxy_mnt_ns: 0,
+        nsproxy_pid_ns: 0,
+        pid_ns_child_reaper: 0,
+        mnt_ns_id: 0,
+        mnt_ns_inum: 0,
+        regs_arg0: 0,
+        regs_syscall: 0,
+    };
+}
+
+const _: () = {
+    assert!(size_of::<Layout>() == 72);
+    assert!(offset_of!(Layout, task_pid) == 16);
+    assert!(offset_of!(Layout, regs_syscall) == 68);
+};
+
+#[cfg(feature = "user")]
+// SAFETY: `repr(C)`, integers only, no padding (asserted above).
+#[expect(unsafe_code, reason = "the type is a global of a BPF object")]
+unsafe impl aya::Pod for Layout {}
