@@ -70,6 +70,7 @@ fn an_interruption_ends_the_command_and_the_profile_is_written() {
         let session = Session::start(&[], &[PROBE, "forever", "acct"]);
         session.wait_until_attached();
         session.wait_for_output("ready");
+        session.wait_until_listening();
         session.signal(signal);
         let recording = session.finish();
         assert_eq!(recording.code(), code, "{}", recording.stderr);

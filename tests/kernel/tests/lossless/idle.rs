@@ -35,6 +35,7 @@ fn programs_go_when_the_command_ends() {
 #[test]
 fn programs_go_after_an_interruption() {
     let (session, programs) = started();
+    session.wait_until_listening();
     session.signal(Signal::SIGINT);
     let recording = session.finish();
     assert_eq!(recording.profiles.len(), 1, "{}", recording.stderr);

@@ -5,6 +5,8 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use nix::sys::signal::Signal;
+
 use super::recording::{PROBE, Recording, Session, record, until};
 
 /// The calls of a tree, of which nobody makes one before `end` is called.
@@ -154,8 +156,9 @@ fn a_container_or_a_process_that_is_not_there() {
 #[test]
 fn everything_outside_the_hosts_mount_namespace() {
     let mut tree = Tree::start(&["unshare", "-m"]);
-    let session = Session::start(&["--no-proc-start", "--timeout", "2s"], &[]);
+    let session = Session::start(&["--no-proc-start"], &[]);
     session.wait_until_attached();
+    session.wait_until_listening();
     run(&["unshare", "-m", PROBE, "chain", "semop", "semctl"]);
     run(&[
         PROBE,
@@ -168,13 +171,27 @@ fn everything_outside_the_hosts_mount_namespace() {
     ]);
     run(&[PROBE, "chain", "mkdir", "rmdir"]);
     tree.end();
+    session.signal(Signal::SIGINT);
     let recording = session.finish();
     assert!(recording.status.success(), "{}", recording.stderr);
     recording.assert_nothing_lost();
     assert!(recording.profile().annotation("partial").is_some());
+    let others = ["semop", "semctl", "shmat"];
     recording
         .profile()
-        .assert_rare(CALLS.into_iter().chain(["semop", "semctl", "shmat"]));
+        .assert_rare(CALLS.into_iter().chain(others));
+}
+
+#[test]
+fn everything_for_two_seconds() {
+    let mut tree = Tree::start(&["unshare", "-m"]);
+    let session = Session::start(&["--no-proc-start", "--timeout", "2s"], &[]);
+    session.wait_until_attached();
+    tree.end();
+    let recording = session.finish();
+    assert!(recording.status.success(), "{}", recording.stderr);
+    recording.assert_nothing_lost();
+    recording.profile().assert_rare(CALLS);
 }
 
 /// A cgroup of the second version, or of any hierarchy of the first.

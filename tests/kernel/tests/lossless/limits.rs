@@ -2,9 +2,10 @@
 
 use std::process::Command;
 
+use nix::sys::signal::Signal;
 use spo_kernel_tests::probe::{RARE, nth};
 
-use super::recording::{PROBE, Recording, complete, record};
+use super::recording::{PROBE, Recording, Session, complete, record};
 
 /// The counter that must have grown; it must be told in the profile too, and make the recording one with losses.
 fn assert_lost(recording: &Recording, counter: &str) {
@@ -42,7 +43,14 @@ fn assert_all_lost(recording: &Recording) {
 
 #[test]
 fn a_full_ring_loses_events_and_no_calls() {
-    let recording = record(&["--map-sizes", "ring=4096"], &[PROBE, "burst"]);
+    let mut session = Session::start(&["--map-sizes", "ring=4096"], &[PROBE, "burst"]);
+    session.wait_for_output("ready");
+    // Nobody reads the ring meanwhile.
+    session.signal(Signal::SIGSTOP);
+    session.close_input();
+    session.wait_for_output("done");
+    session.signal(Signal::SIGCONT);
+    let recording = session.finish();
     let full = recording.counter("events-full");
     assert!(full > 0, "{}", recording.stderr);
     eprintln!(

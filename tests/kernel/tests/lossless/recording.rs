@@ -95,6 +95,23 @@ impl Session {
         until("spo records", || self.stderr().contains("spo: recording "));
     }
 
+    /// Waits until `spo` catches signals.
+    pub(crate) fn wait_until_listening(&self) {
+        let interrupt = 1_u64 << (Signal::SIGINT as i32 - 1);
+        until("spo catches signals", || {
+            let status = fs::read_to_string(format!("/proc/{}/status", self.id()));
+            let caught = status.expect("spo runs").lines().find_map(|line| {
+                u64::from_str_radix(line.strip_prefix("SigCgt:")?.trim(), 16).ok()
+            });
+            caught.is_some_and(|caught| caught & interrupt != 0)
+        });
+    }
+
+    /// Closes the standard input that the command has from `spo`.
+    pub(crate) fn close_input(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
     /// Waits until the command says something.
     pub(crate) fn wait_for_output(&self, text: &str) {
         until("the command speaks", || self.read("stdout").contains(text));
@@ -104,10 +121,10 @@ impl Session {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).expect("spo runs");
     }
 
-    /// Closes the standard input that the command has from `spo`, and waits for `spo` to end.
+    /// Closes the standard input, and waits for `spo` to end.
     pub(crate) fn finish(mut self) -> Recording {
         let began = Instant::now();
-        drop(self.child.stdin.take());
+        self.close_input();
         let mut status = None;
         until("spo ends", || {
             status = self.child.try_wait().expect("spo can be waited for");

@@ -1,5 +1,7 @@
 //! Calls past every library.
 
+use std::io::Write as _;
+
 use spo_kernel_tests::probe;
 
 /// Makes a rare call.
@@ -51,6 +53,14 @@ pub(crate) fn wait(pid: libc::pid_t) {
     let waited = unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL) };
     assert_eq!(waited, pid, "waitpid: {}", std::io::Error::last_os_error());
     assert_eq!(status, 0, "process {pid} ended with status {status:#x}");
+}
+
+/// Tells the test something.
+pub(crate) fn say(what: &str) {
+    let line = format!("{what}\n");
+    std::io::stdout()
+        .write_all(line.as_bytes())
+        .expect("standard output");
 }
 
 /// A number among the arguments.

@@ -101,6 +101,34 @@ pub(crate) fn clone3(flags: libc::c_int, child: impl FnOnce()) -> libc::pid_t {
     libc::pid_t::try_from(pid).expect("a process id")
 }
 
+/// A child whose process id is lower than that of its parent, as it happens when the kernel begins from 1 again.
+pub(crate) fn fork_with_a_low_id(child: impl FnOnce()) -> libc::pid_t {
+    for id in 300..Pid::this().as_raw() {
+        let signal = u64::from(libc::SIGCHLD.cast_unsigned());
+        let arguments = [0, 0, 0, 0, signal, 0, 0, 0, (&raw const id) as u64, 1];
+        #[expect(unsafe_code, reason = "the C library has no function for it")]
+        // SAFETY: as in `clone3`, with `set_tid` and `set_tid_size` besides.
+        let pid = unsafe {
+            libc::syscall(
+                libc::SYS_clone3,
+                arguments.as_ptr(),
+                size_of_val(&arguments),
+            )
+        };
+        if pid == 0 {
+            child();
+            leave();
+        }
+        if pid > 0 {
+            return id;
+        }
+        let error = std::io::Error::last_os_error();
+        assert_eq!(error.raw_os_error(), Some(libc::EEXIST), "clone3: {error}");
+    }
+    // No id is free: the tree is a common one.
+    fork(child)
+}
+
 /// A child that runs in the memory and on the stack of its parent, which waits: all that it does is a call.
 fn vfork(name: &str) -> libc::pid_t {
     let mut pid = libc::SYS_vfork;

@@ -1,18 +1,23 @@
 //! Many calls, and many processes.
 
 use std::collections::HashMap;
-use std::io::Write as _;
+use std::io::Read as _;
 use std::time::{Duration, Instant};
 
 use spo_kernel_tests::probe::{RARE, nth};
 
-use super::calls::{execute, fork, number, rare, wait};
+use super::calls::{execute, fork, number, rare, say, wait};
 
-/// All rare calls as fast as they go.
+/// Once standard input ends, all rare calls as fast as they go.
 pub(crate) fn burst() {
+    say("ready");
+    std::io::stdin()
+        .read_to_end(&mut Vec::new())
+        .expect("standard input");
     for (_, call) in RARE {
         number(call);
     }
+    say("done");
 }
 
 /// `count` processes, `parallel` at a time. The `index`th makes the `index`th rare call and ends; every other one executes a program
@@ -43,14 +48,11 @@ pub(crate) fn swarm(count: usize, parallel: usize) {
         .iter()
         .filter(|life| **life < Duration::from_millis(5))
         .count();
-    let line = format!(
-        "{} {short} {}\n",
+    say(&format!(
+        "{} {short} {}",
         lives.len(),
         lives[lives.len() / 2].as_micros()
-    );
-    std::io::stdout()
-        .write_all(line.as_bytes())
-        .expect("standard output");
+    ));
 }
 
 /// Waits for any child; returns how long it lived.

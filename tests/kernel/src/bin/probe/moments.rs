@@ -1,8 +1,6 @@
 //! Calls at known moments.
 
-use std::io::Write as _;
-
-use super::calls::{fork, leave, pause, rare, wait};
+use super::calls::{fork, leave, pause, rare, say, wait};
 
 /// Six calls within about a second: in the main thread, another thread, a child, a grandchild, a thread of the grandchild,
 /// and the last one in the main thread, just before the end.
@@ -39,8 +37,6 @@ pub(crate) fn run(names: &[&str]) {
 /// Makes a call, says so, and waits to be ended, but no longer than some seconds.
 pub(crate) fn forever(name: &str, seconds: usize) {
     rare(name);
-    std::io::stdout()
-        .write_all(b"ready\n")
-        .expect("standard output");
+    say("ready");
     pause(seconds as u64 * 1000);
 }

@@ -1,6 +1,5 @@
 //! Two threads on one CPU, of which one interrupts the other all the time.
 
-use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
-use super::calls::{number, rare};
+use super::calls::{number, rare, say};
 
 /// For some seconds, a common thread makes calls without a pause, and a `SCHED_FIFO` thread wakes up every 50 µs and makes some
 /// too. Both make a rare call now and then, until none is left. Says how many calls each made.
@@ -49,10 +48,7 @@ pub(crate) fn run(seconds: usize, names: &[&str]) {
         moments.call_the_rest();
         done.store(true, Relaxed);
     });
-    let line = format!("{calls} {}\n", wakeups.load(Relaxed));
-    std::io::stdout()
-        .write_all(line.as_bytes())
-        .expect("standard output");
+    say(&format!("{calls} {}", wakeups.load(Relaxed)));
 }
 
 /// Rare calls, spread over a time.

@@ -1,19 +1,19 @@
 //! A tree of processes that runs already when a recording joins it.
 
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::thread;
 
-use super::calls::{fork, number, pause, rare, wait};
-use super::family::unshare_mounts;
+use super::calls::{fork, number, pause, rare, say, wait};
+use super::family::{fork_with_a_low_id, unshare_mounts};
 
-/// A process with a child, which has a child. Nobody makes a rare call until standard input, which all of them read, ends; then all
+/// A process with a child, which has a lower process id, and a child of its own. Nobody makes a rare call until standard input, which all of them read, ends; then all
 /// do, and so do a thread, a child and its child that begin only then. Threads of the process and of the grandchild
 /// wait all the time, in `rt_sigsuspend` and `pause`.
 pub(crate) fn run(names: &[&str]) {
     let [own, childs, grandchilds, threads, new_childs, nested] = names else {
         panic!("six names")
     };
-    let child = fork(|| {
+    let child = fork_with_a_low_id(|| {
         let grandchild = fork(|| {
             thread::spawn(|| number(libc::SYS_pause));
             go();
@@ -26,9 +26,7 @@ pub(crate) fn run(names: &[&str]) {
     thread::spawn(wait_for_no_signal);
     // Until the others are where they shall be.
     pause(200);
-    std::io::stdout()
-        .write_all(b"ready\n")
-        .expect("standard output");
+    say("ready");
     go();
     rare(own);
     thread::scope(|scope| {
