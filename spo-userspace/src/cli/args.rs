@@ -44,9 +44,6 @@ pub(super) enum Verb {
     Completions(CompletionsArgs),
     /// Write the man pages into a folder
     Man(ManArgs),
-    /// Wait to be recorded, then become the command
-    #[command(name = "__hold", hide = true)]
-    Hold(HoldArgs),
 }
 
 const RECORD_EXAMPLES: &str = "\
@@ -198,7 +195,11 @@ pub(super) struct ManArgs {
     pub(super) folder: PathBuf,
 }
 
-#[derive(Debug, Args)]
+/// The first argument of a process that waits to be recorded: no verb, because nobody calls it.
+pub(super) const HOLD: &str = "__hold";
+
+#[derive(Debug, Parser)]
+#[command(name = HOLD)]
 pub(super) struct HoldArgs {
     /// Number of the pipe to read from
     #[arg(long)]

@@ -6,9 +6,11 @@ use serde::Serialize;
 
 use super::args::{DoctorArgs, Form};
 use super::exit::{FAILED, Failure};
+use super::progress::output;
 use crate::bpf;
 use crate::bpf::kernel::Kernel;
 use crate::bpf::recorder::{Limits, Recorder, Target};
+use crate::node::capabilities::{self, Capability};
 use crate::node::process;
 use crate::profile::arch::Arch;
 
@@ -30,9 +32,9 @@ pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode, Failure> {
         Form::Json => {
             let text = serde_json::to_string_pretty(&findings)
                 .map_err(|error| Failure::new(FAILED, error))?;
-            println!("{text}");
+            output(&format!("{text}\n"))?;
         }
-        Form::Table => print(&findings),
+        Form::Table => output(&table(&findings))?,
     }
     Ok(if findings.iter().all(|finding| finding.ok) {
         ExitCode::SUCCESS
@@ -41,12 +43,13 @@ pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode, Failure> {
     })
 }
 
-fn print(findings: &[Finding]) {
+fn table(findings: &[Finding]) -> String {
     let width = findings
         .iter()
         .map(|finding| finding.check.len())
         .max()
         .unwrap_or_default();
+    let mut lines = Vec::new();
     for Finding {
         check,
         ok,
@@ -54,14 +57,13 @@ fn print(findings: &[Finding]) {
         fix,
     } in findings
     {
-        println!(
-            "{:<3}  {check:<width$}  {detail}",
-            if *ok { "yes" } else { "NO" }
-        );
+        let answer = if *ok { "yes" } else { "NO" };
+        lines.push(format!("{answer:<3}  {check:<width$}  {detail}\n"));
         if let Some(fix) = fix {
-            println!("{:width$}       fix: {fix}", "");
+            lines.push(format!("{:width$}       fix: {fix}\n", ""));
         }
     }
+    lines.concat()
 }
 
 fn yes(check: &'static str, detail: impl Into<String>) -> Finding {
@@ -84,13 +86,18 @@ fn no(check: &'static str, detail: impl Into<String>, fix: &str) -> Finding {
 
 fn findings() -> Vec<Finding> {
     let mut findings = vec![architecture()];
-    findings.extend(capabilities());
+    findings.extend(privileges());
     let kernel = Kernel::probe();
     findings.push(match &kernel {
         Ok(kernel) if kernel.typed_loads() => yes("kernel types (BTF)", bpf::kernel::BTF_PATH),
         Ok(_) => yes(
             "kernel types (BTF)",
             "reads through a helper: a kernel before 5.11 (slower)",
+        ),
+        Err(bpf::Error::Permission) => no(
+            "kernel types (BTF)",
+            "unknown: the kernel may not be asked",
+            "grant the capabilities above",
         ),
         Err(error) => no(
             "kernel types (BTF)",
@@ -119,32 +126,31 @@ fn architecture() -> Finding {
     }
 }
 
-/// `CAP_BPF` and the others by number (`include/uapi/linux/capability.h`), with what each is for.
-const CAPABILITIES: [(u32, &str, &str); 3] = [
-    (39, "CAP_BPF", "load the programs"),
+/// What each capability is for.
+const PURPOSES: [(Capability, &str); 3] = [
+    (capabilities::BPF, "load the programs"),
     (
-        38,
-        "CAP_PERFMON",
+        capabilities::PERFMON,
         "attach them, and let them read kernel structures",
     ),
     (
-        19,
-        "CAP_SYS_PTRACE",
+        capabilities::SYS_PTRACE,
         "join other users' processes (--pid, --container), and name their calls",
     ),
 ];
 
-fn capabilities() -> Vec<Finding> {
-    let effective = process::effective_capabilities().unwrap_or_default();
-    // Before 5.8, and still today, CAP_SYS_ADMIN stands for the first two.
-    let admin = effective & (1 << 21) != 0;
-    CAPABILITIES
+fn privileges() -> Vec<Finding> {
+    PURPOSES
         .iter()
-        .map(|(number, name, purpose)| {
-            if effective & (1 << number) != 0 || (admin && *number >= 38) {
-                yes(name, *purpose)
+        .map(|(capability, purpose)| {
+            if capabilities::has(*capability) {
+                yes(capability.1, *purpose)
             } else {
-                no(name, format!("missing: to {purpose}"), "run spo as root (sudo), or grant it: setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep FILE")
+                no(
+                    capability.1,
+                    format!("missing: to {purpose}"),
+                    "run spo as root (sudo), or grant it: setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep FILE",
+                )
             }
         })
         .collect()

@@ -13,7 +13,11 @@
 
 use std::process::ExitCode;
 
+use anyhow::anyhow;
+
 use super::progress;
+use crate::bpf;
+use crate::node::capabilities;
 use crate::node::program::ProgramError;
 
 /// A verb other than `record` and `run` failed.
@@ -59,8 +63,18 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-impl From<crate::bpf::Error> for Failure {
-    fn from(error: crate::bpf::Error) -> Self {
+impl From<bpf::Error> for Failure {
+    fn from(error: bpf::Error) -> Self {
+        let missing = capabilities::missing(&capabilities::TO_RECORD);
+        if matches!(error, bpf::Error::Permission) && !missing.is_empty() {
+            let missing = missing.join(" and ");
+            return Self::new(
+                OURS,
+                anyhow!(
+                    "not permitted to load eBPF programs: {missing} missing (run spo with sudo, or see `spo doctor`)"
+                ),
+            );
+        }
         Self::new(OURS, error)
     }
 }

@@ -1,6 +1,5 @@
 //! `spo completions` and `spo man`, from the definitions in `args.rs`.
 
-use std::io;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -8,14 +7,13 @@ use anyhow::Context as _;
 use super::args::{CompletionsArgs, ManArgs, command};
 use super::exit::{FAILED, Failure};
 use super::held::shown;
+use super::progress::output;
 
 /// Prints a completion script.
 pub(super) fn completions(args: &CompletionsArgs) -> Result<ExitCode, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command(), "spo", &mut script);
-    io::Write::write_all(&mut io::stdout(), &script)
-        .context("failed to print the script")
-        .map_err(|error| Failure::new(FAILED, error))?;
+    output(&String::from_utf8_lossy(&script))?;
     Ok(ExitCode::SUCCESS)
 }
 

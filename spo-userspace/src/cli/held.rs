@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::unistd::{Pid, Uid, User, close, pipe2};
 
+use super::args::HOLD;
 use super::exit::{Failure, NOT_EXECUTABLE, NOT_FOUND};
 use crate::node::program;
 
@@ -83,7 +84,7 @@ impl Held {
         inherit(&their_answers)?;
         let myself = std::env::current_exe().context("failed to find the file of spo itself")?;
         let mut held = Command::new(myself);
-        held.arg("__hold")
+        held.arg(HOLD)
             .args(["--orders", &their_orders.as_raw_fd().to_string()])
             .args(["--answers", &their_answers.as_raw_fd().to_string()])
             .args(["--nonce", &nonce.to_string()])

@@ -1,9 +1,4 @@
 //! The command line: one file per verb, and what they share.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command line talks to people"
-)]
 
 mod args;
 mod children;
@@ -23,15 +18,18 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use self::args::{Cli, Verb};
+use self::args::{Cli, HOLD, HoldArgs, Verb};
 use self::exit::Failure;
 
 pub use self::args::command;
 
 /// Runs the verb that the arguments of this process name.
 pub fn main() -> ExitCode {
-    let name = std::env::args_os().next().unwrap_or_default();
-    let outcome = if Path::new(&name).file_name() == Some(OsStr::new("spoc")) {
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    let outcome = if arguments.next().is_some_and(|first| first == HOLD) {
+        hold::run(&HoldArgs::parse_from(std::env::args_os().skip(1)))
+    } else if Path::new(&name).file_name() == Some(OsStr::new("spoc")) {
         spoc::main()
     } else {
         dispatch(Cli::parse())
@@ -47,6 +45,5 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Completions(args) => generate::completions(&args),
         Verb::Man(args) => generate::man(&args),
-        Verb::Hold(args) => hold::run(&args),
     }
 }

@@ -3,12 +3,22 @@
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 
+use super::exit::{FAILED, Failure};
+
 /// Prints a line of ours.
 pub(super) fn line(text: fmt::Arguments<'_>) {
     // In one piece, because the command may write to the same place; and a closed standard error must not end a recording.
     let _closed = io::stderr()
         .write_all(format!("spo: {text}\n").as_bytes())
         .is_err();
+}
+
+/// Prints a result. Whoever reads it may have had enough.
+pub(super) fn output(text: &str) -> Result<(), Failure> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(FAILED, error)),
+        _ => Ok(()),
+    }
 }
 
 /// A line that is drawn again and again on a terminal; elsewhere, now and then a line.

@@ -86,7 +86,10 @@ fn read(args: &RunArgs) -> Result<Document> {
     let (document, diagnostics) = seccomp::read(&path, &text);
     if !diagnostics.is_empty() {
         let color = std::io::IsTerminal::is_terminal(&std::io::stderr());
-        eprintln!("{}", render(&diagnostics, &text, color));
+        line(format_args!(
+            "{path} has problems:\n{}",
+            render(&diagnostics, &text, color)
+        ));
     }
     match document {
         Some(document) if !has_errors(&diagnostics) => Ok(document),

@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::args::{RecordArgs, RecordKind, RunArgs, syscall};
 use super::exit::{FAILED, Failure, USAGE};
-use super::progress::line;
+use super::progress::{line, output};
 use super::{record, run};
 
 /// Record and run with security profiles (spo under the name that scripts know).
@@ -105,7 +105,7 @@ pub(super) fn main() -> Result<ExitCode, Failure> {
         Verb::Record(args) => return record::run(as_record(args)),
         Verb::Run(args) => return as_run(args),
         Verb::Version => {
-            println!("spoc {}", env!("CARGO_PKG_VERSION"));
+            output(concat!("spoc ", env!("CARGO_PKG_VERSION"), "\n"))?;
             return Ok(ExitCode::SUCCESS);
         }
         Verb::Merge(_) => "merge",

@@ -1,5 +1,6 @@
 //! Effects on the host, and what it tells: processes, files, filters.
 
+pub mod capabilities;
 pub mod filter;
 pub mod output;
 pub mod process;

@@ -275,11 +275,6 @@ fn fits(full: &str, id: &str) -> bool {
     full == id || (is_long_id(full) && id.len() >= 4 && full.starts_with(id))
 }
 
-/// Capabilities that this process may use now, as a bit set (`/proc/self/status`).
-pub fn effective_capabilities() -> ProcResult<u64> {
-    Ok(Process::myself()?.status()?.capeff)
-}
-
 /// The release and machine names of the kernel, as `uname` tells them.
 pub fn kernel() -> io::Result<(String, String)> {
     let name = nix::sys::utsname::uname()?;

@@ -24,6 +24,8 @@ pub struct Settings {
     pub host: Arch,
     /// Release of its kernel.
     pub kernel: String,
+    /// The id of the container, where one is known.
+    pub container: Option<String>,
     /// Calls that every container needs; empty to add none.
     pub base: Vec<String>,
     /// How long the recording ran.
@@ -49,6 +51,7 @@ pub fn record(subject: &SubjectObservation, losses: Losses, settings: &Settings)
         name,
         host,
         kernel,
+        container,
         base,
         duration,
         last_new,
@@ -110,10 +113,14 @@ pub fn record(subject: &SubjectObservation, losses: Losses, settings: &Settings)
         duration: *duration,
         last_new: *last_new,
     };
+    let mut annotations = annotations(&summary, *host, kernel);
+    if let Some(container) = container {
+        annotations.insert(key("container"), container.clone());
+    }
     let profile = SeccompProfile {
         name: name.clone(),
         labels: BTreeMap::new(),
-        annotations: annotations(&summary, *host, kernel),
+        annotations,
         spec,
     };
     Recorded { profile, summary }
@@ -203,6 +210,7 @@ mod tests {
             name: "test".to_owned(),
             host: Arch::X86_64,
             kernel: "6.1.0".to_owned(),
+            container: None,
             base: base.iter().map(|name| (*name).to_owned()).collect(),
             duration: Duration::from_millis(12_340),
             last_new: Some(Duration::from_secs(2)),

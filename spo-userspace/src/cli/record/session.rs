@@ -1,6 +1,6 @@
 //! One recording from its begin to its end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -16,8 +16,8 @@ use super::super::progress::{Live, line};
 use super::announce;
 use super::joined::Joined;
 use crate::bpf::Ready;
-use crate::bpf::recorder::Recorder;
-use crate::event::Observation;
+use crate::bpf::recorder::{Recorder, Target};
+use crate::event::{FirstSight, Observation};
 use crate::node::process::{self, ProcessKey};
 use crate::recorder::Stream;
 
@@ -53,6 +53,8 @@ pub(super) struct Finished {
     pub(super) observation: Observation,
     /// Why the recording cannot be complete, if that came up on the way.
     pub(super) partial: Vec<String>,
+    /// The ids of containers, by subject.
+    pub(super) containers: BTreeMap<u32, String>,
 }
 
 /// A recording that runs.
@@ -61,6 +63,7 @@ pub(super) struct Session<'a> {
     name: &'a str,
     timeout: Option<Duration>,
     stream: Stream,
+    containers: BTreeMap<u32, String>,
 }
 
 /// What woke the session up.
@@ -80,6 +83,7 @@ impl<'a> Session<'a> {
             name,
             timeout,
             stream: Stream::default(),
+            containers: BTreeMap::new(),
         }
     }
 
@@ -155,6 +159,7 @@ impl<'a> Session<'a> {
         let Self {
             recorder,
             mut stream,
+            containers,
             ..
         } = self;
         let mut observation = recorder.finish(|event| stream.push(&event))?;
@@ -162,7 +167,19 @@ impl<'a> Session<'a> {
         Ok(Finished {
             observation,
             partial,
+            containers,
         })
+    }
+
+    /// A container's id is known as long as one of its processes lives.
+    fn take_note(&mut self, event: &FirstSight) {
+        self.stream.push(event);
+        if self.recorder.target() == Target::NewNamespaces
+            && !self.containers.contains_key(&event.subject)
+            && let Some(id) = process::container_of(event.tgid.cast_signed())
+        {
+            self.containers.insert(event.subject, id);
+        }
     }
 
     /// Waits for the end; returns the signal that brought it about, if one did.
@@ -210,7 +227,7 @@ impl<'a> Session<'a> {
                 ready = events.wait() => { ready?; Woken::Events }
             };
             while let Some(event) = self.recorder.events().take() {
-                self.stream.push(&event);
+                self.take_note(&event);
             }
             match woken {
                 // The first tick is at once: what ended before the signal handlers stood is seen then.

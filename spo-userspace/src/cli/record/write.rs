@@ -42,6 +42,7 @@ pub(super) fn write(
     let Finished {
         mut observation,
         partial,
+        containers,
     } = finished;
     request.partial.extend(partial);
     if let Ending::Unended(_) = ending {
@@ -56,6 +57,10 @@ pub(super) fn write(
     let mut names = BTreeMap::new();
     for subject in &observation.subjects {
         if let Some(settings) = settings(&request, subject, &observation, &mut names) {
+            let settings = Settings {
+                container: containers.get(&subject.index).cloned(),
+                ..settings
+            };
             recorded.push(record(subject, observation.losses, &settings));
         }
     }
@@ -151,6 +156,7 @@ fn settings(
         name,
         host: request.host,
         kernel: request.kernel.clone(),
+        container: None,
         base: request.base.clone(),
         duration: since(observation.began_ns),
         last_new: (subject.last_new_ns != 0).then(|| since(subject.last_new_ns)),

@@ -1,0 +1,37 @@
+//! What this process may do.
+
+use procfs::process::Process;
+
+/// A capability: its bit (`include/uapi/linux/capability.h`) and its name.
+pub type Capability = (u32, &'static str);
+
+/// Loads programs and maps.
+pub const BPF: Capability = (39, "CAP_BPF");
+/// Attaches programs to tracepoints, and lets them read kernel structures.
+pub const PERFMON: Capability = (38, "CAP_PERFMON");
+/// Reads what belongs to others in `/proc`.
+pub const SYS_PTRACE: Capability = (19, "CAP_SYS_PTRACE");
+/// What recording a command needs; nothing else.
+pub const TO_RECORD: [Capability; 2] = [BPF, PERFMON];
+
+/// Before 5.8, and still today, it stands for the first two.
+const SYS_ADMIN: Capability = (21, "CAP_SYS_ADMIN");
+
+/// Whether this process has a capability now, or one that stands for it.
+pub fn has(capability: Capability) -> bool {
+    // `/proc/self` is always readable where `/proc` is mounted.
+    let effective = Process::myself()
+        .and_then(|process| process.status())
+        .map_or(0, |status| status.capeff);
+    let holds = |(bit, _): Capability| effective & (1 << bit) != 0;
+    holds(capability) || (capability != SYS_PTRACE && holds(SYS_ADMIN))
+}
+
+/// The names of those that are missing.
+pub fn missing(needed: &[Capability]) -> Vec<&'static str> {
+    needed
+        .iter()
+        .filter(|capability| !has(**capability))
+        .map(|(_, name)| *name)
+        .collect()
+}
