@@ -243,14 +243,10 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn exec<A: Access>(ctx: &BtfTracePointContext) -> i32 {
     let task = Task::<A>::from_argument(ctx.arg(0));
-    let old_tid: i32 = ctx.arg(1);
+    // In a tree there is nothing to do: a thread that is not the leader takes the leader's id (`de_thread`), and with
+    // it the leader's word, which is there still and says the same. Its own id may be another task's by now.
     if by_namespace() != 0 {
         namespaces::on_exec(task);
-    } else if old_tid as u32 != task.tid() {
-        // A thread that is not the leader takes the leader's id (`de_thread`), and what its own id says no
-        // longer speaks of a living task.
-        tasks::set(task.tid(), tasks::get(old_tid as u32));
-        tasks::set(old_tid as u32, UNRECORDED);
     }
     0
 }
