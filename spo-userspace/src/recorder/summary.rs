@@ -88,13 +88,15 @@ impl fmt::Display for Summary {
                 write!(f, " (called {times} times)")?;
             }
         }
-        for (name, reason) in risky {
-            let base = if base_added.contains(name) {
-                " (base)"
-            } else {
-                ""
-            };
-            write!(f, "\n  risky: {name}{base}: {reason}")?;
+        let (of_base, own): (Vec<_>, Vec<_>) = risky
+            .iter()
+            .partition(|(name, _)| base_added.contains(name));
+        for (name, reason) in own {
+            write!(f, "\n  risky: {name}: {reason}")?;
+        }
+        if !of_base.is_empty() {
+            let names: Vec<&str> = of_base.iter().map(|(name, _)| name.as_str()).collect();
+            write!(f, "\n  risky, of the base: {}", names.join(", "))?;
         }
         Ok(())
     }
