@@ -104,10 +104,10 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn exec<A: Access>(ctx: &BtfTracePointContext) -> i32 {
     let task = Task::<A>::from_argument(ctx.arg(0));
-    let old_tid = ctx.arg::<i32>(1) as u32;
-    if old_tid != task.tid() {
-        tasks::set(task.tid(), tasks::get(old_tid));
-        tasks::set(old_tid, UNWATCHED);
+    // A thread that is not the leader takes the leader's id (`de_thread`), and with it the leader's word, which says where
+    // that one was when it was ended. This task is in `execve`.
+    if tasks::get(task.tid()) != UNWATCHED {
+        tasks::set(task.tid(), INSIDE);
     }
     0
 }
@@ -134,7 +134,6 @@ fn exit<A: Access>(ctx: &BtfTracePointContext) -> i32 {
             report(task, Syscall::of(task, number), 0, 1);
         }
     }
-    tasks::set(task.tid(), UNWATCHED);
     0
 }
 
