@@ -8,8 +8,6 @@ pub const UNRECORDED: u32 = 0;
 pub const ARMED: u32 = 1;
 /// The first subject that a profile is made of.
 pub const FIRST: u32 = 2;
-/// Shared subject of container runtimes at work, where all profiles become one.
-pub const SHARED_SETUP: u32 = 3;
 /// The largest number of subjects: [`crate::namespace::Hint`] has 12 bits for them.
 pub const MAX: u32 = 1 << 12;
 
@@ -30,7 +28,8 @@ impl Abi {
     pub const ALL: [Self; 3] = [Self::Native, Self::Compat, Self::X32];
 }
 
-/// Numbers per ABI: the kernel's tables end below 600.
+/// Numbers per ABI: the kernel's tables end below 600. (The private calls of 32-bit arm are far above, and go to the list
+/// of numbers that no set has room for, where they get their names.)
 pub const NUMBERS: u32 = 1024;
 /// Bytes of one set.
 pub const SET_SIZE: usize = Abi::ALL.len() * NUMBERS as usize;

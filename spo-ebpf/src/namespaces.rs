@@ -8,9 +8,7 @@
 use aya_ebpf::{macros::map, maps::HashMap};
 use spo_common::counter::Counter;
 use spo_common::namespace::{HINTS as HINT_COUNT, Hint};
-use spo_common::subject::{
-    ENTERING, FIRST, LEAVING, MAX, SHARED_SETUP, STATE_SETUP, STATE_WORKLOAD, UNRECORDED,
-};
+use spo_common::subject::{ENTERING, FIRST, LEAVING, MAX, STATE_SETUP, STATE_WORKLOAD, UNRECORDED};
 
 use crate::count::count;
 use crate::kernel::{Access, MountNamespace, Task};
@@ -26,7 +24,7 @@ crate::globals! {
     record_existing = RECORD_EXISTING: u32;
     /// 1: record what comes into being.
     record_new = RECORD_NEW: u32;
-    /// 1: one subject for all namespaces.
+    /// 1: one subject for the workloads of all namespaces.
     shared = SHARED: u32;
 }
 
@@ -37,9 +35,9 @@ static NAMESPACES: HashMap<u64, u32> = HashMap::with_max_entries(8192, 0);
 static HINTS: [Word; HINT_COUNT as usize] = [const { Word::new(0) }; HINT_COUNT as usize];
 
 /// Counts the workloads that started: the words that were written before are void.
-static GENERATION: Word = Word::new(0);
+/// From 1 on, so that a word that nobody wrote is for no namespace.
+static GENERATION: Word = Word::new(1);
 
-const BPF_ANY: u64 = 0;
 const BPF_NOEXIST: u64 = 1;
 
 /// The subject that a task's mount namespace belongs to.
@@ -54,7 +52,9 @@ pub fn subject_of<A: Access>(task: Task<A>) -> u32 {
         return subject;
     }
     let subject = resolve(task, namespace, id, tasks::get(task.tid()));
-    word.store(tag | u64::from(subject & (MAX - 1)));
+    if id != 0 {
+        word.store(tag | u64::from(subject & (MAX - 1)));
+    }
     subject
 }
 
@@ -108,9 +108,6 @@ fn created_by<A: Access>(origin: u32, task: Task<A>, namespace: MountNamespace<A
     if record_new() == 0 {
         return (UNRECORDED, false);
     }
-    if shared() != 0 {
-        return (SHARED_SETUP, false);
-    }
     match subjects::take(task, namespace, STATE_SETUP) {
         Some(subject) => (subject, true),
         None => (UNRECORDED, false),
@@ -157,14 +154,17 @@ pub fn on_exec<A: Access>(task: Task<A>) {
             None => return,
         }
     };
-    if NAMESPACES.insert(&id, &workload, BPF_ANY).is_err() {
+    // In place: replacing the entry would let its memory serve another namespace while somebody still reads it.
+    let Some(entry) = NAMESPACES.get_ptr_mut(&id) else {
         count(Counter::NamespacesFull);
         return;
-    }
+    };
+    // SAFETY: within the map; stored at once.
+    unsafe { core::ptr::write_volatile(entry, workload) };
     if shared() == 0 {
         subjects::set_program(workload, task);
-        subjects::hand_over(setup);
     }
+    subjects::hand_over(setup);
     // The new entry is in the map; from here on no older word counts.
     GENERATION.increment();
 }

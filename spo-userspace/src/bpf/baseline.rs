@@ -1,8 +1,8 @@
 //! The empty program that benchmarks compare the recorder with (`spo-ebpf/src/bin/empty.rs`).
 
-use aya::Ebpf;
 use aya::programs::BtfTracePoint;
 use aya::programs::tp_btf::BtfTracePointLink;
+use aya::{Ebpf, EbpfLoader};
 
 use super::kernel::Kernel;
 use super::recorder::{attach, load_error, program, program_error};
@@ -18,8 +18,10 @@ impl Baseline {
     /// Attaches it at syscall entry, as the recorder's program is.
     pub fn start(kernel: &Kernel) -> Result<Self, Error> {
         objects::check()?;
-        let mut loader = kernel.loader();
-        let mut ebpf = loader.load(objects::EMPTY).map_err(load_error)?;
+        let mut ebpf = EbpfLoader::new()
+            .btf(Some(&kernel.btf))
+            .load(objects::EMPTY)
+            .map_err(load_error)?;
         let empty: &mut BtfTracePoint = program(&mut ebpf, "empty")?;
         empty
             .load("sys_enter", &kernel.btf)

@@ -57,7 +57,7 @@ pub enum Error {
     Iterate(#[source] io::Error),
 }
 
-/// Whether the reason at the end of a chain of errors is EPERM or EACCES.
+/// Whether the reason at the end of a chain of errors is EPERM.
 pub(super) fn is_permission(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {

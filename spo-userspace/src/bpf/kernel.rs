@@ -140,7 +140,7 @@ impl Kernel {
         let mut loader = EbpfLoader::new();
         loader
             .btf(Some(&self.btf))
-            .override_global("LAYOUT", &self.layout, false);
+            .override_global("LAYOUT", &self.layout, true);
         loader
     }
 }

@@ -10,8 +10,8 @@ use aya::programs::{BtfTracePoint, Iter};
 use nix::time::{ClockId, clock_gettime};
 use spo_common::counter::Counter;
 use spo_common::subject::{
-    FIRST, MAX, NUMBERS, SEEN, SHARED_SETUP, STATE_HANDED_OVER, STATE_NONE, STATE_SETUP,
-    STATE_WORKLOAD, Set, Subject, WATCHED,
+    FIRST, MAX, NUMBERS, SEEN, STATE_HANDED_OVER, STATE_NONE, STATE_SETUP, STATE_WORKLOAD, Set,
+    Subject, WATCHED,
 };
 use spo_common::unnamed::UnnamedKey;
 
@@ -38,7 +38,7 @@ pub enum Target {
         /// Its inode number. The caller keeps it from being used again.
         inum: u32,
     },
-    /// Every mount namespace but one, all as one subject.
+    /// Every mount namespace but one, the workloads of all as one subject (the first).
     AllNamespaces {
         /// The inode number of the one.
         except: u32,
@@ -67,8 +67,8 @@ impl Limits {
     pub fn for_target(target: Target, pid_max: u32) -> Self {
         let (subjects, namespaces) = match target {
             Target::Command { .. } | Target::Tree { .. } => (FIRST + 1, 1),
-            Target::Namespace { .. } | Target::AllNamespaces { .. } => (SHARED_SETUP + 1, 8192),
-            Target::NewNamespaces => (1024, 8192),
+            Target::Namespace { .. } => (FIRST + 1, 8192),
+            Target::AllNamespaces { .. } | Target::NewNamespaces => (1024, 8192),
         };
         Self {
             subjects,
@@ -374,32 +374,24 @@ fn load(kernel: &Kernel, globals: &Globals, limits: Limits) -> Result<Ebpf, Erro
 
 /// Fills the maps that the programs find filled.
 fn prepare(ebpf: &mut Ebpf, target: Target, limits: Limits) -> Result<(), Error> {
-    let first = Subject {
-        state: STATE_WORKLOAD,
-        ..Subject::default()
-    };
-    let setup = Subject {
-        state: STATE_SETUP,
-        ..Subject::default()
-    };
-    if target == Target::NewNamespaces {
-        let free = ebpf.map_mut("FREE").ok_or(Error::Missing("FREE"))?;
-        let mut free: Queue<_, u32> = Queue::try_from(free).map_err(map_error("FREE"))?;
-        for index in FIRST..limits.subjects.min(MAX) {
-            free.push(index, 0).map_err(map_error("FREE"))?;
-        }
-        return Ok(());
-    }
-    let subjects = ebpf.map_mut("SUBJECTS").ok_or(Error::Missing("SUBJECTS"))?;
-    let mut subjects: Array<_, Subject> =
-        Array::try_from(subjects).map_err(map_error("SUBJECTS"))?;
-    subjects
-        .set(FIRST, first, 0)
-        .map_err(map_error("SUBJECTS"))?;
-    if let Target::AllNamespaces { .. } = target {
+    let mut first_free = FIRST;
+    if target != Target::NewNamespaces {
+        let subjects = ebpf.map_mut("SUBJECTS").ok_or(Error::Missing("SUBJECTS"))?;
+        let mut subjects: Array<_, Subject> =
+            Array::try_from(subjects).map_err(map_error("SUBJECTS"))?;
+        let first = Subject {
+            state: STATE_WORKLOAD,
+            ..Subject::default()
+        };
         subjects
-            .set(SHARED_SETUP, setup, 0)
+            .set(FIRST, first, 0)
             .map_err(map_error("SUBJECTS"))?;
+        first_free += 1;
+    }
+    let free = ebpf.map_mut("FREE").ok_or(Error::Missing("FREE"))?;
+    let mut free: Queue<_, u32> = Queue::try_from(free).map_err(map_error("FREE"))?;
+    for index in first_free..limits.subjects.min(MAX) {
+        free.push(index, 0).map_err(map_error("FREE"))?;
     }
     Ok(())
 }

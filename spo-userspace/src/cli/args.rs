@@ -253,6 +253,9 @@ pub(super) fn syscall(name: &str) -> Result<String, String> {
     })
 }
 
+/// The longest time that a recording may be given.
+const LONGEST: Duration = Duration::from_hours(366 * 24);
+
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let time = if text.bytes().all(|byte| byte.is_ascii_digit()) {
         format!("{text}s")
@@ -264,8 +267,8 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         .map_err(|error: jiff::Error| format!("{error}; write it as 90, 90s, 5m or 1h30m"))?;
     let time =
         Duration::try_from(time).map_err(|_negative| "a time cannot be negative".to_owned())?;
-    if time.is_zero() {
-        Err("the time must be more than zero".to_owned())
+    if time.is_zero() || time > LONGEST {
+        Err("the time must be more than zero, and no more than a year".to_owned())
     } else {
         Ok(time)
     }

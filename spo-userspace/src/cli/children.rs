@@ -22,15 +22,20 @@ pub(super) struct Children {
     command: Pid,
     /// The command's exit code, once it has one.
     code: Option<u8>,
+    /// Those that this process had before: a script may have become spo with children of its own.
+    inherited: BTreeSet<ProcessKey>,
 }
 
 impl Children {
     /// Makes this process the one whose children orphans become: it sees the last descendant end.
     pub(super) fn adopt(command: Pid) -> Result<Self> {
         prctl::set_child_subreaper(true).context("failed to become the parent of orphans")?;
+        let mut inherited = descendants();
+        inherited.retain(|process| process.pid != command.as_raw());
         Ok(Self {
             command,
             code: None,
+            inherited,
         })
     }
 
@@ -43,7 +48,10 @@ impl Children {
     pub(super) fn reap(&mut self) -> Result<bool> {
         loop {
             match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::StillAlive) => return Ok(false),
+                Ok(WaitStatus::StillAlive) => {
+                    let others = !self.inherited.is_empty();
+                    return Ok(others && self.code.is_some() && self.remaining().is_empty());
+                }
                 Ok(WaitStatus::Exited(pid, code)) if pid == self.command => {
                     self.code = Some(u8::try_from(code & 0xff).unwrap_or(u8::MAX));
                 }
@@ -60,9 +68,8 @@ impl Children {
     }
 
     /// Those that live.
-    pub(super) fn remaining() -> BTreeSet<ProcessKey> {
-        let myself = std::process::id().cast_signed();
-        process::descendants(&BTreeSet::from([myself])).unwrap_or_default()
+    pub(super) fn remaining(&self) -> BTreeSet<ProcessKey> {
+        descendants().difference(&self.inherited).copied().collect()
     }
 
     /// Passes a signal on to the command.
@@ -74,11 +81,16 @@ impl Children {
     }
 
     /// Asks everybody to end.
-    pub(super) fn end_all() {
-        for process in Self::remaining() {
+    pub(super) fn end_all(&self) {
+        for process in self.remaining() {
             send(Pid::from_raw(process.pid), Signal::SIGTERM);
         }
     }
+}
+
+fn descendants() -> BTreeSet<ProcessKey> {
+    let myself = std::process::id().cast_signed();
+    process::descendants(&BTreeSet::from([myself])).unwrap_or_default()
 }
 
 fn send(pid: Pid, signal: Signal) {

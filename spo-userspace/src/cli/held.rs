@@ -179,7 +179,8 @@ impl Held {
 pub(super) fn nonce() -> io::Result<u32> {
     let mut bytes = [0; 4];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(u32::from_ne_bytes(bytes))
+    // Negative: the id of no session, so that no other program asks for it.
+    Ok(u32::from_ne_bytes(bytes) | 1 << 31)
 }
 
 /// A name that is safe to show.

@@ -13,7 +13,7 @@ use nix::unistd::{Pid, Uid, User, execve, getsid, initgroups, setgid, setuid};
 
 use super::args::HoldArgs;
 use super::exit::{Failure, NOT_EXECUTABLE, NOT_FOUND};
-use super::held::{AGAIN, ANNOUNCED, Channel};
+use super::held::{AGAIN, ANNOUNCED, Channel, shown};
 use crate::node::filter;
 use crate::profile::seccomp;
 
@@ -52,7 +52,7 @@ fn become_command(args: &HoldArgs, channel: &mut Channel) -> Result<Errno> {
     let filter = match profile {
         Some(path) => {
             let text = std::fs::read(path)
-                .with_context(|| format!("failed to read {}", path.display()))?;
+                .with_context(|| format!("failed to read {}", shown(path.as_os_str())))?;
             let (document, _) = seccomp::read(&path.to_string_lossy(), &text);
             let document = document.context("the profile has changed")?;
             Some(filter::build(document.spec())?.0)

@@ -10,6 +10,7 @@ mod hold;
 mod progress;
 mod record;
 mod run;
+mod signals;
 mod spoc;
 
 use std::ffi::OsStr;

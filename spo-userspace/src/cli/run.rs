@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, anyhow};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::RunArgs;
 use super::children::{Children, signalled};
 use super::exit::Failure;
 use super::held::{Held, Start, shown};
 use super::progress::line;
+use super::signals::{Arrived, Signals, event_loop};
 use crate::bpf::Ready;
 use crate::bpf::denials::Watcher;
 use crate::bpf::kernel::Kernel;
@@ -50,6 +50,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     })?;
     let mut children = Children::adopt(held.pid())?;
     let mut denials = Denials::default();
+    let (runtime, signals) = event_loop().context("failed to start the event loop")?;
     let released = held.release(|| {
         watcher
             .as_ref()
@@ -62,11 +63,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
         }
         return Err(failure);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("failed to start the event loop")?;
-    runtime.block_on(wait(&mut children, watcher.as_mut(), &mut denials))?;
+    runtime.block_on(wait(signals, &mut children, watcher.as_mut(), &mut denials))?;
     denials.conclude(watcher.as_mut())?;
     let code = children
         .code()
@@ -105,14 +102,11 @@ fn watch(nonce: u32) -> Result<Watcher> {
 }
 
 async fn wait(
+    mut signals: Signals,
     children: &mut Children,
     mut watcher: Option<&mut Watcher>,
     denials: &mut Denials,
 ) -> Result<()> {
-    let mut child = signal(SignalKind::child())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
     let records = watcher.as_deref().map(Ready::of).transpose()?;
     loop {
         // What ended before the handler stood is seen here.
@@ -126,10 +120,12 @@ async fn wait(
             }
         };
         tokio::select! {
-            _ = child.recv() => {}
-            _ = interrupt.recv() => children.pass_on(Signal::SIGINT),
-            _ = terminate.recv() => children.pass_on(Signal::SIGTERM),
-            _ = hang_up.recv() => children.pass_on(Signal::SIGHUP),
+            arrived = signals.next() => match arrived {
+                Arrived::Child => {}
+                // What the command left behind goes on without being watched.
+                Arrived::End(_) if children.code().is_some() => return Ok(()),
+                Arrived::End(signal) => children.pass_on(signal),
+            },
             ready = records => ready?,
         }
         if let Some(watcher) = &mut watcher {
@@ -197,8 +193,11 @@ fn describe(denial: &Denial) -> String {
     let outcome = match i32::try_from(-result) {
         _ if *killed => "killed".to_owned(),
         Ok(errno) if (1..4096).contains(&errno) => format!("{:?}", Errno::from_raw(errno)),
-        // A filter that traps or kills puts the number back where the result would stand (`syscall_rollback`).
-        _ if *result == i64::from(call.number) => "SIGSYS".to_owned(),
+        // On x86, a filter that traps or kills puts the number back where the result would stand
+        // (`syscall_rollback`).
+        _ if cfg!(target_arch = "x86_64") && *result & !0x4000_0000 == i64::from(call.number) => {
+            "SIGSYS".to_owned()
+        }
         _ => format!("returned {result}"),
     };
     format!("{what} of {comm}[{tgid}]: {outcome}")

@@ -1,10 +1,11 @@
 //! Writing a result so that it is there whole or not at all.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{Gid, Uid, chown};
+use nix::unistd::{Gid, Uid, fchown};
 use tempfile::NamedTempFile;
 
 /// Where a result goes. Whether that works is known when this exists.
@@ -12,9 +13,10 @@ use tempfile::NamedTempFile;
 pub enum Output {
     /// Standard output.
     Standard,
-    /// A file that exists and is no regular one, such as a pipe or `/dev/null`.
-    Special(PathBuf),
-    /// A file, which appears or is replaced when the result is complete.
+    /// What exists and is no regular file, such as a pipe or `/dev/null`; open from the begin.
+    Special(File),
+    /// A file, which appears or is replaced when the result is complete. A link is replaced, not followed: while a command
+    /// runs as its user, that user may put links where root will write.
     File {
         /// In the folder of the file; gone if nothing is written.
         temporary: NamedTempFile,
@@ -30,28 +32,36 @@ impl Output {
             return Ok(Self::Standard);
         }
         match fs::metadata(path) {
-            Ok(data) if data.is_dir() => return Err(io::Error::from(io::ErrorKind::IsADirectory)),
-            Ok(data) if !data.is_file() => {
-                fs::OpenOptions::new().write(true).open(path)?;
-                return Ok(Self::Special(path.to_owned()));
+            Ok(data) if !data.is_file() && !data.is_dir() => {
+                Ok(Self::Special(File::options().write(true).open(path)?))
+            }
+            _ => Self::prepare_file(path),
+        }
+    }
+
+    /// The same of a regular file only.
+    pub fn prepare_file(path: &Path) -> io::Result<Self> {
+        match fs::symlink_metadata(path) {
+            Ok(data) if data.is_dir() => {
+                return Err(io::Error::from(io::ErrorKind::IsADirectory));
             }
             Ok(data) if data.permissions().readonly() => {
                 return Err(io::Error::from(io::ErrorKind::PermissionDenied));
+            }
+            Ok(data) if !data.is_file() && !data.is_symlink() => {
+                return Err(io::Error::other("it is no regular file"));
             }
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        // A link is followed: what it points to is replaced.
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
         let temporary = tempfile::Builder::new()
             .prefix(".spo-")
-            .tempfile_in(folder)?;
-        Ok(Self::File { temporary, path })
+            .tempfile_in(folder(path))?;
+        Ok(Self::File {
+            temporary,
+            path: path.to_owned(),
+        })
     }
 
     /// Writes the result.
@@ -62,21 +72,17 @@ impl Output {
                 output.write_all(text.as_bytes())?;
                 output.flush()
             }
-            Self::Special(path) => fs::OpenOptions::new()
-                .write(true)
-                .open(path)?
-                .write_all(text.as_bytes()),
+            Self::Special(mut file) => file.write_all(text.as_bytes()),
             Self::File {
                 mut temporary,
                 path,
             } => {
-                use std::os::unix::fs::PermissionsExt as _;
                 temporary.write_all(text.as_bytes())?;
                 temporary
                     .as_file()
                     .set_permissions(fs::Permissions::from_mode(0o644))?;
                 temporary.as_file().sync_all()?;
-                give_to_sudo_user(temporary.path())?;
+                give_to_sudo_user(temporary.as_file(), folder(&path))?;
                 temporary.persist(&path).map_err(|error| error.error)?;
                 Ok(())
             }
@@ -84,15 +90,23 @@ impl Output {
     }
 }
 
-/// A file that `sudo spo ...` wrote belongs to the person, not to root.
-fn give_to_sudo_user(path: &Path) -> io::Result<()> {
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// A file that `sudo spo ...` wrote into a person's own folder belongs to the person, not to root.
+fn give_to_sudo_user(file: &File, folder: &Path) -> io::Result<()> {
     let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
     if let (true, Some(user), Some(group)) = (
         Uid::effective().is_root(),
         number("SUDO_UID"),
         number("SUDO_GID"),
-    ) {
-        chown(path, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))?;
+    ) && fs::metadata(folder)?.uid() == user
+    {
+        fchown(file, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))?;
     }
     Ok(())
 }
@@ -114,6 +128,33 @@ mod tests {
         Output::prepare(&path).unwrap().write("two").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "two");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_link_is_replaced_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let victim = folder.path().join("victim");
+        fs::write(&victim, "mine").unwrap();
+        let link = folder.path().join("profile.yaml");
+        std::os::unix::fs::symlink(&victim, &link).unwrap();
+        Output::prepare(&link).unwrap().write("text").unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
+        assert_eq!(fs::read_to_string(&link).unwrap(), "text");
+    }
+
+    #[test]
+    fn a_pipe_stays_open_until_the_result_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read_to_string(pipe).unwrap()
+        });
+        let output = Output::prepare(&pipe).unwrap();
+        assert!(!reader.is_finished());
+        output.write("text").unwrap();
+        assert_eq!(reader.join().unwrap(), "text");
     }
 
     #[test]

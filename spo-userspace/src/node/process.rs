@@ -45,24 +45,32 @@ pub fn hold_mount_namespace(pid: i32) -> io::Result<fs::File> {
     fs::File::open(format!("/proc/{pid}/ns/mnt"))
 }
 
-/// The inode number of the host's mount namespace: that of the first process, or, where that one's may not
-/// be seen, of the kernel's threads, or, in a pid namespace of its own, this process's.
+/// The inode number of the host's mount namespace: that of the first process, or, where that one may not be looked at,
+/// of the kernel's threads.
 pub fn host_mount_namespace() -> io::Result<u32> {
+    if !in_initial_pid_namespace()? {
+        return Err(io::Error::other(
+            "this is a pid namespace of its own, from which the host cannot be seen (docker run --pid=host, hostPID: true)",
+        ));
+    }
     let kernel_threads = Process::new(2)
         .and_then(|process| process.stat())
         .is_ok_and(|stat| stat.comm == "kthreadd");
-    mount_namespace(1)
-        .or_else(|error| {
-            if kernel_threads {
-                mount_namespace(2)
-            } else {
-                Err(error)
-            }
-        })
-        .or_else(|_| {
-            fs::metadata("/proc/self/ns/mnt")
-                .and_then(|data| u32::try_from(data.ino()).map_err(io::Error::other))
-        })
+    mount_namespace(1).or_else(|error| {
+        if kernel_threads && let Ok(number) = mount_namespace(2) {
+            return Ok(number);
+        }
+        Err(io::Error::new(
+            error.kind(),
+            "process 1 may not be looked at: CAP_SYS_PTRACE is missing",
+        ))
+    })
+}
+
+/// The inode number of this process's own mount namespace.
+pub fn own_mount_namespace() -> io::Result<u32> {
+    let number = fs::metadata("/proc/self/ns/mnt")?.ino();
+    u32::try_from(number).map_err(io::Error::other)
 }
 
 /// All processes that can be seen, by id.
@@ -107,6 +115,11 @@ pub fn descendants(roots: &BTreeSet<i32>) -> ProcResult<BTreeSet<ProcessKey>> {
         .filter(|stat| is_alive(stat) && family.contains(&stat.pid) && !roots.contains(&stat.pid))
         .map(key)
         .collect())
+}
+
+/// The process that a thread belongs to.
+pub fn thread_group(tid: i32) -> ProcResult<i32> {
+    Ok(Process::new(tid)?.status()?.tgid)
 }
 
 /// The process with an id.
@@ -204,27 +217,27 @@ pub enum ContainerError {
 
 /// The first process of a container by its id, or by the beginning of a long one.
 pub fn find_container(id: &str) -> Result<(String, i32), ContainerError> {
-    let mut found: BTreeMap<String, i32> = BTreeMap::new();
+    let host = host_mount_namespace().ok();
+    // Of each container, the oldest process outside the host's mount namespace, if one is: runtimes may have helpers beside.
+    let mut found: BTreeMap<String, (bool, u64, i32)> = BTreeMap::new();
     for process in all_processes()
         .map_err(ContainerError::Processes)?
         .flatten()
     {
-        let Ok(groups) = process.cgroups() else {
+        let (Ok(groups), Ok(stat)) = (process.cgroups(), process.stat()) else {
             continue;
         };
         for group in groups {
-            if let Some(full) = group
-                .pathname
-                .split('/')
-                .filter_map(container_id)
-                .find(|full| fits(full, id))
-            {
-                let first = found.entry(full.to_owned()).or_insert(process.pid());
-                *first = process.pid().min(*first);
+            let ids = group.pathname.split('/').filter_map(container_id);
+            if let Some(full) = ids.into_iter().find(|full| fits(full, id)) {
+                let outside = mount_namespace(stat.pid).ok();
+                let candidate = (outside == host, stat.starttime, stat.pid);
+                let first = found.entry(full.to_owned()).or_insert(candidate);
+                *first = candidate.min(*first);
             }
         }
     }
-    let mut entries = found.into_iter();
+    let mut entries = found.into_iter().map(|(id, (_, _, pid))| (id, pid));
     match (entries.next(), entries.next()) {
         (Some(only), None) => Ok(only),
         (None, _) => Err(ContainerError::Unknown(id.escape_debug().to_string())),
@@ -261,6 +274,8 @@ pub fn container_of(pid: i32) -> Option<String> {
 fn container_id(component: &str) -> Option<&str> {
     let name = component.strip_suffix(".scope").unwrap_or(component);
     let name = match name.rsplit_once(['-', ':']) {
+        // The monitor of a container has a cgroup of its own.
+        Some((kind, id)) if is_long_id(id) && kind.ends_with("conmon") => return None,
         Some((_, id)) if is_long_id(id) => id,
         _ => name,
     };
@@ -304,6 +319,7 @@ mod tests {
             assert_eq!(container_id(&component), Some(id), "{component}");
         }
         assert_eq!(container_id(""), None);
+        assert_eq!(container_id(&format!("libpod-conmon-{LONG}.scope")), None);
     }
 
     #[test]

@@ -76,7 +76,13 @@ pub fn record(subject: &SubjectObservation, losses: Losses, settings: &Settings)
         if call.abi != Abi::Native {
             architectures.extend(with_arch.arch);
         }
-        unnamed.push((with_arch, Some(*times)));
+        match with_arch.name {
+            // The private calls of 32-bit arm have names, and numbers that no set has room for.
+            Some(name) => {
+                names.insert(name.to_owned());
+            }
+            None => unnamed.push((with_arch, Some(*times))),
+        }
     }
     let seen = names.len();
     // The runtime's calls, which the base stands for, are native.
@@ -310,6 +316,22 @@ mod tests {
             "number 9999 (x86_64)"
         );
         assert!(annotations["spo.x-k8s.io/recording-partial"].contains("seccomp filter"));
+    }
+
+    #[test]
+    fn a_call_with_a_name_beyond_the_set_is_in_the_profile() {
+        let set_tls = Call {
+            abi: Abi::Compat,
+            number: 0xf_0005,
+        };
+        let mut subject = subject(&[]);
+        subject.unnamed = vec![(set_tls, 1)];
+        let mut settings = settings(&[]);
+        settings.host = Arch::Aarch64;
+        let Recorded { profile, summary } = record(&subject, Losses::default(), &settings);
+        assert_eq!(profile.spec.syscalls[0].names, ["set_tls"]);
+        assert_eq!(summary.architectures, [Arch::Arm]);
+        assert!(summary.unnamed.is_empty());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::node::process::{self, ProcessKey};
 
 /// A process that a recording joins, and what belongs to it.
 pub(super) struct Joined {
-    pid: i32,
+    process: ProcessKey,
     name: String,
     target: Target,
     /// Keeps the number of the namespace from being used again.
@@ -36,13 +36,20 @@ impl Joined {
         let unreadable = || {
             format!("failed to read the mount namespace of process {pid} (needs CAP_SYS_PTRACE)")
         };
+        let key = process::find(pid).with_context(|| format!("there is no process {pid}"))?;
+        let leader = process::thread_group(pid).unwrap_or(pid);
+        if leader != pid {
+            return Err(
+                anyhow!("{pid} is a thread of process {leader}: use --pid {leader}").into(),
+            );
+        }
         let inum = process::mount_namespace(pid).with_context(unreadable)?;
         let host =
             process::host_mount_namespace().context("failed to find the host's mount namespace")?;
         if inum != host {
             let namespace = process::hold_mount_namespace(pid).with_context(unreadable)?;
             return Ok(Self {
-                pid,
+                process: key,
                 name,
                 target: Target::Namespace { inum },
                 _namespace: Some(namespace),
@@ -56,7 +63,7 @@ impl Joined {
         }
         let tgid = u32::try_from(pid).context("a process id is positive")?;
         Ok(Self {
-            pid,
+            process: key,
             name,
             target: Target::Tree { tgid },
             _namespace: None,
@@ -64,11 +71,16 @@ impl Joined {
     }
 
     pub(super) fn pid(&self) -> i32 {
-        self.pid
+        self.process.pid
     }
 
     pub(super) fn name(&self) -> String {
         self.name.clone()
+    }
+
+    /// Whether it is a tree of processes, not a namespace.
+    pub(super) fn is_tree(&self) -> bool {
+        matches!(self.target, Target::Tree { .. })
     }
 
     pub(super) fn target(&self) -> Target {
@@ -80,8 +92,12 @@ impl Joined {
         if let Target::Namespace { inum } = self.target {
             return process::in_mount_namespace(inum);
         }
-        let mut family = process::descendants(&BTreeSet::from([self.pid]))?;
-        family.extend(process::find(self.pid));
+        // Its id may have become another's.
+        if process::find(self.process.pid).ok() != Some(self.process) {
+            return Ok(BTreeSet::new());
+        }
+        let mut family = process::descendants(&BTreeSet::from([self.process.pid]))?;
+        family.insert(self.process);
         Ok(family)
     }
 }

@@ -68,6 +68,7 @@ pub(super) fn run(args: RecordArgs) -> Result<ExitCode, Failure> {
         }
         _ => BTreeSet::new(),
     };
+    let everything = matches!(plan.subject, Subject::Everything);
     let session = Session::new(recorder, &plan.name, args.timeout);
     let (finished, ending) = match plan.subject {
         Subject::Command | Subject::NewContainers => {
@@ -92,6 +93,7 @@ pub(super) fn run(args: RecordArgs) -> Result<ExitCode, Failure> {
         name: plan.name,
         partial: plan.partial,
         blocked: &blocked,
+        everything,
     };
     write::write(request, finished, ending)?;
     Ok(ending.code())
@@ -203,9 +205,9 @@ fn limits(args: &RecordArgs, target: Target) -> Result<Limits, Failure> {
     Ok(limits)
 }
 
-/// The call that a set gets from `/proc`, because its task waits in it since before the recording.
-fn add_blocked(calls: &mut Vec<Call>, blocked: &BTreeSet<Call>) {
-    let all: BTreeSet<Call> = calls.iter().chain(blocked).copied().collect();
+/// Adds calls to a sorted list.
+fn add(calls: &mut Vec<Call>, more: &BTreeSet<Call>) {
+    let all: BTreeSet<Call> = calls.iter().chain(more).copied().collect();
     *calls = all.into_iter().collect();
 }
 

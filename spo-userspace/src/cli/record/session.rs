@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use nix::sys::signal::Signal;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use super::super::children::{Children, signalled};
 use super::super::exit::{Failure, TIMED_OUT};
 use super::super::held::Held;
 use super::super::progress::{Live, line};
+use super::super::signals::{Arrived, Signals, event_loop};
 use super::announce;
 use super::joined::Joined;
 use crate::bpf::Ready;
@@ -64,6 +65,8 @@ pub(super) struct Session<'a> {
     timeout: Option<Duration>,
     stream: Stream,
     containers: BTreeMap<u32, String>,
+    /// Process ids of the kernel are those of `/proc` here.
+    knows_processes: bool,
 }
 
 /// What woke the session up.
@@ -84,6 +87,7 @@ impl<'a> Session<'a> {
             timeout,
             stream: Stream::default(),
             containers: BTreeMap::new(),
+            knows_processes: process::in_initial_pid_namespace().unwrap_or(false),
         }
     }
 
@@ -94,6 +98,7 @@ impl<'a> Session<'a> {
         containers: bool,
     ) -> Result<(Finished, Ending), Failure> {
         let mut children = Children::adopt(held.pid())?;
+        let events = event_loop().context("failed to start the event loop")?;
         announce(
             self.name,
             if containers {
@@ -111,13 +116,13 @@ impl<'a> Session<'a> {
             }
         };
         held.release(is_armed)?;
-        let stop = self.watch(&mut Subject::Children(&mut children))?;
+        let stop = self.watch(events, &mut Subject::Children(&mut children))?;
         let mut partial = Vec::new();
         let ending = match (children.code(), stop) {
             (Some(code), _) => Ending::Code(code),
             (None, stop) => Ending::Unended(stop),
         };
-        let remaining = Children::remaining();
+        let remaining = children.remaining();
         if !remaining.is_empty() {
             partial.push(format!(
                 "{} processes went on after the recording ended",
@@ -141,7 +146,13 @@ impl<'a> Session<'a> {
             ),
         );
         let known = joined.processes().context("failed to list the processes")?;
-        self.watch(&mut Subject::Joined { joined, known })?;
+        if known.is_empty() || (joined.is_tree() && self.recorder.seeded()? == 0) {
+            return Err(
+                anyhow!("process {} ended before the recording began", joined.pid()).into(),
+            );
+        }
+        let events = event_loop().context("failed to start the event loop")?;
+        self.watch(events, &mut Subject::Joined { joined, known })?;
         self.finish(Vec::new())
     }
 
@@ -151,7 +162,8 @@ impl<'a> Session<'a> {
             "everything outside the host's mount namespace",
             "; Ctrl-C ends the recording",
         );
-        self.watch(&mut Subject::Everything)?;
+        let events = event_loop().context("failed to start the event loop")?;
+        self.watch(events, &mut Subject::Everything)?;
         self.finish(Vec::new())
     }
 
@@ -175,6 +187,7 @@ impl<'a> Session<'a> {
     fn take_note(&mut self, event: &FirstSight) {
         self.stream.push(event);
         if self.recorder.target() == Target::NewNamespaces
+            && self.knows_processes
             && !self.containers.contains_key(&event.subject)
             && let Some(id) = process::container_of(event.tgid.cast_signed())
         {
@@ -183,26 +196,23 @@ impl<'a> Session<'a> {
     }
 
     /// Waits for the end; returns the signal that brought it about, if one did.
-    fn watch(&mut self, subject: &mut Subject<'_>) -> Result<Option<Signal>, Failure> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("failed to start the event loop")?;
+    fn watch(
+        &mut self,
+        (runtime, signals): (Runtime, Signals),
+        subject: &mut Subject<'_>,
+    ) -> Result<Option<Signal>, Failure> {
         let mut live = Live::new();
-        let stopped_by = runtime.block_on(self.event_loop(subject, &mut live));
+        let stopped_by = runtime.block_on(self.event_loop(signals, subject, &mut live));
         live.clear();
         Ok(stopped_by?)
     }
 
     async fn event_loop(
         &mut self,
+        mut signals: Signals,
         subject: &mut Subject<'_>,
         live: &mut Live,
     ) -> Result<Option<Signal>> {
-        let mut child = signal(SignalKind::child())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut hang_up = signal(SignalKind::hangup())?;
         let began = Instant::now();
         let far = Duration::from_hours(365 * 24);
         let timeout = sleep_until((began + self.timeout.unwrap_or(far)).into());
@@ -217,10 +227,10 @@ impl<'a> Session<'a> {
         let events = Ready::of(self.recorder.events()).context("failed to wait for events")?;
         loop {
             let woken = tokio::select! {
-                _ = child.recv() => Woken::Child,
-                _ = interrupt.recv() => Woken::Interrupted(Signal::SIGINT),
-                _ = terminate.recv() => Woken::Interrupted(Signal::SIGTERM),
-                _ = hang_up.recv() => Woken::Interrupted(Signal::SIGHUP),
+                arrived = signals.next() => match arrived {
+                    Arrived::Child => Woken::Child,
+                    Arrived::End(signal) => Woken::Interrupted(signal),
+                },
                 () = &mut timeout, if !stopping => Woken::TimedOut,
                 () = &mut grace, if stopping => Woken::GraceOver,
                 _ = ticks.tick() => Woken::Tick,
@@ -302,7 +312,7 @@ impl Subject<'_> {
 
     fn remaining(&self) -> Option<usize> {
         match self {
-            Self::Children(_) => Some(Children::remaining().len()),
+            Self::Children(children) => Some(children.remaining().len()),
             Self::Joined { known, .. } => Some(known.len()),
             Self::Everything => None,
         }
@@ -316,7 +326,7 @@ impl Subject<'_> {
         };
         match signal {
             Some(signal) => children.pass_on(signal),
-            None => Children::end_all(),
+            None => children.end_all(),
         }
         true
     }

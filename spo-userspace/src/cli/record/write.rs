@@ -1,6 +1,6 @@
 //! From what a recording left to files, and a summary.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::super::args::RecordKind;
 use super::super::exit::Failure;
 use super::super::held::shown;
 use super::super::progress::line;
-use super::add_blocked;
+use super::add;
 use super::session::{Ending, Finished};
 use crate::event::{Call, Observation, Phase, SubjectObservation};
 use crate::node::output::Output;
@@ -31,6 +31,8 @@ pub(super) struct Request<'a> {
     pub(super) name: String,
     pub(super) partial: Vec<String>,
     pub(super) blocked: &'a BTreeSet<Call>,
+    /// All namespaces make one profile.
+    pub(super) everything: bool,
 }
 
 /// Writes the profiles, and tells about them.
@@ -50,11 +52,14 @@ pub(super) fn write(
     }
     for subject in &mut observation.subjects {
         if subject.phase == Phase::Workload {
-            add_blocked(&mut subject.calls, request.blocked);
+            add(&mut subject.calls, request.blocked);
         }
     }
+    if request.everything {
+        request.partial.extend(merge_unbegun(&mut observation));
+    }
     let mut recorded = Vec::new();
-    let mut names = BTreeMap::new();
+    let mut names = BTreeSet::new();
     for subject in &observation.subjects {
         if let Some(settings) = settings(&request, subject, &observation, &mut names) {
             let settings = Settings {
@@ -97,7 +102,7 @@ pub(super) fn write(
             drop(output);
             for (recorded, text) in recorded.iter().zip(several) {
                 let path = named(path, &recorded.profile.name);
-                let output = Output::prepare(&path)
+                let output = Output::prepare_file(&path)
                     .with_context(|| format!("cannot write {}", shown(path.as_os_str())))?;
                 write_one(output, &path, text)?;
                 tell(recorded, &path);
@@ -107,19 +112,45 @@ pub(super) fn write(
     Ok(())
 }
 
+/// Adds the calls of namespaces in which no workload was seen to begin: they may all be a runtime's, but without them the
+/// profile might lack some. Returns what to say about it.
+fn merge_unbegun(observation: &mut Observation) -> Option<String> {
+    let (unbegun, mut rest): (Vec<_>, Vec<_>) = std::mem::take(&mut observation.subjects)
+        .into_iter()
+        .partition(|subject| subject.phase == Phase::Setup);
+    let calls: BTreeSet<Call> = unbegun
+        .iter()
+        .flat_map(|subject| subject.calls.iter().copied())
+        .collect();
+    if let Some(first) = rest.first_mut() {
+        add(&mut first.calls, &calls);
+        first.unnamed.extend(
+            unbegun
+                .iter()
+                .flat_map(|subject| subject.unnamed.iter().copied()),
+        );
+    }
+    observation.subjects = rest;
+    (!unbegun.is_empty()).then(|| {
+        format!(
+            "in {} mount namespaces the begin of a workload was not recognised: all their calls are in the profile",
+            unbegun.len()
+        )
+    })
+}
+
 /// What the profile of a subject is made with; none for what gets no profile.
 fn settings(
     request: &Request<'_>,
     subject: &SubjectObservation,
     observation: &Observation,
-    names: &mut BTreeMap<String, u32>,
+    names: &mut BTreeSet<String>,
 ) -> Option<Settings> {
     let mut partial = request.partial.clone();
     let mut base_name = request.name.clone();
     let of_a_namespace = subject.namespace_id != 0;
     match subject.phase {
         Phase::HandedOver => return None,
-        Phase::Setup if !of_a_namespace => return None,
         Phase::Setup if !subject.executed => {
             line(format_args!(
                 "no profile for a mount namespace of {} ({} syscalls): no program was executed in it",
@@ -135,22 +166,21 @@ fn settings(
     }
     if of_a_namespace {
         base_name = subject.comm.to_string();
-        if process::in_mount_namespace(subject.namespace_inum)
-            .is_ok_and(|remaining| !remaining.is_empty())
+        // The inode number may be a later namespace's by now.
+        let is_last = observation.subjects.iter().all(|other| {
+            other.namespace_inum != subject.namespace_inum
+                || other.namespace_id <= subject.namespace_id
+        });
+        if is_last
+            && process::in_mount_namespace(subject.namespace_inum)
+                .is_ok_and(|remaining| !remaining.is_empty())
         {
             partial.push("the container went on after the recording ended".to_owned());
         }
     } else if subject.calls.is_empty() && subject.unnamed.is_empty() {
         return None;
     }
-    let name = object_name(&base_name);
-    let count = names.entry(name.clone()).or_insert(0);
-    *count += 1;
-    let name = if *count == 1 {
-        name
-    } else {
-        format!("{name}-{count}")
-    };
+    let name = unused_name(object_name(&base_name), names);
     let since = |time: u64| Duration::from_nanos(observation.ended_ns.saturating_sub(time));
     Some(Settings {
         name,
@@ -162,6 +192,17 @@ fn settings(
         last_new: (subject.last_new_ns != 0).then(|| since(subject.last_new_ns)),
         partial,
     })
+}
+
+/// The name, with a number if it is taken.
+fn unused_name(name: String, names: &mut BTreeSet<String>) -> String {
+    let numbered = (2_u32..).map(|number| format!("{name}-{number}"));
+    let unused = std::iter::once(name.clone())
+        .chain(numbered)
+        .find(|candidate| !names.contains(candidate))
+        .unwrap_or(name);
+    names.insert(unused.clone());
+    unused
 }
 
 /// A name that Kubernetes takes (RFC 1123 subdomain), from any text.
@@ -239,6 +280,13 @@ mod tests {
         ] {
             assert_eq!(object_name(text), name, "{text:?}");
         }
+    }
+
+    #[test]
+    fn no_name_twice() {
+        let mut names = BTreeSet::new();
+        let given = ["a", "a", "a-2"].map(|name| unused_name(name.to_owned(), &mut names));
+        assert_eq!(given, ["a", "a-2", "a-2-2"]);
     }
 
     #[test]
