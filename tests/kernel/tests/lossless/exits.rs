@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::recording::{PROBE, Session, record};
+use super::recording::{PROBE, Session, record, sized};
 
 #[test]
 fn the_exit_code_is_the_commands() {
@@ -81,6 +81,18 @@ fn an_interruption_ends_the_command_and_the_profile_is_written() {
             None,
             "the command had ended"
         );
+    }
+}
+
+#[test]
+fn an_interruption_right_at_the_beginning() {
+    for _ in 0..sized(20, 3) {
+        let session = Session::start(&[], &[PROBE, "forever", "acct"]);
+        session.wait_until_attached();
+        session.signal(Signal::SIGINT);
+        let recording = session.finish();
+        assert_eq!(recording.code(), 130, "{}", recording.stderr);
+        assert_eq!(recording.profiles.len(), 1, "{}", recording.stderr);
     }
 }
 
