@@ -86,7 +86,7 @@ fn an_interruption_ends_the_command_and_the_profile_is_written() {
 
 #[test]
 fn an_interruption_right_at_the_beginning() {
-    for _ in 0..sized(20, 3) {
+    for _ in 0..sized(8, 3) {
         let session = Session::start(&[], &[PROBE, "forever", "acct"]);
         session.wait_until_attached();
         session.signal(Signal::SIGINT);
