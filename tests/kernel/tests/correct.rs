@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -26,10 +27,15 @@ use spo_kernel_tests::tracefs::Observer;
 
 use programs::{Program, Run};
 
-const RUNS: usize = 5;
-const STRACE_RUNS: usize = 3;
+/// Runs that are recorded, and runs that `strace` follows; a guest is some twenty times slower.
+fn runs() -> (usize, usize) {
+    if tier::is_vm() { (2, 1) } else { (5, 3) }
+}
+
 /// How long a program without one of its calls may take until it is denied.
-const CONTROL_TIME: std::time::Duration = std::time::Duration::from_secs(3);
+fn control_time() -> Duration {
+    Duration::from_secs(if tier::is_vm() { 40 } else { 3 })
+}
 
 /// Calls that the control takes out, whichever the program makes first: no program hangs for want of them.
 const DISPENSABLE: [&str; 8] = [
@@ -50,7 +56,7 @@ fn check(program: &Program) {
     let folder = tempfile::tempdir().expect("a folder");
     let profile = folder.path().join("profile.json");
     let mut names = BTreeSet::new();
-    for round in 0..RUNS {
+    for round in 0..runs().0 {
         names.extend(recorded_and_observed(
             program,
             folder.path(),
@@ -157,7 +163,7 @@ fn recorded_and_observed(
 fn straced(program: &Program, folder: &Path) -> BTreeSet<String> {
     let log = folder.join("strace.log");
     let mut always: Option<BTreeSet<String>> = None;
-    for _ in 0..STRACE_RUNS {
+    for _ in 0..runs().1 {
         let run = program.prepare(folder);
         let mut strace = Command::new("strace");
         strace
@@ -221,7 +227,7 @@ fn control(program: &Program, folder: &Path, names: &BTreeSet<String>, arches: &
     let finished = std::thread::scope(|scope| {
         let (ended, over) = std::sync::mpsc::channel::<()>();
         scope.spawn(move || {
-            if over.recv_timeout(CONTROL_TIME).is_err() {
+            if over.recv_timeout(control_time()).is_err() {
                 killpg(group, Signal::SIGKILL).expect("the group can be ended");
             }
         });

@@ -10,7 +10,7 @@ use spo::profile::arch::Arch;
 use spo_kernel_tests::spo::Finished;
 
 /// How long a program may take to do something.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A program.
 pub(super) struct Program {
