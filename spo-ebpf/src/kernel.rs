@@ -34,8 +34,7 @@ static LAYOUT: Layout = Layout::UNSET;
 #[macro_export]
 macro_rules! layout {
     ($field:ident) => {
-        // SAFETY: as for `globals`.
-        unsafe { core::ptr::read_volatile(&raw const $crate::kernel::layout().$field) }
+        $crate::kernel::read(&$crate::kernel::layout().$field)
     };
 }
 
@@ -43,6 +42,13 @@ macro_rules! layout {
 #[inline(always)]
 pub fn layout() -> &'static Layout {
     &LAYOUT
+}
+
+/// A field as user space set it.
+#[inline(always)]
+pub fn read(field: &u32) -> u32 {
+    // SAFETY: as for `globals`.
+    unsafe { core::ptr::read_volatile(field) }
 }
 
 /// How a program reads from a kernel structure. A program holds its code once for each way and the verifier removes

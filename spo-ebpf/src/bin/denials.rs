@@ -13,12 +13,16 @@ use spo_common::event::{Denial, EventKind};
 use spo_ebpf::count::count;
 use spo_ebpf::kernel::{Access, Registers, Task};
 use spo_ebpf::syscall::Syscall;
+use spo_ebpf::word::Word;
 use spo_ebpf::{emit, layout, tasks, with_access};
 
 spo_ebpf::globals! {
     nonce = NONCE: u32;
     nr_mark = NR_MARK: u32;
 }
+
+/// 1 once a task has announced itself: there is one command, and nobody else joins it.
+static ANNOUNCED: Word = Word::new(0);
 
 /// Not watched.
 const UNWATCHED: u32 = 0;
@@ -49,7 +53,9 @@ fn enter<A: Access>(ctx: &BtfTracePointContext) -> i32 {
     if number as u32 == nr_mark()
         && Registers::<A>::from_argument(ctx.arg(0)).first_argument() as u32 == nonce()
         && Syscall::of(task, number).is_native(nr_mark())
+        && ANNOUNCED.load() == 0
     {
+        ANNOUNCED.store(1);
         tasks::set(tid, INSIDE);
         count(Counter::Armed);
     }

@@ -23,7 +23,7 @@ use spo_ebpf::emit;
 use spo_ebpf::kernel::{Access, Registers, Task};
 use spo_ebpf::subjects::{self, SUBJECTS};
 use spo_ebpf::syscall::Syscall;
-use spo_ebpf::word::increment;
+use spo_ebpf::word::{Word, increment};
 use spo_ebpf::{namespaces, tasks, with_access};
 
 spo_ebpf::globals! {
@@ -40,6 +40,9 @@ spo_ebpf::globals! {
     /// The process whose tree a recording joins, in the initial pid namespace.
     seed_tgid = SEED_TGID: u32;
 }
+
+/// 1 once a task has announced itself: there is one command, and nobody else joins it.
+static ANNOUNCED: Word = Word::new(0);
 
 /// One set a subject.
 #[map]
@@ -139,7 +142,11 @@ fn watch<A: Access>(task: Task<A>, subject: u32, call: Syscall, registers: Regis
             Some(false) => tasks::set(task.tid(), u32::from(ENTERING)),
             None => {}
         }
-    } else if call.is_native(nr_mark()) && registers.first_argument() as u32 == nonce() {
+    } else if call.is_native(nr_mark())
+        && registers.first_argument() as u32 == nonce()
+        && ANNOUNCED.load() == 0
+    {
+        ANNOUNCED.store(1);
         tasks::set(task.tid(), ARMED);
         count(Counter::Armed);
     }

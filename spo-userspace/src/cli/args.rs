@@ -209,10 +209,6 @@ pub(super) struct HoldArgs {
     #[arg(long)]
     pub(super) answers: i32,
 
-    /// What to announce oneself with
-    #[arg(long)]
-    pub(super) nonce: u32,
-
     /// User to become
     #[arg(long)]
     pub(super) user: Option<u32>,

@@ -87,7 +87,6 @@ impl Held {
         held.arg(HOLD)
             .args(["--orders", &their_orders.as_raw_fd().to_string()])
             .args(["--answers", &their_answers.as_raw_fd().to_string()])
-            .args(["--nonce", &nonce.to_string()])
             .arg("--program")
             .arg(&program);
         if let Some(profile) = profile {
@@ -105,10 +104,15 @@ impl Held {
             .spawn()
             .context("failed to start the command")?;
         let pid = i32::try_from(child.id()).context("the process id is too large")?;
+        let mut orders = File::from(orders);
+        // Not on the command line, which everybody may read: who knows it could have itself recorded.
+        orders
+            .write_all(&nonce.to_ne_bytes())
+            .context("the command is gone")?;
         Ok(Self {
             pid: Pid::from_raw(pid),
             program,
-            orders: orders.into(),
+            orders,
             answers: answers.into(),
         })
     }

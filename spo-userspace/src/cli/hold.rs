@@ -43,7 +43,6 @@ fn become_command(args: &HoldArgs, channel: &mut Channel) -> Result<Errno> {
     let HoldArgs {
         orders: _,
         answers: _,
-        nonce,
         user,
         profile,
         program,
@@ -73,7 +72,12 @@ fn become_command(args: &HoldArgs, channel: &mut Channel) -> Result<Errno> {
     let _runtime = restore_sigpipe()?;
     // Room for what `execve` puts together: under a filter the allocator may not get more.
     drop(std::hint::black_box(vec![1_u8; 64 * 1024]));
-    announce(*nonce, channel)?;
+    let mut nonce = [0; 4];
+    channel
+        .orders
+        .read_exact(&mut nonce)
+        .context("spo is gone")?;
+    announce(i32::from_ne_bytes(nonce), channel)?;
     if let Some(filter) = filter {
         filter.load().context("failed to load the filter")?;
     }
@@ -82,10 +86,10 @@ fn become_command(args: &HoldArgs, channel: &mut Channel) -> Result<Errno> {
 }
 
 /// Makes the call that the programs wait for until they have seen it.
-fn announce(nonce: u32, channel: &mut Channel) -> Result<()> {
+fn announce(nonce: i32, channel: &mut Channel) -> Result<()> {
     loop {
         // There is no such session; nobody cares.
-        let _session = getsid(Some(Pid::from_raw(i32::from_ne_bytes(nonce.to_ne_bytes()))));
+        let _session = getsid(Some(Pid::from_raw(nonce)));
         channel.answers.write_all(&[ANNOUNCED])?;
         let mut answer = [0];
         channel

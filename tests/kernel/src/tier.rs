@@ -9,6 +9,10 @@ pub fn is_vm() -> bool {
 
 /// Whether all of these programs are there. In a guest their absence is a skip, which is printed; elsewhere a failure:
 /// `cargo xtask setup --tests` installs them.
+#[expect(
+    clippy::print_stdout,
+    reason = "what is skipped is told where the results are"
+)]
 pub fn has(test: &str, programs: &[&str]) -> bool {
     let missing: Vec<&str> = programs
         .iter()

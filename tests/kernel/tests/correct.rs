@@ -5,6 +5,11 @@
 //! all else, the program works as before and nothing is denied, in the host and in containers
 //! of runc and crun; and with one call taken out, that one is denied.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "figures of a run are told with --nocapture"
+)]
+
 #[path = "correct/container.rs"]
 mod container;
 #[path = "correct/programs.rs"]
@@ -119,11 +124,11 @@ fn recorded_and_observed(
     round: usize,
 ) -> BTreeSet<String> {
     let run = program.prepare(folder);
-    let observer = Observer::start(program.name);
+    let tracer = Observer::start(program.name);
     let mut spo = command(["record", "-n", "-t", "raw-seccomp", "-o"]);
     spo.arg(profile).arg("--").args(&run.command);
     let finished = run.drive(&mut spo);
-    let trace = observer.stop();
+    let trace = tracer.stop();
     assert!(finished.stderr.contains("lost: 0"), "{}", finished.stderr);
     let mut observed = BTreeSet::new();
     for number in trace.numbers() {
@@ -170,7 +175,7 @@ fn straced(program: &Program, folder: &Path) -> BTreeSet<String> {
             .args(["-f", "-qq", "-o"])
             .arg(&log)
             .args(&run.command);
-        let finished = run.drive(strace.stdout(Stdio::piped()).stderr(Stdio::piped()));
+        run.drive(strace.stdout(Stdio::piped()).stderr(Stdio::piped()));
         let seen = named_by_strace(&std::fs::read_to_string(&log).expect("strace's log"));
         always = Some(match always {
             Some(always) => always.intersection(&seen).cloned().collect(),

@@ -138,6 +138,7 @@ impl<'a> Session<'a> {
 
     /// Records what runs already until it ends.
     pub(super) fn follow_joined(mut self, joined: Joined) -> Result<Finished, Failure> {
+        let events = event_loop().context("failed to start the event loop")?;
         announce(
             self.name,
             &format!(
@@ -151,18 +152,17 @@ impl<'a> Session<'a> {
                 anyhow!("process {} ended before the recording began", joined.pid()).into(),
             );
         }
-        let events = event_loop().context("failed to start the event loop")?;
         self.watch(events, &mut Subject::Joined { joined, known })?;
         self.finish(Vec::new())
     }
 
     /// Records until somebody says stop.
     pub(super) fn until_interrupted(mut self) -> Result<Finished, Failure> {
+        let events = event_loop().context("failed to start the event loop")?;
         announce(
             "everything outside the host's mount namespace",
             "; Ctrl-C ends the recording",
         );
-        let events = event_loop().context("failed to start the event loop")?;
         self.watch(events, &mut Subject::Everything)?;
         self.finish(Vec::new())
     }

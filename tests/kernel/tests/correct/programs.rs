@@ -10,7 +10,7 @@ use spo::profile::arch::Arch;
 use spo_kernel_tests::spo::Finished;
 
 /// How long a program may take to do something.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A program.
 pub(super) struct Program {
@@ -288,7 +288,7 @@ fn free_port() -> u16 {
 
 /// A path in the folder at which there is nothing.
 fn fresh(folder: &Path, name: &str) -> String {
-    let path = (0..)
+    let path = (0..1000)
         .map(|number| folder.join(format!("{name}{number}")))
         .find(|path| !path.exists());
     path.expect("a free name").display().to_string()

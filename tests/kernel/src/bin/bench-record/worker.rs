@@ -203,16 +203,16 @@ pub(crate) fn serve(own_namespace: bool, calls: &str) -> Result<()> {
     Ok(())
 }
 
+#[expect(
+    unsafe_code,
+    reason = "the C library has no functions for some of the calls"
+)]
 fn make(calls: &[libc::c_long], number: u64) {
     let mut left = SLICE;
     let mut turn = calls.iter().cycle();
     for _ in 0..number {
         let Some(call) = turn.next() else { return };
         // SAFETY: with -1 for every argument each of these answers or fails, and touches nothing.
-        #[expect(
-            unsafe_code,
-            reason = "the C library has no functions for some of them"
-        )]
         unsafe {
             libc::syscall(*call, -1, -1, -1, -1, -1, -1);
         }

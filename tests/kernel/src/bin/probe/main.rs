@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         ["preempt", seconds, names @ ..] => preempt::run(calls::size(seconds), names),
         ["tree", names @ ..] => tree::run(names),
         ["container", how, setup, hook, workload @ ..] => {
-            runtime::container(how, setup, hook, workload)
+            runtime::container(how, setup, hook, workload);
         }
         _ => panic!("nobody knows how to make calls this way: {words:?}"),
     }
