@@ -61,7 +61,7 @@ pub fn subject_of<A: Access>(task: Task<A>) -> u32 {
 #[inline(never)]
 fn resolve<A: Access>(task: Task<A>, namespace: MountNamespace<A>, id: u64, origin: u32) -> u32 {
     // SAFETY: a copy is taken at once; entries are never removed.
-    if let Some(subject) = unsafe { NAMESPACES.get(&id) } {
+    if let Some(subject) = unsafe { NAMESPACES.get(id) } {
         return *subject;
     }
     if id == 0 {
@@ -78,14 +78,14 @@ fn resolve<A: Access>(task: Task<A>, namespace: MountNamespace<A>, id: u64, orig
     } else {
         (UNRECORDED, false)
     };
-    match NAMESPACES.insert(&id, &subject, BPF_NOEXIST) {
+    match NAMESPACES.insert(id, subject, BPF_NOEXIST) {
         Ok(()) => subject,
         Err(error) => {
             if taken {
                 subjects::give_back(subject);
             }
             // SAFETY: as above.
-            if let Some(subject) = unsafe { NAMESPACES.get(&id) } {
+            if let Some(subject) = unsafe { NAMESPACES.get(id) } {
                 // Another CPU was first.
                 return *subject;
             }
@@ -155,7 +155,7 @@ pub fn on_exec<A: Access>(task: Task<A>) {
         }
     };
     // In place: replacing the entry would let its memory serve another namespace while somebody still reads it.
-    let Some(entry) = NAMESPACES.get_ptr_mut(&id) else {
+    let Some(entry) = NAMESPACES.get_ptr_mut(id) else {
         count(Counter::NamespacesFull);
         return;
     };

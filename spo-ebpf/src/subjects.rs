@@ -41,7 +41,7 @@ pub fn take<A: Access>(task: Task<A>, namespace: MountNamespace<A>, state: u32) 
 #[inline(always)]
 pub fn give_back(index: u32) {
     set_state(index, STATE_NONE);
-    if FREE.push(&index, 0).is_err() {
+    if FREE.push(index, 0).is_err() {
         count(Counter::SubjectsFull);
     }
 }

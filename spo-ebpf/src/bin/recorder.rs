@@ -206,10 +206,10 @@ fn unnamed(subject: u32, call: Syscall) -> i32 {
         number: call.number,
         reserved: 0,
     };
-    if let Some(times) = UNNAMED.get_ptr_mut(&key) {
+    if let Some(times) = UNNAMED.get_ptr_mut(key) {
         // SAFETY: a value of the map.
         unsafe { increment(times) };
-    } else if UNNAMED.insert(&key, &1, 0).is_err() {
+    } else if UNNAMED.insert(key, 1, 0).is_err() {
         count(Counter::UnnamedFull);
     }
     0
