@@ -211,11 +211,11 @@ pub(super) fn git_clone() -> Program {
 }
 
 pub(super) fn bash_pipeline() -> Program {
-    program("bash-pipeline", &["bash", "sort", "head", "wc"], |_| {
+    program("bash-pipeline", &["bash", "sort", "tail", "wc"], |_| {
         run(&[
             "bash",
             "-c",
-            "ls -la /usr/bin | sort -k5 -n | head -n 20 | wc -l; (exit 3) || echo $$ >/dev/null",
+            "ls -la /usr/bin | sort -k5 -n | tail -n 20 | wc -l; (exit 3) || echo $$ >/dev/null",
         ])
     })
 }
