@@ -26,14 +26,6 @@ impl Counter {
     /// Number of counters: the size of the map `COUNTERS`.
     pub const COUNT: u32 = 8;
 
-    /// The counters that stand for something that a profile may lack.
-    pub const LOSSES: [Self; 4] = [
-        Self::SubjectsFull,
-        Self::NamespacesFull,
-        Self::Unresolved,
-        Self::UnnamedFull,
-    ];
-
     /// The index of the counter in the map `COUNTERS`.
     pub const fn index(self) -> u32 {
         self as u32

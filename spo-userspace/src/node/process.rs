@@ -67,12 +67,6 @@ pub fn host_mount_namespace() -> io::Result<u32> {
     })
 }
 
-/// The inode number of this process's own mount namespace.
-pub fn own_mount_namespace() -> io::Result<u32> {
-    let number = fs::metadata("/proc/self/ns/mnt")?.ino();
-    u32::try_from(number).map_err(io::Error::other)
-}
-
 /// All processes that can be seen, by id.
 fn all() -> ProcResult<BTreeMap<i32, Stat>> {
     // A process that ends meanwhile is left out.

@@ -55,12 +55,6 @@ impl Joined {
                 _namespace: Some(namespace),
             });
         }
-        if !process::in_initial_pid_namespace().context("failed to read the pid namespace")? {
-            return Err(anyhow!(
-                "process {pid} has no mount namespace of its own, and its tree can be recorded only from the host's pid namespace (hostPID, --pid=host)"
-            )
-            .into());
-        }
         let tgid = u32::try_from(pid).context("a process id is positive")?;
         Ok(Self {
             process: key,
