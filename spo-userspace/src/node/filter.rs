@@ -19,9 +19,9 @@ use thiserror::Error;
 
 pub use self::report::{Report, Skipped};
 use crate::profile::arch::Arch;
+use crate::profile::named::Named as _;
 use crate::profile::seccomp::{
-    Action, Architecture, Flag, LARGEST_ERRNO, Named as _, Operator, SeccompSpec, SyscallArg,
-    SyscallRule,
+    Action, Architecture, Flag, LARGEST_ERRNO, Operator, SeccompSpec, SyscallArg, SyscallRule,
 };
 use crate::profile::syscalls;
 

@@ -19,6 +19,8 @@ pub enum Severity {
 pub struct Diagnostic {
     /// How bad it is.
     pub severity: Severity,
+    /// The name of the lint that found it, by which it can be silenced.
+    pub rule: Option<&'static str>,
     /// The file's name, as the caller gave it.
     pub file: String,
     /// The line, from 1.
@@ -40,11 +42,12 @@ pub fn has_errors(diagnostics: &[Diagnostic]) -> bool {
         .any(|diagnostic| diagnostic.severity == Severity::Error)
 }
 
-/// One line without the source: `file:line:column: error: message; help`.
+/// One line without the source: `file:line:column: error[rule]: message; help`.
 impl fmt::Display for Diagnostic {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             severity,
+            rule,
             file,
             line,
             column,
@@ -56,7 +59,8 @@ impl fmt::Display for Diagnostic {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        let text = format!("{file}:{line}:{column}: {severity}: {message}");
+        let rule = rule.map(|rule| format!("[{rule}]")).unwrap_or_default();
+        let text = format!("{file}:{line}:{column}: {severity}{rule}: {message}");
         formatter.write_str(&escape(&text))?;
         if let Some(help) = help {
             write!(formatter, "; {}", escape(help))?;
@@ -79,6 +83,7 @@ pub fn render(diagnostics: &[Diagnostic], source: &[u8], color: bool) -> String 
     for diagnostic in diagnostics {
         let Diagnostic {
             severity,
+            rule,
             file,
             line,
             column,
@@ -98,7 +103,11 @@ pub fn render(diagnostics: &[Diagnostic], source: &[u8], color: bool) -> String 
         let mut snippet = Snippet::source(line_text)
             .line_start(*line)
             .annotation(AnnotationKind::Primary.span(span));
-        let mut group = Group::with_title(level.primary_title(escape(message)));
+        let mut title = level.primary_title(escape(message));
+        if let Some(rule) = rule {
+            title = title.id(*rule);
+        }
+        let mut group = Group::with_title(title);
         if whole {
             snippet = snippet.path(escape(file));
         } else {

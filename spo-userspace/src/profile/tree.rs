@@ -82,6 +82,7 @@ impl Node {
 pub(crate) fn parse(file: &str, source: &[u8]) -> (Option<Node>, Option<Diagnostic>) {
     let refuse = |place: Place, message: String, help: Option<&str>| Diagnostic {
         severity: Severity::Error,
+        rule: None,
         file: file.to_owned(),
         line: place.line,
         column: place.column,

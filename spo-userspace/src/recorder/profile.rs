@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{NamedCall, Summary};
 use crate::event::{Abi, Losses, SubjectObservation};
 use crate::profile::arch::Arch;
+use crate::profile::object::Metadata;
 use crate::profile::risk;
 use crate::profile::seccomp::{Action, Architecture, SeccompProfile, SeccompSpec, SyscallRule};
 
@@ -124,9 +125,11 @@ pub fn record(subject: &SubjectObservation, losses: Losses, settings: &Settings)
         annotations.insert(key("container"), container.clone());
     }
     let profile = SeccompProfile {
-        name: name.clone(),
-        labels: BTreeMap::new(),
-        annotations,
+        metadata: Metadata {
+            name: name.clone(),
+            labels: BTreeMap::new(),
+            annotations,
+        },
         spec,
     };
     Recorded { profile, summary }
@@ -277,13 +280,17 @@ mod tests {
             (summary.seen, summary.base_added),
             (1, vec!["brk".to_owned()])
         );
-        assert_eq!(profile.annotations["spo.x-k8s.io/recording-lost"], "0");
         assert_eq!(
-            profile.annotations["spo.x-k8s.io/recording-duration"],
+            profile.metadata.annotations["spo.x-k8s.io/recording-lost"],
+            "0"
+        );
+        assert_eq!(
+            profile.metadata.annotations["spo.x-k8s.io/recording-duration"],
             "12.3s"
         );
         assert!(
             !profile
+                .metadata
                 .annotations
                 .contains_key("spo.x-k8s.io/recording-losses")
         );
@@ -305,7 +312,10 @@ mod tests {
             events_full: 4,
             ..Losses::default()
         };
-        let annotations = record(&subject, losses, &settings(&[])).profile.annotations;
+        let annotations = record(&subject, losses, &settings(&[]))
+            .profile
+            .metadata
+            .annotations;
         assert_eq!(annotations["spo.x-k8s.io/recording-lost"], "7");
         assert_eq!(
             annotations["spo.x-k8s.io/recording-losses"],

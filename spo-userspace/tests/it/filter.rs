@@ -16,8 +16,9 @@ use nix::errno::Errno;
 use nix::unistd::getsid;
 use spo::node::filter::{self, FilterError, Report, Skipped};
 use spo::profile::arch::Arch;
+use spo::profile::named::Named as _;
 use spo::profile::seccomp::{
-    Action, Architecture, Flag, Named as _, Operator, SeccompSpec, SyscallArg, SyscallRule,
+    Action, Architecture, Flag, Operator, SeccompSpec, SyscallArg, SyscallRule,
 };
 use spo::profile::syscalls;
 

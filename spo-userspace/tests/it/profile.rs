@@ -4,11 +4,11 @@
     reason = "a helper's panic fails the test that it helps"
 )]
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
 use spo::profile::diagnostic::{has_errors, render};
+use spo::profile::object::Metadata;
 use spo::profile::seccomp::{self, Document, SeccompProfile};
 
 fn files(folder: &str) -> Vec<(String, Vec<u8>)> {
@@ -132,9 +132,10 @@ fn objects_lose_nothing_of_raw_profiles() {
         .unwrap();
     let (document, _) = seccomp::read("runtime.json", &source);
     let mut object = SeccompProfile {
-        name: "x".to_owned(),
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::new(),
+        metadata: Metadata {
+            name: "x".to_owned(),
+            ..Metadata::default()
+        },
         spec: document.unwrap().spec().clone(),
     };
     let error = |object: &SeccompProfile| seccomp::write_object(object).unwrap_err().to_string();

@@ -101,7 +101,7 @@ pub(super) fn write(
         (several, _) => {
             drop(output);
             for (recorded, text) in recorded.iter().zip(several) {
-                let path = named(path, &recorded.profile.name);
+                let path = named(path, &recorded.profile.metadata.name);
                 let output = Output::prepare_file(&path)
                     .with_context(|| format!("cannot write {}", shown(path.as_os_str())))?;
                 write_one(output, &path, text)?;

@@ -3,23 +3,25 @@
 //! Two formats carry the same model: the Kubernetes object `SeccompProfile`, and the JSON that
 //! OCI runtimes read. [`read()`] takes either, [`write_object`] and [`write_raw`] make them.
 
-mod fields;
 mod names;
 mod read;
 mod spec;
 mod write;
 
-use std::collections::BTreeMap;
-
-pub use self::names::{Action, Architecture, Flag, Named, Operator, State};
+pub use self::names::{Action, Architecture, Flag, Operator};
 pub use self::read::read;
 pub use self::write::{WriteError, write_object, write_raw};
-use crate::profile::arch::Arch;
+use super::arch::Arch;
+use super::named::Named as _;
+use super::object::{Kind, Object};
+use super::state::State;
 
-/// The API version of the objects that we write.
-pub const API_VERSION: &str = "security-profiles-operator.x-k8s.io/v1";
-/// Their kind.
-pub const KIND: &str = "SeccompProfile";
+/// The kind of the objects.
+pub const KIND: Kind = Kind {
+    name: "SeccompProfile",
+    one: "seccomp profile",
+    older: &["v1beta1", "v1alpha1"],
+};
 /// The largest index of an argument.
 pub const LAST_ARGUMENT: u32 = 5;
 /// The largest error number that libseccomp, and so every runtime, lets a call fail with.
@@ -45,17 +47,7 @@ impl Document {
 }
 
 /// The Kubernetes object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SeccompProfile {
-    /// `metadata.name`.
-    pub name: String,
-    /// `metadata.labels`.
-    pub labels: BTreeMap<String, String>,
-    /// `metadata.annotations`.
-    pub annotations: BTreeMap<String, String>,
-    /// The profile itself.
-    pub spec: SeccompSpec,
-}
+pub type SeccompProfile = Object<SeccompSpec>;
 
 /// A profile.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,62 +1,6 @@
 //! The words of seccomp profiles: enumerations that are written as text.
 
-use std::fmt;
-
-use serde::{Serialize, Serializer};
-
-/// An enumeration whose values have fixed names in profiles.
-pub trait Named: Copy + Eq + Ord + 'static {
-    /// What one of them is called in a message, with an article.
-    const ONE: &'static str;
-    /// All values with their names, in the order of declaration.
-    const ALL: &'static [(Self, &'static str)];
-
-    /// The value of a name.
-    fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .find(|(_, known)| *known == name)
-            .map(|(value, _)| *value)
-    }
-
-    /// The name.
-    fn name(self) -> &'static str {
-        Self::ALL
-            .iter()
-            .find(|(value, _)| *value == self)
-            .map_or("", |(_, name)| *name)
-    }
-}
-
-macro_rules! named {
-    (
-        $(#[$documentation:meta])*
-        $type:ident, $one:literal { $($(#[$variant_documentation:meta])* $variant:ident = $name:literal,)+ }
-    ) => {
-        $(#[$documentation])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $type {
-            $($(#[$variant_documentation])* $variant,)+
-        }
-
-        impl Named for $type {
-            const ONE: &'static str = $one;
-            const ALL: &'static [(Self, &'static str)] = &[$((Self::$variant, $name),)+];
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.pad(self.name())
-            }
-        }
-
-        impl Serialize for $type {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(self.name())
-            }
-        }
-    };
-}
+use crate::profile::named::named;
 
 named! {
     /// What happens to a call.
@@ -159,15 +103,5 @@ named! {
         Greater = "SCMP_CMP_GT",
         /// Equal to the second value in the bits of the first.
         MaskedEqual = "SCMP_CMP_MASKED_EQ",
-    }
-}
-
-named! {
-    /// Whether a profile is to be installed.
-    State, "a state" {
-        /// It is.
-        Enabled = "Enabled",
-        /// It is not.
-        Disabled = "Disabled",
     }
 }

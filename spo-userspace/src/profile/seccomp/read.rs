@@ -1,12 +1,10 @@
 //! Reading profiles of both formats.
 
-use std::collections::BTreeMap;
-
-use super::fields::{Fields, Problems};
-use super::spec::{Format, RAW_FIELDS, spec, unknown_fields};
-use super::{API_VERSION, Document, KIND, SeccompProfile};
-use crate::profile::diagnostic::{Diagnostic, quoted};
-use crate::profile::suggest::nearest;
+use super::spec::{Format, RAW_FIELDS, spec};
+use super::{Document, KIND, SeccompProfile};
+use crate::profile::diagnostic::Diagnostic;
+use crate::profile::fields::{Fields, Problems};
+use crate::profile::object::{self, Object};
 use crate::profile::tree::{self, Node, Place, Value};
 
 /// Reads a profile of either format, as YAML or JSON, and tells everything that is wrong with
@@ -34,7 +32,7 @@ fn document(root: &Node, source: &[u8], problems: &mut Problems<'_>) -> Option<D
         .iter()
         .any(|name| fields.get(name).is_some())
     {
-        return object(&fields, problems).map(Document::Object);
+        return read_object(&fields, problems).map(Document::Object);
     }
     if let Some((key, place)) = engine_key(&fields) {
         let message = format!(
@@ -47,7 +45,8 @@ fn document(root: &Node, source: &[u8], problems: &mut Problems<'_>) -> Option<D
     }
     if fields.unknown(RAW_FIELDS).count() == fields.unknown(&[]).count() {
         let help = format!(
-            "expected is an object of the kind {KIND}, or the JSON of an OCI runtime with `defaultAction`"
+            "expected is an object of the kind {}, or the JSON of an OCI runtime with `defaultAction`",
+            KIND.name
         );
         problems.error(
             fields.place,
@@ -119,155 +118,11 @@ fn check_json(source: &[u8], problems: &mut Problems<'_>) {
     }
 }
 
-fn object(fields: &Fields<'_>, problems: &mut Problems<'_>) -> Option<SeccompProfile> {
-    let kind = fields.require("kind", problems).and_then(|node| {
-        let kind = problems.text(node, "`kind`")?;
-        if kind != KIND {
-            let help = nearest(kind, [KIND]).map(|kind| format!("did you mean `{kind}`?"));
-            let help = help.unwrap_or_else(|| format!("expected is `{KIND}`"));
-            problems.error(
-                node.place,
-                format!("the kind {} is no seccomp profile", quoted(kind)),
-                Some(help),
-            );
-        }
-        Some(kind)
-    });
-    if kind.is_some_and(|kind| nearest(kind, [KIND]).is_none()) {
-        return None;
-    }
-    if let Some(node) = fields.require("apiVersion", problems) {
-        api_version(node, problems);
-    }
-    unknown_fields(
-        fields,
-        &["apiVersion", "kind", "metadata", "spec", "status"],
-        Format::Object,
-        problems,
-    );
-    let metadata = if let Some(node) = fields.get("metadata") {
-        problems.fields(node, "`metadata`", fields.place_of("metadata"))
-    } else {
-        problems.missing(fields.place, "metadata.name");
-        None
-    };
-    let metadata = metadata.and_then(|metadata| self::metadata(&metadata, problems));
-    let spec = fields
-        .require("spec", problems)
-        .and_then(|node| problems.fields(node, "`spec`", fields.place_of("spec")))
-        .and_then(|fields| spec(&fields, Format::Object, problems));
-    let (name, labels, annotations) = metadata?;
-    Some(SeccompProfile {
-        name,
-        labels,
-        annotations,
+fn read_object(fields: &Fields<'_>, problems: &mut Problems<'_>) -> Option<SeccompProfile> {
+    let (metadata, spec_fields) = object::read(fields, &KIND, problems)?;
+    let spec = spec_fields.and_then(|fields| spec(&fields, Format::Object, problems));
+    Some(Object {
+        metadata: metadata?,
         spec: spec?,
     })
-}
-
-fn api_version(node: &Node, problems: &mut Problems<'_>) {
-    let Some(version) = problems.text(node, "`apiVersion`") else {
-        return;
-    };
-    if version == API_VERSION {
-        return;
-    }
-    let help = Some(format!("expected is `{API_VERSION}`"));
-    match version.split_once('/') {
-        Some((group, "v1beta1" | "v1alpha1"))
-            if API_VERSION.split_once('/').map(|(ours, _)| ours) == Some(group) =>
-        {
-            problems.warn(
-                node.place,
-                format!(
-                    "{} is an old version, read as the current one",
-                    quoted(version)
-                ),
-                help,
-            );
-        }
-        _ => problems.error(
-            node.place,
-            format!("unknown API version {}", quoted(version)),
-            help,
-        ),
-    }
-}
-
-type Metadata = (String, BTreeMap<String, String>, BTreeMap<String, String>);
-
-fn metadata(fields: &Fields<'_>, problems: &mut Problems<'_>) -> Option<Metadata> {
-    const KNOWN: &[&str] = &[
-        "annotations",
-        "creationTimestamp",
-        "deletionGracePeriodSeconds",
-        "deletionTimestamp",
-        "finalizers",
-        "generateName",
-        "generation",
-        "labels",
-        "managedFields",
-        "name",
-        "namespace",
-        "ownerReferences",
-        "resourceVersion",
-        "selfLink",
-        "uid",
-    ];
-    unknown_fields(fields, KNOWN, Format::Object, problems);
-    let labels = text_map(fields, "labels", problems);
-    let annotations = text_map(fields, "annotations", problems);
-    let Some(node) = fields.get("name") else {
-        problems.missing(
-            fields.place_of("name").unwrap_or(fields.place),
-            "metadata.name",
-        );
-        return None;
-    };
-    let name = problems.free_text(node, "`metadata.name`")?;
-    if !is_object_name(name) {
-        let help = "lower-case letters, digits, `-` and `.`, at most 253, beginning and ending with a letter or digit";
-        problems.error(
-            node.place,
-            format!("{} cannot be an object's name", quoted(name)),
-            Some(help.to_owned()),
-        );
-        return None;
-    }
-    Some((name.to_owned(), labels, annotations))
-}
-
-fn text_map(
-    fields: &Fields<'_>,
-    name: &str,
-    problems: &mut Problems<'_>,
-) -> BTreeMap<String, String> {
-    let mut map = BTreeMap::new();
-    let Some(node) = fields.get(name) else {
-        return map;
-    };
-    let Value::Map(entries) = &node.value else {
-        problems.fields(node, &format!("`{name}`"), None);
-        return map;
-    };
-    for (key, value) in entries {
-        let key = problems.free_text(key, "a key");
-        let value = problems.free_text(value, "a value");
-        if let (Some(key), Some(value)) = (key, value) {
-            map.insert(key.to_owned(), value.to_owned());
-        }
-    }
-    map
-}
-
-/// A DNS subdomain, as Kubernetes wants it. The name becomes a file's name on the nodes.
-fn is_object_name(name: &str) -> bool {
-    name.len() <= 253
-        && name.split('.').all(|label| {
-            let ends = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-            let bytes = label.as_bytes();
-            bytes.first().is_some_and(ends)
-                && bytes.last().is_some_and(ends)
-                && bytes.iter().all(|byte| ends(byte) || *byte == b'-')
-        })
 }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::fields::{Fields, Problems};
 use super::{
-    Action, Architecture, Flag, LARGEST_ERRNO, LAST_ARGUMENT, Named, Operator, SeccompSpec, State,
+    Action, Architecture, Flag, LARGEST_ERRNO, LAST_ARGUMENT, Operator, SeccompSpec, State,
     SyscallArg, SyscallRule,
 };
 use crate::profile::diagnostic::quoted;
+use crate::profile::fields::{Fields, Problems};
+use crate::profile::named::Named;
 use crate::profile::suggest::nearest;
 use crate::profile::syscalls;
 use crate::profile::tree::{Node, Place};
@@ -182,7 +183,7 @@ fn names(node: &Node, format: Format, problems: &mut Problems<'_>) -> Option<Vec
             );
         } else {
             if !syscalls::known(name) {
-                problems.unknown_syscall(name, node.place);
+                unknown_syscall(name, node.place, problems);
             }
             names.push(name.to_owned());
         }
@@ -288,7 +289,22 @@ fn optional_text(fields: &Fields<'_>, name: &str, problems: &mut Problems<'_>) -
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-pub(super) fn unknown_fields(
+fn unknown_syscall(name: &str, place: Place, problems: &mut Problems<'_>) {
+    // Suggestions cost time, and this one might not be seen.
+    let suggestion = if problems.warnings_are_told() {
+        syscalls::suggest(name)
+    } else {
+        None
+    };
+    let help = match suggestion {
+        Some(suggestion) => format!("did you mean `{suggestion}`?"),
+        None => "runtimes ignore names that they do not know".to_owned(),
+    };
+    let message = format!("unknown syscall {}", quoted(name));
+    problems.lint("unknown-syscall", place, message, Some(help));
+}
+
+fn unknown_fields(
     fields: &Fields<'_>,
     known: &'static [&'static str],
     format: Format,

@@ -1,14 +1,16 @@
 //! Writing profiles in both formats.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 use thiserror::Error;
 
 use super::{
-    API_VERSION, Action, Architecture, Flag, KIND, Operator, SeccompProfile, SeccompSpec, State,
-    SyscallArg, SyscallRule,
+    Action, Architecture, Flag, KIND, Operator, SeccompProfile, SeccompSpec, SyscallArg,
+    SyscallRule,
 };
+use crate::profile::object;
+use crate::profile::state::State;
 
 /// Why a profile cannot be written.
 #[derive(Debug, Error)]
@@ -37,12 +39,7 @@ pub enum WriteError {
 /// The object as YAML: always the same text for the same profile, names sorted, what is default
 /// or empty left out.
 pub fn write_object(profile: &SeccompProfile) -> Result<String, WriteError> {
-    let SeccompProfile {
-        name,
-        labels,
-        annotations,
-        spec,
-    } = profile;
+    let SeccompProfile { metadata, spec } = profile;
     if spec.default_errno_ret.is_some() {
         return Err(WriteError::DefaultErrnoRet);
     }
@@ -56,18 +53,7 @@ pub fn write_object(profile: &SeccompProfile) -> Result<String, WriteError> {
             return Err(WriteError::LargeValue { value, syscall });
         }
     }
-    let object = Object {
-        api_version: API_VERSION,
-        kind: KIND,
-        metadata: Metadata {
-            name,
-            labels,
-            annotations,
-        },
-        spec: Spec::of(spec, true),
-    };
-    let options = serde_saphyr::ser_options! { compact_list_indent: true };
-    Ok(serde_saphyr::to_string_with_options(&object, options)?)
+    Ok(object::write(&KIND, metadata, &Spec::of(spec, true))?)
 }
 
 /// The profile as the JSON that OCI runtimes read. What only objects have is left out.
@@ -75,24 +61,6 @@ pub fn write_raw(spec: &SeccompSpec) -> Result<String, WriteError> {
     let mut text = serde_json::to_string_pretty(&Spec::of(spec, false))?;
     text.push('\n');
     Ok(text)
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Object<'a> {
-    api_version: &'static str,
-    kind: &'static str,
-    metadata: Metadata<'a>,
-    spec: Spec<'a>,
-}
-
-#[derive(Serialize)]
-struct Metadata<'a> {
-    name: &'a str,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    labels: &'a BTreeMap<String, String>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    annotations: &'a BTreeMap<String, String>,
 }
 
 #[derive(Serialize)]

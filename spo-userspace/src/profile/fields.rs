@@ -1,17 +1,16 @@
 //! Taking values out of a tree, with every mistake noted.
 
-use super::names::Named;
-use crate::profile::diagnostic::{Diagnostic, Severity, quoted};
-use crate::profile::suggest::nearest;
-use crate::profile::syscalls;
-use crate::profile::tree::{Node, Place, Value};
+use super::diagnostic::{Diagnostic, Severity, quoted};
+use super::named::Named;
+use super::suggest::nearest;
+use super::tree::{Node, Place, Value};
 
 /// How many problems of each severity are told. A file that is wrong throughout would
 /// otherwise cost much time and tell nothing more.
 const MOST_TOLD: usize = 100;
 
 /// Collects what is wrong in one file.
-pub(super) struct Problems<'a> {
+pub(crate) struct Problems<'a> {
     file: &'a str,
     errors: Vec<Diagnostic>,
     warnings: Vec<Diagnostic>,
@@ -19,7 +18,7 @@ pub(super) struct Problems<'a> {
 }
 
 impl<'a> Problems<'a> {
-    pub(super) fn new(file: &'a str) -> Self {
+    pub(crate) fn new(file: &'a str) -> Self {
         Self {
             file,
             errors: Vec::new(),
@@ -29,24 +28,40 @@ impl<'a> Problems<'a> {
     }
 
     /// Takes in an error that was found elsewhere.
-    pub(super) fn add(&mut self, error: Diagnostic) {
+    pub(crate) fn add(&mut self, error: Diagnostic) {
         self.errors.push(error);
     }
 
-    pub(super) fn error(&mut self, place: Place, message: String, help: Option<String>) {
-        self.note(Severity::Error, place, message, help);
+    pub(crate) fn error(&mut self, place: Place, message: String, help: Option<String>) {
+        self.note(Severity::Error, None, place, message, help);
     }
 
-    pub(super) fn warn(&mut self, place: Place, message: String, help: Option<String>) {
-        self.note(Severity::Warning, place, message, help);
+    pub(crate) fn warn(&mut self, place: Place, message: String, help: Option<String>) {
+        self.note(Severity::Warning, None, place, message, help);
     }
 
-    pub(super) fn any_error(&self) -> bool {
+    /// A warning that has a name, so that its file can silence it.
+    pub(crate) fn lint(
+        &mut self,
+        rule: &'static str,
+        place: Place,
+        message: String,
+        help: Option<String>,
+    ) {
+        self.note(Severity::Warning, Some(rule), place, message, help);
+    }
+
+    /// Whether another warning would still be told.
+    pub(crate) fn warnings_are_told(&self) -> bool {
+        self.warnings.len() < MOST_TOLD
+    }
+
+    pub(crate) fn any_error(&self) -> bool {
         !self.errors.is_empty()
     }
 
     /// Everything found, in the order of the file.
-    pub(super) fn finish(self) -> Vec<Diagnostic> {
+    pub(crate) fn finish(self) -> Vec<Diagnostic> {
         let Self {
             file,
             errors,
@@ -67,6 +82,7 @@ impl<'a> Problems<'a> {
             let last = all.last();
             all.push(Diagnostic {
                 severity,
+                rule: None,
                 file: file.to_owned(),
                 line: last.map_or(1, |last| last.line),
                 column: last.map_or(1, |last| last.column),
@@ -78,7 +94,14 @@ impl<'a> Problems<'a> {
         all
     }
 
-    fn note(&mut self, severity: Severity, place: Place, message: String, help: Option<String>) {
+    fn note(
+        &mut self,
+        severity: Severity,
+        rule: Option<&'static str>,
+        place: Place,
+        message: String,
+        help: Option<String>,
+    ) {
         let told = match severity {
             Severity::Error => &mut self.errors,
             Severity::Warning => &mut self.warnings,
@@ -89,6 +112,7 @@ impl<'a> Problems<'a> {
         }
         told.push(Diagnostic {
             severity,
+            rule,
             file: self.file.to_owned(),
             line: place.line,
             column: place.column,
@@ -98,26 +122,8 @@ impl<'a> Problems<'a> {
         });
     }
 
-    pub(super) fn unknown_syscall(&mut self, name: &str, place: Place) {
-        // Suggestions cost time, and this one would not be seen.
-        let suggestion = if self.warnings.len() < MOST_TOLD {
-            syscalls::suggest(name)
-        } else {
-            None
-        };
-        let help = match suggestion {
-            Some(suggestion) => format!("did you mean `{suggestion}`?"),
-            None => "runtimes ignore names that they do not know".to_owned(),
-        };
-        self.warn(
-            place,
-            format!("unknown syscall {}", quoted(name)),
-            Some(help),
-        );
-    }
-
     /// The fields of a map. `missing` is where to point when one is missing.
-    pub(super) fn fields<'n>(
+    pub(crate) fn fields<'n>(
         &mut self,
         node: &'n Node,
         what: &str,
@@ -141,7 +147,7 @@ impl<'a> Problems<'a> {
         Some(Fields { place, fields })
     }
 
-    pub(super) fn text<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n str> {
+    pub(crate) fn text<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n str> {
         if let Value::Text(text) = &node.value {
             return Some(text);
         }
@@ -150,7 +156,7 @@ impl<'a> Problems<'a> {
     }
 
     /// Like [`Problems::text`], where any text is good, so that quotes are what is missing.
-    pub(super) fn free_text<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n str> {
+    pub(crate) fn free_text<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n str> {
         if let Value::Bool | Value::Integer(_) | Value::Float = &node.value {
             let message = format!("{what} must be text, but this is {}", node.describe());
             self.error(node.place, message, Some("put it into quotes".to_owned()));
@@ -159,7 +165,7 @@ impl<'a> Problems<'a> {
         self.text(node, what)
     }
 
-    pub(super) fn list<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n [Node]> {
+    pub(crate) fn list<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n [Node]> {
         if let Value::List(list) = &node.value {
             return Some(list);
         }
@@ -167,7 +173,7 @@ impl<'a> Problems<'a> {
         None
     }
 
-    pub(super) fn number(&mut self, node: &Node, what: &str, largest: u64) -> Option<u64> {
+    pub(crate) fn number(&mut self, node: &Node, what: &str, largest: u64) -> Option<u64> {
         let Value::Integer(number) = node.value else {
             self.wrong_type(node, what, "a whole number");
             return None;
@@ -189,7 +195,7 @@ impl<'a> Problems<'a> {
         }
     }
 
-    pub(super) fn named<T: Named>(&mut self, node: &Node, what: &str) -> Option<T> {
+    pub(crate) fn named<T: Named>(&mut self, node: &Node, what: &str) -> Option<T> {
         let name = self.text(node, what)?;
         let value = T::from_name(name);
         if value.is_none() {
@@ -207,7 +213,7 @@ impl<'a> Problems<'a> {
         value
     }
 
-    pub(super) fn missing(&mut self, place: Place, name: &str) {
+    pub(crate) fn missing(&mut self, place: Place, name: &str) {
         self.error(place, format!("missing field `{name}`"), None);
     }
 
@@ -218,21 +224,21 @@ impl<'a> Problems<'a> {
 }
 
 /// The fields of a map.
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     /// Where to point when a field is missing.
-    pub(super) place: Place,
+    pub(crate) place: Place,
     fields: Vec<(&'a str, Place, &'a Node)>,
 }
 
 impl<'a> Fields<'a> {
     /// A field that may be missing; `null` means missing, as in Kubernetes.
-    pub(super) fn get(&self, name: &str) -> Option<&'a Node> {
+    pub(crate) fn get(&self, name: &str) -> Option<&'a Node> {
         let (_, _, node) = self.fields.iter().find(|(field, ..)| *field == name)?;
         (!matches!(node.value, Value::Null)).then_some(*node)
     }
 
     /// A field that must be there.
-    pub(super) fn require(&self, name: &str, problems: &mut Problems<'_>) -> Option<&'a Node> {
+    pub(crate) fn require(&self, name: &str, problems: &mut Problems<'_>) -> Option<&'a Node> {
         let node = self.get(name);
         if node.is_none() {
             problems.missing(self.place_of(name).unwrap_or(self.place), name);
@@ -241,7 +247,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Where a field's name stands.
-    pub(super) fn place_of(&self, name: &str) -> Option<Place> {
+    pub(crate) fn place_of(&self, name: &str) -> Option<Place> {
         self.fields
             .iter()
             .find(|(field, ..)| *field == name)
@@ -249,7 +255,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The fields with names that are not among the known ones.
-    pub(super) fn unknown(
+    pub(crate) fn unknown(
         &self,
         known: &'static [&'static str],
     ) -> impl Iterator<Item = (&'a str, Place)> {
@@ -257,5 +263,18 @@ impl<'a> Fields<'a> {
             .iter()
             .filter(move |(name, ..)| !known.contains(name))
             .map(|(name, place, _)| (*name, *place))
+    }
+
+    /// Notes the fields of an object that the API server would not take.
+    pub(crate) fn refuse_unknown(
+        &self,
+        known: &'static [&'static str],
+        problems: &mut Problems<'_>,
+    ) {
+        for (name, place) in self.unknown(known) {
+            let help =
+                nearest(name, known.iter().copied()).map(|name| format!("did you mean `{name}`?"));
+            problems.error(place, format!("unknown field {}", quoted(name)), help);
+        }
     }
 }
