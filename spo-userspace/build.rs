@@ -57,17 +57,18 @@ fn stubs(reason: &str) -> Result<()> {
 /// rustup's nightly where it has `rust-src`, else a compiler of the distribution, linked into
 /// rustup as `bpf`, whose unstable features `RUSTC_BOOTSTRAP` opens.
 fn find_toolchain() -> Option<Toolchain<'static>> {
-    Command::new("bpf-linker")
-        .arg("--version")
-        .output()
-        .ok()
-        .filter(|output| output.status.success())?;
+    output(Command::new("bpf-linker").arg("--version"))?;
+    let linker = linker_llvm();
+    let fits = |toolchain: &str| {
+        has_sources(toolchain)
+            && linker.is_none_or(|linker| rustc_llvm(toolchain).is_none_or(|llvm| llvm <= linker))
+    };
     // What the inner cargo says comes out as warnings of this script.
     set("CARGO_TERM_QUIET", "true");
-    if has_sources("nightly") {
+    if fits("nightly") {
         return Some(Toolchain::Nightly);
     }
-    if has_sources("bpf") {
+    if fits("bpf") {
         set("RUSTC_BOOTSTRAP", "1");
         return Some(Toolchain::Custom("bpf"));
     }
@@ -84,16 +85,48 @@ fn set(name: &str, value: &str) {
 }
 
 fn has_sources(toolchain: &str) -> bool {
-    Command::new("rustup")
-        .args(["run", toolchain, "rustc", "--print", "sysroot"])
-        .env_remove("RUSTC")
-        .output()
+    rustc(toolchain, &["--print", "sysroot"]).is_some_and(|sysroot| {
+        Path::new(sysroot.trim())
+            .join("lib/rustlib/src/rust/library/core")
+            .exists()
+    })
+}
+
+/// The major version of a compiler's LLVM. The linker reads no bitcode of a newer one than its own.
+fn rustc_llvm(toolchain: &str) -> Option<u32> {
+    let version = rustc(toolchain, &["-vV"])?;
+    let llvm = version
+        .lines()
+        .find_map(|line| line.strip_prefix("LLVM version: "))?;
+    llvm.split('.').next()?.parse().ok()
+}
+
+/// The major version of the linker's LLVM, where the linker is linked with it dynamically, as in
+/// `libLLVM.so.22.1`. A released linker is not; the build would say then.
+fn linker_llvm() -> Option<u32> {
+    let path = env::split_paths(&env::var_os("PATH")?)
+        .map(|folder| folder.join("bpf-linker"))
+        .find(|file| file.is_file())?;
+    let libraries = output(Command::new("ldd").arg(path))?;
+    let (_, name) = libraries.split_once("libLLVM")?;
+    name.trim_start_matches(".so.")
+        .trim_start_matches('-')
+        .split(|character: char| !character.is_ascii_digit())
+        .next()?
+        .parse()
         .ok()
-        .filter(|output| output.status.success())
-        .and_then(|output| String::from_utf8(output.stdout).ok())
-        .is_some_and(|sysroot| {
-            Path::new(sysroot.trim())
-                .join("lib/rustlib/src/rust/library/core")
-                .exists()
-        })
+}
+
+fn rustc(toolchain: &str, arguments: &[&str]) -> Option<String> {
+    let mut command = Command::new("rustup");
+    command.args(["run", toolchain, "rustc"]).args(arguments);
+    output(command.env_remove("RUSTC"))
+}
+
+fn output(command: &mut Command) -> Option<String> {
+    let output = command.output().ok()?;
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8(output.stdout).ok())?
 }

@@ -213,9 +213,9 @@ pub(super) struct HoldArgs {
     #[arg(long)]
     pub(super) user: Option<u32>,
 
-    /// Profile to come under
+    /// Number of the file that has the profile to come under
     #[arg(long)]
-    pub(super) profile: Option<PathBuf>,
+    pub(super) profile: Option<i32>,
 
     /// The file to execute
     #[arg(long)]

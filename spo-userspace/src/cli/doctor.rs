@@ -203,7 +203,7 @@ fn host_namespace() -> Finding {
         Err(error) => no(
             check,
             error.to_string(),
-            "mount /proc, and run in the host's pid namespace",
+            "see CAP_SYS_PTRACE and the pid namespace above",
         ),
     }
 }

@@ -4,17 +4,19 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, anyhow};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::{Pid, Uid, User, close, pipe2};
 
 use super::args::HOLD;
 use super::exit::{Failure, NOT_EXECUTABLE, NOT_FOUND};
 use crate::node::program;
+use crate::profile::diagnostic::escape;
 
 /// From the held process: "I made the call".
 pub(super) const ANNOUNCED: u8 = b'a';
@@ -55,8 +57,8 @@ pub(super) struct Start<'a> {
     pub(super) privileged: bool,
     /// What the process announces itself with.
     pub(super) nonce: u32,
-    /// The profile that it comes under.
-    pub(super) profile: Option<&'a Path>,
+    /// The text of the profile that it comes under.
+    pub(super) profile: Option<&'a [u8]>,
 }
 
 /// A command that has not begun yet.
@@ -89,8 +91,11 @@ impl Held {
             .args(["--answers", &their_answers.as_raw_fd().to_string()])
             .arg("--program")
             .arg(&program);
-        if let Some(profile) = profile {
-            held.arg("--profile").arg(profile);
+        // Handed over as it was read, so that the file may change, or be a pipe.
+        let profile = profile.map(in_memory).transpose()?;
+        if let Some(profile) = &profile {
+            inherit(profile)?;
+            held.args(["--profile", &profile.as_raw_fd().to_string()]);
         }
         if let Some(user) = sudo_user(*privileged)? {
             held.args(["--user", &user.uid.to_string()])
@@ -163,7 +168,7 @@ impl Held {
         } else {
             NOT_EXECUTABLE
         };
-        let program = self.program.to_string_lossy().escape_debug().to_string();
+        let program = shown(self.program.as_os_str());
         let reason = match errno {
             Errno::ENOENT => "its interpreter was not found".to_owned(),
             Errno::ENOEXEC => {
@@ -189,7 +194,17 @@ pub(super) fn nonce() -> io::Result<u32> {
 
 /// A name that is safe to show.
 pub(super) fn shown(name: &OsStr) -> String {
-    name.to_string_lossy().escape_debug().to_string()
+    escape(&name.to_string_lossy())
+}
+
+/// A file that has no name, with this content.
+fn in_memory(content: &[u8]) -> Result<OwnedFd> {
+    let file = memfd_create(c"profile", MFdFlags::MFD_CLOEXEC)
+        .context("failed to make a file in memory")?;
+    let mut file = File::from(file);
+    file.write_all(content)
+        .context("failed to write a file in memory")?;
+    Ok(file.into())
 }
 
 /// Lets a descriptor survive the next `execve`.

@@ -9,11 +9,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use nix::errno::Errno;
-use nix::unistd::{Pid, Uid, User, execve, getsid, initgroups, setgid, setuid};
+use nix::unistd::{Pid, Uid, User, close, execve, getsid, initgroups, setgid, setuid};
 
 use super::args::HoldArgs;
 use super::exit::{Failure, NOT_EXECUTABLE, NOT_FOUND};
-use super::held::{AGAIN, ANNOUNCED, Channel, shown};
+use super::held::{AGAIN, ANNOUNCED, Channel};
 use crate::node::filter;
 use crate::profile::seccomp;
 
@@ -49,11 +49,14 @@ fn become_command(args: &HoldArgs, channel: &mut Channel) -> Result<Errno> {
         command,
     } = args;
     let filter = match profile {
-        Some(path) => {
-            let text = std::fs::read(path)
-                .with_context(|| format!("failed to read {}", shown(path.as_os_str())))?;
-            let (document, _) = seccomp::read(&path.to_string_lossy(), &text);
-            let document = document.context("the profile has changed")?;
+        Some(descriptor) => {
+            // Opened anew, and so read from its begin.
+            let text = std::fs::read(format!("/proc/self/fd/{descriptor}"))
+                .context("failed to read the profile")?;
+            close(*descriptor).context("failed to close the profile")?;
+            // What is wrong with it was told before this process was started.
+            let (document, _) = seccomp::read("profile", &text);
+            let document = document.context("the profile is not valid")?;
             Some(filter::build(document.spec())?.0)
         }
         None => None,

@@ -13,6 +13,17 @@ pub(super) fn line(text: fmt::Arguments<'_>) {
         .is_err();
 }
 
+/// A number of things, each called so.
+pub(super) fn count(number: impl TryInto<u64>, thing: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    let plural = match (number, thing.ends_with('s')) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
+    format!("{number} {thing}{plural}")
+}
+
 /// Prints a result. Whoever reads it may have had enough.
 pub(super) fn output(text: &str) -> Result<(), Failure> {
     match io::stdout().write_all(text.as_bytes()) {
@@ -63,5 +74,17 @@ impl Live {
             let _closed = io::stderr().write_all(b"\r\x1b[2K").is_err();
             self.drawn = false;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::count;
+
+    #[test]
+    fn one_and_many() {
+        assert_eq!(count(0_u32, "call"), "0 calls");
+        assert_eq!(count(1_u32, "process"), "1 process");
+        assert_eq!(count(2_usize, "process"), "2 processes");
     }
 }

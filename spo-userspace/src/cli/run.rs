@@ -11,7 +11,7 @@ use super::args::RunArgs;
 use super::children::{Children, signalled};
 use super::exit::Failure;
 use super::held::{Held, Start, shown};
-use super::progress::line;
+use super::progress::{count, line};
 use super::signals::{Arrived, Signals, event_loop};
 use crate::bpf::Ready;
 use crate::bpf::denials::Watcher;
@@ -28,7 +28,7 @@ const MOST_NAMED: usize = 256;
 
 /// Runs the command until its last descendant ends.
 pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
-    let document = read(args)?;
+    let (text, document) = read(args)?;
     let (_, report) = filter::build(document.spec()).context("the profile makes no filter")?;
     for skipped in &report.skipped {
         line(format_args!("warning: {skipped}"));
@@ -46,7 +46,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
         command: &args.command,
         privileged: args.privileged,
         nonce,
-        profile: Some(&args.profile),
+        profile: Some(&text),
     })?;
     let mut children = Children::adopt(held.pid())?;
     let mut denials = Denials::default();
@@ -76,7 +76,8 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(code))
 }
 
-fn read(args: &RunArgs) -> Result<Document> {
+/// The profile, and its text.
+fn read(args: &RunArgs) -> Result<(Vec<u8>, Document)> {
     let path = shown(args.profile.as_os_str());
     let text = std::fs::read(&args.profile)
         .with_context(|| format!("failed to read the profile {path}"))?;
@@ -89,7 +90,7 @@ fn read(args: &RunArgs) -> Result<Document> {
         ));
     }
     match document {
-        Some(document) if !has_errors(&diagnostics) => Ok(document),
+        Some(document) if !has_errors(&diagnostics) => Ok((text, document)),
         _ => Err(anyhow!(
             "the profile {path} is not valid, so nothing was run"
         )),
@@ -163,9 +164,9 @@ impl Denials {
         let uncertain = watcher.uncertain()?;
         if self.all > 0 {
             line(format_args!(
-                "{} calls denied, {} different ones named above",
-                self.all,
-                self.named.len()
+                "{} denied, {} named above",
+                count(self.all, "call"),
+                count(self.named.len(), "different one")
             ));
         }
         if uncertain > 0 {

@@ -10,6 +10,7 @@ use procfs::ProcResult;
 use procfs::process::{Process, Stat, Syscall, all_processes};
 
 use crate::event::{Abi, Call};
+use crate::profile::diagnostic::escape;
 
 /// A process that may have ended since: the id alone could be another one's by now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -234,17 +235,14 @@ pub fn find_container(id: &str) -> Result<(String, i32), ContainerError> {
     let mut entries = found.into_iter().map(|(id, (_, _, pid))| (id, pid));
     match (entries.next(), entries.next()) {
         (Some(only), None) => Ok(only),
-        (None, _) => Err(ContainerError::Unknown(id.escape_debug().to_string())),
+        (None, _) => Err(ContainerError::Unknown(escape(id))),
         (Some(first), Some(second)) => {
             let ids: Vec<String> = [first, second]
                 .into_iter()
                 .chain(entries)
                 .map(|(id, _)| id)
                 .collect();
-            Err(ContainerError::Ambiguous(
-                id.escape_debug().to_string(),
-                ids.join(", "),
-            ))
+            Err(ContainerError::Ambiguous(escape(id), ids.join(", ")))
         }
     }
 }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
+use crate::profile::diagnostic::escape;
+
 /// Why there is nothing to execute.
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {
@@ -19,7 +21,7 @@ pub enum ProgramError {
 
 /// The file that a command name stands for: a path if it holds a slash, else looked for in `PATH`.
 pub fn find(name: &OsStr) -> Result<PathBuf, ProgramError> {
-    let shown = || name.to_string_lossy().escape_debug().to_string();
+    let shown = || escape(&name.to_string_lossy());
     let mut denied = false;
     let candidates: Vec<PathBuf> = if name.to_string_lossy().contains('/') {
         vec![PathBuf::from(name)]

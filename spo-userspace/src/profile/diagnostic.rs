@@ -138,7 +138,7 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 /// Replaces what could steer a terminal or reorder the text: control and formatting characters.
-fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         if is_unsafe(character) {

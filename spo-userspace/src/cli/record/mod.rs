@@ -20,6 +20,7 @@ use crate::event::Call;
 use crate::node::output::Output;
 use crate::node::{process, program};
 use crate::profile::arch::Arch;
+use crate::profile::diagnostic::escape;
 
 /// What a recording is of.
 enum Subject {
@@ -213,5 +214,5 @@ fn add(calls: &mut Vec<Call>, more: &BTreeSet<Call>) {
 
 /// Says what a recording begins with.
 fn announce(name: &str, how: &str) {
-    line(format_args!("recording {}{how}", name.escape_debug()));
+    line(format_args!("recording {}{how}", escape(name)));
 }

@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use super::super::children::{Children, signalled};
 use super::super::exit::{Failure, TIMED_OUT};
 use super::super::held::Held;
-use super::super::progress::{Live, line};
+use super::super::progress::{Live, count, line};
 use super::super::signals::{Arrived, Signals, event_loop};
 use super::announce;
 use super::joined::Joined;
@@ -124,14 +124,9 @@ impl<'a> Session<'a> {
         };
         let remaining = children.remaining();
         if !remaining.is_empty() {
-            partial.push(format!(
-                "{} processes went on after the recording ended",
-                remaining.len()
-            ));
-            line(format_args!(
-                "{} processes go on, unrecorded",
-                remaining.len()
-            ));
+            let processes = count(remaining.len(), "process");
+            partial.push(format!("{processes} went on after the recording ended"));
+            line(format_args!("left running, unrecorded: {processes}"));
         }
         Ok((self.finish(partial)?, ending))
     }
@@ -274,13 +269,12 @@ impl<'a> Session<'a> {
     }
 
     fn status(&self, elapsed: Duration, subject: &Subject<'_>) -> String {
-        let mut text = format!("{} s, {} syscalls", elapsed.as_secs(), self.stream.len());
-        if let Some(remaining) = subject.remaining() {
-            text.push_str(", ");
-            text.push_str(&remaining.to_string());
-            text.push_str(" processes remain");
-        }
-        text
+        let syscalls = count(self.stream.len(), "syscall");
+        let remaining = subject
+            .remaining()
+            .map(|remaining| format!(", {} running", count(remaining, "process")))
+            .unwrap_or_default();
+        format!("{} s, {syscalls}{remaining}", elapsed.as_secs())
     }
 }
 
