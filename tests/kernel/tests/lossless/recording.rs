@@ -258,7 +258,7 @@ fn read(file: &Path) -> Profile {
             .iter()
             .map(ToString::to_string)
             .collect(),
-        annotations: profile.annotations,
+        annotations: profile.metadata.annotations,
     }
 }
 
