@@ -73,6 +73,15 @@ pub fn set_executed(index: u32) {
     }
 }
 
+/// Notes that a task ran under a seccomp filter.
+#[inline(always)]
+pub fn set_filtered(index: u32) {
+    if let Some(subject) = SUBJECTS.get_ptr_mut(index) {
+        // SAFETY: within the map.
+        unsafe { (*subject).filtered = 1 };
+    }
+}
+
 /// Names the program that a subject is known by: the current task's.
 #[inline(always)]
 pub fn set_program<A: Access>(index: u32, task: Task<A>) {

@@ -9,13 +9,14 @@
 //! Everything that is not recorded is a subject too, whose set nobody reads: one path for all.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
+use aya_ebpf::helpers::bpf_seq_write;
 use aya_ebpf::macros::{btf_tracepoint, map};
 use aya_ebpf::maps::{Array, HashMap};
 use aya_ebpf::programs::BtfTracePointContext;
 use spo_common::counter::Counter;
 use spo_common::event::{EventKind, FirstSight};
 use spo_common::subject::{
-    ARMED, ENTERING, FIRST, LEAVING, SEEN, STATE_WORKLOAD, Set, UNRECORDED, UNSEEN, WATCHED,
+    ARMED, ENTERING, FIRST, LEAVING, SEEN, Set, UNRECORDED, UNSEEN, WATCHED,
 };
 use spo_common::unnamed::{UNNAMED as UNNAMED_ENTRIES, UnnamedKey};
 use spo_ebpf::count::count;
@@ -176,10 +177,10 @@ fn first_sight<A: Access>(task: Task<A>, subject: u32, call: Syscall) {
                 (*known).comm = emit::comm();
             }
             (*known).last_new_ns = time_ns;
-            if task.is_filtered() {
-                (*known).filtered = 1;
-            }
         }
+    }
+    if task.is_filtered() {
+        subjects::set_filtered(subject);
     }
     count(Counter::FirstSights);
     emit::emit(FirstSight {
@@ -258,32 +259,68 @@ fn exec<A: Access>(ctx: &BtfTracePointContext) -> i32 {
     0
 }
 
-/// `struct bpf_iter__task`: every task of the system, once a read. Adds the tree below `SEED_TGID`.
+/// `trace_sched_process_exit(struct task_struct *p, ...)`.
+#[btf_tracepoint(function = "sched_process_exit")]
+pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
+    with_access!(exit(&ctx))
+}
+
+/// A task that came under a filter after its last new call has made no first sight since.
+#[inline(always)]
+fn exit<A: Access>(ctx: &BtfTracePointContext) -> i32 {
+    let task = Task::<A>::from_argument(ctx.arg(0));
+    if !task.is_filtered() {
+        return 0;
+    }
+    let subject = if by_namespace() != 0 {
+        namespaces::subject_of(task)
+    } else {
+        tasks::get(task.tid())
+    };
+    if subject > ARMED {
+        subjects::set_filtered(subject);
+    }
+    0
+}
+
+/// `struct bpf_iter__task`: every task of the system, once a read. Adds the tree below `SEED_TGID`, and writes down the
+/// process id of each task that is in it.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task")]
-pub fn seed(ctx: *mut core::ffi::c_void) -> i32 {
-    // SAFETY: the context holds two pointers: the iteration, and the task or null at the end.
-    let task = unsafe { *ctx.cast::<*const u8>().add(1) };
+pub fn tree(ctx: *mut core::ffi::c_void) -> i32 {
+    // SAFETY: the context holds two pointers: the iteration, and the task or null at the end. An iteration begins with
+    // its file (`struct bpf_iter_meta`).
+    let (task, file) = unsafe {
+        let pointers = ctx.cast::<*const u8>();
+        let iteration = (*pointers).cast::<*mut core::ffi::c_void>();
+        (*pointers.add(1), *iteration)
+    };
     if task.is_null() {
         return 0;
     }
-    with_access!(add(task))
+    let Some(tgid) = with_access!(member(task)) else {
+        return 0;
+    };
+    // SAFETY: the iteration's file, and four bytes. A full buffer makes the kernel run this task again.
+    unsafe { bpf_seq_write(file.cast(), core::ptr::from_ref(&tgid).cast(), 4) };
+    0
 }
 
+/// The process of a task that belongs to the tree.
 #[inline(always)]
-fn add<A: Access>(task: *const u8) -> i32 {
+fn member<A: Access>(task: *const u8) -> Option<u32> {
     let task = Task::<A>::from_argument(task);
     let tid = task.tid();
-    if tasks::get(tid) != UNRECORDED {
-        return 0;
+    if tasks::get(tid) == FIRST {
+        return Some(task.tgid());
     }
     // A parent's threads share one entry, the leader's, whichever of them forked.
     if task.tgid() == seed_tgid() || tasks::get(task.real_parent().tgid()) == FIRST {
         tasks::set(tid, FIRST);
         count(Counter::Seeded);
-        subjects::set_state(FIRST, STATE_WORKLOAD);
+        return Some(task.tgid());
     }
-    0
+    None
 }
 
 #[cfg(target_arch = "bpf")]

@@ -1,5 +1,6 @@
 //! Loads, attaches, reads and detaches the recorder (`spo-ebpf/src/bin/recorder.rs`).
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -85,7 +86,12 @@ impl Limits {
 pub const MARK: libc::c_long = libc::SYS_getsid;
 
 /// The programs, in the order in which they are attached: what keeps track of tasks before what counts their calls.
-const PROGRAMS: [&str; 3] = ["sched_process_fork", "sched_process_exec", "sys_enter"];
+const PROGRAMS: [&str; 4] = [
+    "sched_process_fork",
+    "sched_process_exec",
+    "sched_process_exit",
+    "sys_enter",
+];
 
 /// Programs that record. Dropping it detaches them.
 pub struct Recorder {
@@ -118,9 +124,9 @@ impl Recorder {
                 .map_err(program_error(name))?;
         }
         if let Target::Tree { .. } = target {
-            let seed: &mut Iter = program(&mut ebpf, "seed")?;
-            seed.load("task", &kernel.btf)
-                .map_err(program_error("seed"))?;
+            let tree: &mut Iter = program(&mut ebpf, "tree")?;
+            tree.load("task", &kernel.btf)
+                .map_err(program_error("tree"))?;
         }
         let mut links = Vec::new();
         for name in PROGRAMS {
@@ -194,17 +200,28 @@ impl Recorder {
     fn seed(&mut self) -> Result<(), Error> {
         loop {
             let before = self.counter(Counter::Seeded)?;
-            let seed: &mut Iter = program(&mut self.ebpf, "seed")?;
-            let link = seed.attach().map_err(program_error("seed"))?;
-            let link = seed.take_link(link).map_err(program_error("seed"))?;
-            let mut walk = link
-                .into_file()
-                .map_err(|error| Error::Iterate(std::io::Error::other(error)))?;
-            walk.read_to_end(&mut Vec::new()).map_err(Error::Iterate)?;
+            self.members()?;
             if self.counter(Counter::Seeded)? == before {
                 return Ok(());
             }
         }
+    }
+
+    /// Has the kernel go through all tasks once: the processes of the tree, those included that
+    /// ended and were not waited for. Only for [`Target::Tree`].
+    pub fn members(&mut self) -> Result<BTreeSet<u32>, Error> {
+        let tree: &mut Iter = program(&mut self.ebpf, "tree")?;
+        let link = tree.attach().map_err(program_error("tree"))?;
+        let link = tree.take_link(link).map_err(program_error("tree"))?;
+        let mut walk = link
+            .into_file()
+            .map_err(|error| Error::Iterate(std::io::Error::other(error)))?;
+        let mut members = Vec::new();
+        walk.read_to_end(&mut members).map_err(Error::Iterate)?;
+        let ids = members.chunks_exact(size_of::<u32>());
+        Ok(ids
+            .filter_map(|id| Some(u32::from_ne_bytes(id.try_into().ok()?)))
+            .collect())
     }
 
     fn counter(&self, counter: Counter) -> Result<u64, Error> {

@@ -55,7 +55,8 @@ Examples:
   spo record --container 3f2a9c            the same of a container, by its id
   spo record --new-containers -- docker run --rm nginx nginx -t
                                            the containers that the command starts
-  spo record -t raw-seccomp -o - -- date   OCI JSON to standard output
+  spo record -t raw-seccomp -o - -- true   OCI JSON to standard output, after the output
+                                           of the command
 
 The profile holds the base calls of container runtimes too, unless -n is given.";
 

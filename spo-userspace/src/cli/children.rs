@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::io;
 
 use anyhow::{Context as _, Result};
-use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, getpgrp, tcgetpgrp};
+use nix::unistd::Pid;
+use rustix::io::Errno;
+use rustix::process::{WaitOptions, WaitStatus, wait};
 
+use super::signals::Wish;
 use crate::node::process::{self, ProcessKey};
 
 /// As shells do: 128 and the number.
@@ -47,22 +48,20 @@ impl Children {
     /// Takes leave of those that ended; whether it was the last.
     pub(super) fn reap(&mut self) -> Result<bool> {
         loop {
-            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::StillAlive) => {
+            let (pid, status) = match wait(WaitOptions::NOHANG) {
+                Ok(Some(ended)) => ended,
+                Ok(None) => {
                     let others = !self.inherited.is_empty();
                     return Ok(others && self.code.is_some() && self.remaining().is_empty());
                 }
-                Ok(WaitStatus::Exited(pid, code)) if pid == self.command => {
-                    self.code = Some(u8::try_from(code & 0xff).unwrap_or(u8::MAX));
-                }
-                Ok(WaitStatus::Signaled(pid, signal, _)) if pid == self.command => {
-                    self.code = Some(signalled(signal));
-                }
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(Errno::ECHILD) => return Ok(true),
+                Err(Errno::INTR) => continue,
+                Err(Errno::CHILD) => return Ok(true),
                 Err(errno) => {
                     return Err(io::Error::from(errno)).context("failed to wait for the command");
                 }
+            };
+            if pid.as_raw_pid() == self.command.as_raw() {
+                self.code = exit_code(status).or(self.code);
             }
         }
     }
@@ -73,10 +72,9 @@ impl Children {
     }
 
     /// Passes a signal on to the command.
-    pub(super) fn pass_on(&self, signal: Signal) {
-        // Ctrl-C goes to all processes of the terminal's foreground anyway.
-        if self.code.is_none() && !(signal == Signal::SIGINT && is_foreground()) {
-            send(self.command, signal);
+    pub(super) fn pass_on(&self, wish: Wish) {
+        if self.code.is_none() && !wish.is_known {
+            send(self.command, wish.signal);
         }
     }
 
@@ -88,6 +86,16 @@ impl Children {
     }
 }
 
+/// As shells tell it; nothing if the process was only stopped. Any signal can be the end, those
+/// without a name too.
+fn exit_code(status: WaitStatus) -> Option<u8> {
+    let code = match status.terminating_signal() {
+        Some(signal) => signal + 128,
+        None => status.exit_status()?,
+    };
+    Some(u8::try_from(code).unwrap_or(u8::MAX))
+}
+
 fn descendants() -> BTreeSet<ProcessKey> {
     let myself = std::process::id().cast_signed();
     process::descendants(&BTreeSet::from([myself])).unwrap_or_default()
@@ -96,9 +104,4 @@ fn descendants() -> BTreeSet<ProcessKey> {
 fn send(pid: Pid, signal: Signal) {
     // One that ended meanwhile needs no signal.
     let _gone = kill(pid, signal).is_err();
-}
-
-/// Whether Ctrl-C on the terminal reaches this process group.
-fn is_foreground() -> bool {
-    std::fs::File::open("/dev/tty").is_ok_and(|terminal| tcgetpgrp(&terminal) == Ok(getpgrp()))
 }

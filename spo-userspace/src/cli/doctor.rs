@@ -97,7 +97,7 @@ fn findings() -> Vec<Finding> {
         Err(bpf::Error::Permission) => no(
             "kernel types (BTF)",
             "unknown: the kernel may not be asked",
-            "grant the capabilities above",
+            "see the privileges above",
         ),
         Err(error) => no(
             "kernel types (BTF)",
@@ -140,6 +140,13 @@ const PURPOSES: [(Capability, &str); 3] = [
 ];
 
 fn privileges() -> Vec<Finding> {
+    if !capabilities::in_initial_user_namespace() {
+        return vec![no(
+            "privileges",
+            "this is a user namespace of its own: its capabilities do not count for the kernel's programs",
+            "run spo in the host's user namespace (not in a rootless container, nor below unshare -U)",
+        )];
+    }
     PURPOSES
         .iter()
         .map(|(capability, purpose)| {

@@ -68,6 +68,15 @@ impl From<bpf::Error> for Failure {
         let missing = capabilities::missing(&capabilities::TO_RECORD);
         if matches!(error, bpf::Error::Permission) && !missing.is_empty() {
             let missing = missing.join(" and ");
+            if !capabilities::in_initial_user_namespace() {
+                return Self::new(
+                    OURS,
+                    anyhow!(
+                        "not permitted to load eBPF programs: this is a user namespace of its own, in \
+                         which even root may not (run spo outside of it)"
+                    ),
+                );
+            }
             return Self::new(
                 OURS,
                 anyhow!(

@@ -84,8 +84,8 @@ impl Held {
         let (answers, their_answers) = pipe2(OFlag::O_CLOEXEC).context("failed to make a pipe")?;
         inherit(&their_orders)?;
         inherit(&their_answers)?;
-        let myself = std::env::current_exe().context("failed to find the file of spo itself")?;
-        let mut held = Command::new(myself);
+        // This very file, also if another is in its place by now.
+        let mut held = Command::new("/proc/self/exe");
         held.arg(HOLD)
             .args(["--orders", &their_orders.as_raw_fd().to_string()])
             .args(["--answers", &their_answers.as_raw_fd().to_string()])
@@ -219,12 +219,18 @@ fn sudo_user(privileged: bool) -> Result<Option<User>> {
     if privileged || !Uid::effective().is_root() {
         return Ok(None);
     }
-    let Some(user) = std::env::var("SUDO_UID")
-        .ok()
-        .and_then(|user| user.parse().ok())
-    else {
+    let Some(text) = std::env::var_os("SUDO_UID") else {
         return Ok(None);
     };
+    let user: u32 = text
+        .to_str()
+        .and_then(|user| user.parse().ok())
+        .with_context(|| {
+            format!(
+                "SUDO_UID is no user: {}; --privileged runs the command as root",
+                shown(&text)
+            )
+        })?;
     if user == 0 {
         return Ok(None);
     }

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use nix::errno::Errno;
+use nix::sys::prctl::set_name;
 use nix::unistd::{Pid, Uid, User, close, execve, getsid, initgroups, setgid, setuid};
 
 use super::args::HoldArgs;
@@ -21,6 +22,8 @@ use crate::profile::seccomp;
 pub(super) fn run(args: &HoldArgs) -> Result<ExitCode, Failure> {
     let mut channel =
         Channel::inherited(args.orders, args.answers).context("failed to open the channel")?;
+    // It was started as /proc/self/exe.
+    set_name(c"spo").context("failed to set the name")?;
     match become_command(args, &mut channel) {
         Ok(errno) => {
             let code = if errno == Errno::ENOENT {

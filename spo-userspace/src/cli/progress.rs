@@ -13,17 +13,6 @@ pub(super) fn line(text: fmt::Arguments<'_>) {
         .is_err();
 }
 
-/// A number of things, each called so.
-pub(super) fn count(number: impl TryInto<u64>, thing: &str) -> String {
-    let number = number.try_into().unwrap_or(u64::MAX);
-    let plural = match (number, thing.ends_with('s')) {
-        (1, _) => "",
-        (_, true) => "es",
-        (_, false) => "s",
-    };
-    format!("{number} {thing}{plural}")
-}
-
 /// Prints a result. Whoever reads it may have had enough.
 pub(super) fn output(text: &str) -> Result<(), Failure> {
     match io::stdout().write_all(text.as_bytes()) {
@@ -46,15 +35,25 @@ pub(super) const UPDATES_PER_PLAIN_LINE: u32 = 20;
 impl Live {
     pub(super) fn new() -> Self {
         Self {
-            terminal: io::stderr().is_terminal(),
+            terminal: io::stderr().is_terminal()
+                && std::env::var_os("TERM").is_some_and(|name| name != "dumb"),
             drawn: false,
             plain: None,
         }
     }
 
+    /// Whether lines are drawn and removed again.
+    pub(super) fn is_on_terminal(&self) -> bool {
+        self.terminal
+    }
+
     /// Draws, with the cursor left at the beginning, so that a command's own output covers it.
     pub(super) fn update(&mut self, tick: u32, text: &str) {
         if self.terminal {
+            // A line that wraps could not be removed.
+            let width = terminal_size::terminal_size_of(io::stderr())
+                .map_or(80, |(terminal_size::Width(width), _)| usize::from(width));
+            let text: String = text.chars().take(width.saturating_sub(6)).collect();
             let _closed = io::stderr()
                 .write_all(format!("\r\x1b[2Kspo: {text}\r").as_bytes())
                 .is_err();
@@ -74,17 +73,5 @@ impl Live {
             let _closed = io::stderr().write_all(b"\r\x1b[2K").is_err();
             self.drawn = false;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::count;
-
-    #[test]
-    fn one_and_many() {
-        assert_eq!(count(0_u32, "call"), "0 calls");
-        assert_eq!(count(1_u32, "process"), "1 process");
-        assert_eq!(count(2_usize, "process"), "2 processes");
     }
 }

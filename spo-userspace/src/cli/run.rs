@@ -11,7 +11,7 @@ use super::args::RunArgs;
 use super::children::{Children, signalled};
 use super::exit::Failure;
 use super::held::{Held, Start, shown};
-use super::progress::{count, line};
+use super::progress::line;
 use super::signals::{Arrived, Signals, event_loop};
 use crate::bpf::Ready;
 use crate::bpf::denials::Watcher;
@@ -21,7 +21,7 @@ use crate::node::{filter, process, program};
 use crate::profile::arch::Arch;
 use crate::profile::diagnostic::{has_errors, render};
 use crate::profile::seccomp::{self, Document};
-use crate::recorder::NamedCall;
+use crate::recorder::{NamedCall, count};
 
 /// Different denials that are named; more are counted.
 const MOST_NAMED: usize = 256;
@@ -121,11 +121,11 @@ async fn wait(
             }
         };
         tokio::select! {
-            arrived = signals.next() => match arrived {
+            arrived = signals.next() => match arrived? {
                 Arrived::Child => {}
                 // What the command left behind goes on without being watched.
                 Arrived::End(_) if children.code().is_some() => return Ok(()),
-                Arrived::End(signal) => children.pass_on(signal),
+                Arrived::End(wish) => children.pass_on(wish),
             },
             ready = records => ready?,
         }

@@ -2,10 +2,12 @@
 
 use std::io;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use procfs::process::Process;
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{self, SignalKind, signal};
+
+use crate::bpf::Ready;
 
 /// What arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,17 +15,26 @@ pub(super) enum Arrived {
     /// A child ended.
     Child,
     /// Somebody wants an end.
-    End(Signal),
+    End(Wish),
 }
 
-/// Handlers, from the moment that this exists. It is made before a command begins, so that none is missed.
-pub(super) struct Signals {
-    child: unix::Signal,
-    interrupt: Option<unix::Signal>,
-    terminate: Option<unix::Signal>,
-    hang_up: Option<unix::Signal>,
-    quit: Option<unix::Signal>,
+/// A signal that asks for an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wish {
+    pub(super) signal: Signal,
+    /// The command has the signal already: Ctrl-C goes to all processes of the terminal's foreground.
+    pub(super) is_known: bool,
 }
+
+/// Takes signals in from the moment that this exists. It is made before a command begins, so that none is missed; a
+/// command does not inherit that they are held back here (`std::process::Command` starts with none blocked).
+pub(super) struct Signals {
+    descriptor: SignalFd,
+    ready: Ready,
+}
+
+/// Sent by the kernel, such as for a key on the terminal (`include/uapi/asm-generic/siginfo.h`).
+const SI_KERNEL: i32 = 0x80;
 
 /// The event loop of a verb, and its signals.
 pub(super) fn event_loop() -> io::Result<(Runtime, Signals)> {
@@ -41,46 +52,40 @@ impl Signals {
         let ignored = Process::myself()
             .and_then(|process| process.status())
             .map_or(0, |status| status.sigign);
-        let unless_ignored = |kind: SignalKind| {
-            let bit = 1_u64 << (kind.as_raw_value() - 1);
-            if ignored & bit != 0 {
-                return Ok(None);
+        let mut taken = SigSet::empty();
+        taken.add(Signal::SIGCHLD);
+        for signal in [
+            Signal::SIGINT,
+            Signal::SIGTERM,
+            Signal::SIGHUP,
+            Signal::SIGQUIT,
+        ] {
+            if ignored & (1 << (signal as i32 - 1)) == 0 {
+                taken.add(signal);
             }
-            signal(kind).map(Some)
-        };
-        Ok(Self {
-            child: signal(SignalKind::child())?,
-            interrupt: unless_ignored(SignalKind::interrupt())?,
-            terminate: unless_ignored(SignalKind::terminate())?,
-            hang_up: unless_ignored(SignalKind::hangup())?,
-            quit: unless_ignored(SignalKind::quit())?,
-        })
+        }
+        taken.thread_block()?;
+        let descriptor =
+            SignalFd::with_flags(&taken, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        let ready = Ready::of(&descriptor)?;
+        Ok(Self { descriptor, ready })
     }
 
     /// The next one.
-    pub(super) async fn next(&mut self) -> Arrived {
-        let Self {
-            child,
-            interrupt,
-            terminate,
-            hang_up,
-            quit,
-        } = self;
-        tokio::select! {
-            _ = child.recv() => Arrived::Child,
-            () = arrival(interrupt) => Arrived::End(Signal::SIGINT),
-            () = arrival(terminate) => Arrived::End(Signal::SIGTERM),
-            () = arrival(hang_up) => Arrived::End(Signal::SIGHUP),
-            () = arrival(quit) => Arrived::End(Signal::SIGQUIT),
+    pub(super) async fn next(&mut self) -> io::Result<Arrived> {
+        loop {
+            let Some(arrived) = self.descriptor.read_signal()? else {
+                self.ready.wait().await?;
+                continue;
+            };
+            return Ok(match Signal::try_from(arrived.ssi_signo.cast_signed())? {
+                Signal::SIGCHLD => Arrived::Child,
+                signal => Arrived::End(Wish {
+                    signal,
+                    is_known: arrived.ssi_code == SI_KERNEL
+                        && matches!(signal, Signal::SIGINT | Signal::SIGQUIT),
+                }),
+            });
         }
-    }
-}
-
-async fn arrival(signal: &mut Option<unix::Signal>) {
-    match signal {
-        Some(signal) => {
-            signal.recv().await;
-        }
-        None => std::future::pending().await,
     }
 }

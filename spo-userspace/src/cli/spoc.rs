@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::anyhow;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use super::args::{RecordArgs, RecordKind, RunArgs, syscall};
 use super::exit::{FAILED, Failure, USAGE};
@@ -62,8 +62,8 @@ struct Record {
     #[arg(short = 't', long = "type", default_value = "seccomp")]
     kind: RecordKind,
     /// Calls to add to those recorded
-    #[arg(short, long, value_delimiter = ',', value_parser = syscall)]
-    base_syscalls: Option<Vec<String>>,
+    #[arg(short, long, value_parser = syscalls)]
+    base_syscalls: Option<Names>,
     /// Add no base calls
     #[arg(short, long)]
     no_base_syscalls: bool,
@@ -98,9 +98,67 @@ struct Rest {
     _arguments: Vec<OsString>,
 }
 
+/// The reference takes long flags with one dash, too (`-output-file`). Where the command begins,
+/// its own flags are left alone.
+fn with_two_dashes(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut words = words.peekable();
+    let mut result: Vec<OsString> = words.next().into_iter().collect();
+    let Some(verb) = words.next() else {
+        return result;
+    };
+    let spoc = Spoc::command();
+    let known = verb
+        .to_str()
+        .and_then(|verb| spoc.find_subcommand(verb))
+        .map(|verb| verb.get_arguments().collect::<Vec<_>>())
+        .unwrap_or_default();
+    result.push(verb);
+    while let Some(word) = words.next_if(|word| word.as_encoded_bytes().starts_with(b"-")) {
+        let text = word.to_string_lossy().into_owned();
+        let name = text.trim_start_matches('-');
+        let (name, value) = name
+            .split_once('=')
+            .map_or((name, None), |(name, value)| (name, Some(value)));
+        let long = known.iter().find(|arg| arg.get_long() == Some(name));
+        let short = known.iter().find(|arg| {
+            arg.get_short()
+                .is_some_and(|short| text == format!("-{short}"))
+        });
+        let is_long = long.is_some() && text.starts_with('-') && !text.starts_with("--");
+        result.push(if is_long {
+            format!("-{text}").into()
+        } else {
+            word
+        });
+        if text == "--" {
+            break;
+        }
+        let takes_more = long
+            .or(short)
+            .is_some_and(|arg| arg.get_action().takes_values());
+        if takes_more && value.is_none() {
+            result.extend(words.next());
+        }
+    }
+    result.extend(words);
+    result
+}
+
+/// A list of calls, which may be empty.
+#[derive(Clone, Debug)]
+struct Names(Vec<String>);
+
+fn syscalls(list: &str) -> Result<Names, String> {
+    let names = list
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty());
+    names.map(syscall).collect::<Result<_, _>>().map(Names)
+}
+
 /// Runs what the arguments of this process name.
 pub(super) fn main() -> Result<ExitCode, Failure> {
-    let Spoc { verb } = Spoc::parse();
+    let Spoc { verb } = Spoc::parse_from(with_two_dashes(std::env::args_os()));
     let missing = match verb {
         Verb::Record(args) => return record::run(as_record(args)),
         Verb::Run(args) => return as_run(args),
@@ -140,7 +198,7 @@ fn as_record(args: Record) -> RecordArgs {
     RecordArgs {
         output_file,
         kind,
-        base_syscalls,
+        base_syscalls: base_syscalls.map(|Names(names)| names),
         no_base_syscalls,
         no_proc_start,
         privileged,
@@ -170,4 +228,44 @@ fn as_run(args: Run) -> Result<ExitCode, Failure> {
         privileged: true,
         command,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_flags_may_have_one_dash() {
+        for (given, taken) in [
+            (
+                "spoc r -output-file x ls -la",
+                "spoc r --output-file x ls -la",
+            ),
+            (
+                "spoc record -output-file=x -n ls",
+                "spoc record --output-file=x -n ls",
+            ),
+            (
+                "spoc r -o -type -t raw-seccomp ls -type",
+                "spoc r -o -type -t raw-seccomp ls -type",
+            ),
+            ("spoc r -n -- -type x", "spoc r -n -- -type x"),
+            (
+                "spoc x -profile p find -type f",
+                "spoc x --profile p find -type f",
+            ),
+            ("spoc", "spoc"),
+            ("spoc nothing -type", "spoc nothing -type"),
+        ] {
+            let words = with_two_dashes(given.split(' ').map(OsString::from));
+            assert_eq!(words.join(std::ffi::OsStr::new(" ")), taken);
+        }
+    }
+
+    #[test]
+    fn lists_of_calls() {
+        assert_eq!(syscalls("read, write,").unwrap().0, ["read", "write"]);
+        assert!(syscalls("").unwrap().0.is_empty());
+        assert!(syscalls("read,wirte").is_err());
+    }
 }

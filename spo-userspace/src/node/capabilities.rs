@@ -1,5 +1,8 @@
 //! What this process may do.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+
 use procfs::process::Process;
 
 /// A capability: its bit (`include/uapi/linux/capability.h`) and its name.
@@ -17,8 +20,20 @@ pub const TO_RECORD: [Capability; 2] = [BPF, PERFMON];
 /// Before 5.8, and still today, it stands for the first two.
 const SYS_ADMIN: Capability = (21, "CAP_SYS_ADMIN");
 
+/// The inode of the initial user namespace (`PROC_USER_INIT_INO`, `include/linux/proc_ns.h`).
+const INITIAL_USER_NAMESPACE: u64 = 0xefff_fffd;
+
+/// Whether this process is in the host's user namespace. In another, capabilities count for what
+/// belongs to that one, and the kernel's programs do not (`bpf_capable`, `kernel/bpf/token.c`).
+pub fn in_initial_user_namespace() -> bool {
+    fs::metadata("/proc/self/ns/user").is_ok_and(|data| data.ino() == INITIAL_USER_NAMESPACE)
+}
+
 /// Whether this process has a capability now, or one that stands for it.
 pub fn has(capability: Capability) -> bool {
+    if !in_initial_user_namespace() {
+        return false;
+    }
     // `/proc/self` is always readable where `/proc` is mounted.
     let effective = Process::myself()
         .and_then(|process| process.status())

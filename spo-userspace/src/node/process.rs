@@ -135,6 +135,28 @@ pub fn alive(processes: &BTreeSet<ProcessKey>) -> BTreeSet<ProcessKey> {
         .collect()
 }
 
+/// Those of the processes with these ids that live.
+pub fn living(ids: impl IntoIterator<Item = u32>) -> BTreeSet<ProcessKey> {
+    ids.into_iter()
+        .filter_map(|id| {
+            let stat = Process::new(id.cast_signed()).ok()?.stat().ok()?;
+            is_alive(&stat).then(|| key(&stat))
+        })
+        .collect()
+}
+
+/// Whether a process is a thread of the kernel, which makes no system calls (`PF_KTHREAD`,
+/// `include/linux/sched.h`).
+pub fn is_kernel_thread(pid: i32) -> ProcResult<bool> {
+    Ok(Process::new(pid)?.stat()?.flags & 0x0020_0000 != 0)
+}
+
+/// Whether `/proc` tells about the pid namespace that this process is in.
+pub fn proc_is_ours() -> bool {
+    fs::read_link("/proc/self")
+        .is_ok_and(|id| id.as_os_str() == OsStr::new(&std::process::id().to_string()))
+}
+
 /// The processes in a mount namespace.
 pub fn in_mount_namespace(inum: u32) -> ProcResult<BTreeSet<ProcessKey>> {
     Ok(all()?

@@ -6,7 +6,7 @@ mod summary;
 
 pub use profile::{ANNOTATION_PREFIX, Recorded, Settings, record};
 pub use stream::Stream;
-pub use summary::Summary;
+pub use summary::{Summary, count};
 
 use crate::event::{Abi, Call};
 use crate::profile::arch::Arch;

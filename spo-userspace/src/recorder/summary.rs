@@ -48,7 +48,8 @@ impl fmt::Display for Summary {
         } = self;
         write!(
             f,
-            "{name}: {seen} syscalls in {:.1} s",
+            "{name}: {} in {:.1} s",
+            count(*seen, "syscall"),
             duration.as_secs_f64()
         )?;
         if let Some(last_new) = last_new {
@@ -74,9 +75,9 @@ impl fmt::Display for Summary {
                 losses.lost()
             )?;
         }
-        for (name, count) in losses.named() {
-            if count > 0 {
-                write!(f, " {name}={count}")?;
+        for (name, number) in losses.named() {
+            if number > 0 {
+                write!(f, " {name}={number}")?;
             }
         }
         for reason in partial {
@@ -85,7 +86,7 @@ impl fmt::Display for Summary {
         for (named, times) in unnamed {
             write!(f, "\n  not in the profile: {named}, which has no name")?;
             if let Some(times) = times {
-                write!(f, " (called {times} times)")?;
+                write!(f, " (called {})", count(*times, "time"))?;
             }
         }
         let (of_base, own): (Vec<_>, Vec<_>) = risky
@@ -99,5 +100,28 @@ impl fmt::Display for Summary {
             write!(f, "\n  risky, of the base: {}", names.join(", "))?;
         }
         Ok(())
+    }
+}
+
+/// A number of things, each called so.
+pub fn count(number: impl TryInto<u64>, thing: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    let plural = match (number, thing.ends_with('s')) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
+    format!("{number} {thing}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::count;
+
+    #[test]
+    fn one_and_many() {
+        assert_eq!(count(0_u32, "call"), "0 calls");
+        assert_eq!(count(1_u32, "process"), "1 process");
+        assert_eq!(count(2_usize, "process"), "2 processes");
     }
 }

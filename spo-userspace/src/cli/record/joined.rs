@@ -34,7 +34,9 @@ impl Joined {
             (None, None) => return Err(anyhow!("neither a process nor a container").into()),
         };
         let unreadable = || {
-            format!("failed to read the mount namespace of process {pid} (needs CAP_SYS_PTRACE)")
+            format!(
+                "failed to read the mount namespace of process {pid}, which needs CAP_SYS_PTRACE"
+            )
         };
         let key = process::find(pid).with_context(|| format!("there is no process {pid}"))?;
         let leader = process::thread_group(pid).unwrap_or(pid);
@@ -42,6 +44,15 @@ impl Joined {
             return Err(
                 anyhow!("{pid} is a thread of process {leader}: use --pid {leader}").into(),
             );
+        }
+        if process::is_kernel_thread(pid).unwrap_or(false) {
+            return Err(anyhow!(
+                "process {pid} is a thread of the kernel, which makes no system calls"
+            )
+            .into());
+        }
+        if process::living([pid.unsigned_abs()]).is_empty() {
+            return Err(anyhow!("process {pid} has ended, and waits for its parent").into());
         }
         let inum = process::mount_namespace(pid).with_context(unreadable)?;
         let host =
@@ -54,6 +65,19 @@ impl Joined {
                 target: Target::Namespace { inum },
                 _namespace: Some(namespace),
             });
+        }
+        let myself = std::process::id().cast_signed();
+        let below = process::descendants(&BTreeSet::from([pid]));
+        if below
+            .context("failed to list the processes")?
+            .iter()
+            .any(|process| process.pid == myself)
+        {
+            return Err(anyhow!(
+                "process {pid} is spo's own ancestor: spo would record itself, and wait for itself \
+                 to end (start spo from another terminal)"
+            )
+            .into());
         }
         let tgid = u32::try_from(pid).context("a process id is positive")?;
         Ok(Self {
@@ -86,11 +110,11 @@ impl Joined {
         if let Target::Namespace { inum } = self.target {
             return process::in_mount_namespace(inum);
         }
+        let mut family = process::descendants(&BTreeSet::from([self.process.pid]))?;
         // Its id may have become another's.
         if process::find(self.process.pid).ok() != Some(self.process) {
             return Ok(BTreeSet::new());
         }
-        let mut family = process::descendants(&BTreeSet::from([self.process.pid]))?;
         family.insert(self.process);
         Ok(family)
     }

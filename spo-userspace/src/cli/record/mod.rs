@@ -46,9 +46,19 @@ struct Plan {
 /// Records, and writes what it recorded.
 pub(super) fn run(args: RecordArgs) -> Result<ExitCode, Failure> {
     refuse_unknown_kind(args.kind)?;
+    if !process::proc_is_ours() {
+        return Err(anyhow!(
+            "/proc tells about another pid namespace than this one, or is not mounted: mount it \
+             here (unshare --mount-proc)"
+        )
+        .into());
+    }
     let plan = plan(&args)?;
-    let output = Output::prepare(&args.output_file)
-        .with_context(|| format!("cannot write {}", shown(args.output_file.as_os_str())))?;
+    let output_name = shown(args.output_file.as_os_str());
+    let output = Output::prepare(&args.output_file, || {
+        line(format_args!("waiting for a reader of {output_name}"));
+    })
+    .with_context(|| format!("cannot write {output_name}"))?;
     // A missing command is found before anything is loaded into the kernel.
     if let (Subject::Command | Subject::NewContainers, Some(name)) =
         (&plan.subject, args.command.first())

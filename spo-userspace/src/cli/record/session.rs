@@ -12,15 +12,15 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use super::super::children::{Children, signalled};
 use super::super::exit::{Failure, TIMED_OUT};
 use super::super::held::Held;
-use super::super::progress::{Live, count, line};
-use super::super::signals::{Arrived, Signals, event_loop};
+use super::super::progress::{Live, line};
+use super::super::signals::{Arrived, Signals, Wish, event_loop};
 use super::announce;
 use super::joined::Joined;
 use crate::bpf::Ready;
 use crate::bpf::recorder::{Recorder, Target};
 use crate::event::{FirstSight, Observation};
 use crate::node::process::{self, ProcessKey};
-use crate::recorder::Stream;
+use crate::recorder::{Stream, count};
 
 /// How long a command that was asked to end may go on, and still be recorded.
 const GRACE: Duration = Duration::from_secs(5);
@@ -72,7 +72,7 @@ pub(super) struct Session<'a> {
 /// What woke the session up.
 enum Woken {
     Child,
-    Interrupted(Signal),
+    Interrupted(Wish),
     TimedOut,
     GraceOver,
     Tick,
@@ -222,9 +222,9 @@ impl<'a> Session<'a> {
         let events = Ready::of(self.recorder.events()).context("failed to wait for events")?;
         loop {
             let woken = tokio::select! {
-                arrived = signals.next() => match arrived {
+                arrived = signals.next() => match arrived? {
                     Arrived::Child => Woken::Child,
-                    Arrived::End(signal) => Woken::Interrupted(signal),
+                    Arrived::End(wish) => Woken::Interrupted(wish),
                 },
                 () = &mut timeout, if !stopping => Woken::TimedOut,
                 () = &mut grace, if stopping => Woken::GraceOver,
@@ -236,20 +236,27 @@ impl<'a> Session<'a> {
             }
             match woken {
                 // The first tick is at once: what ended before the signal handlers stood is seen then.
-                Woken::Child | Woken::Tick if subject.has_ended()? => return Ok(stopped_by),
+                Woken::Child | Woken::Tick if subject.has_ended(&mut self.recorder)? => {
+                    return Ok(stopped_by);
+                }
                 Woken::Child | Woken::Events => {}
                 Woken::Tick => {
-                    live.update(tick, &self.status(began.elapsed(), subject));
+                    // While the command has the terminal, a line of ours would destroy its own.
+                    if !(live.is_on_terminal() && subject.has_the_terminal()) {
+                        live.update(tick, &self.status(began.elapsed(), subject));
+                    }
                     tick += 1;
                 }
                 Woken::GraceOver => return Ok(stopped_by),
-                Woken::Interrupted(signal) if stopping => return Ok(Some(signal)),
+                Woken::Interrupted(wish) if stopping => return Ok(Some(wish.signal)),
                 Woken::Interrupted(_) | Woken::TimedOut => {
-                    if let Woken::Interrupted(signal) = woken {
-                        stopped_by = Some(signal);
-                    }
+                    let wish = match woken {
+                        Woken::Interrupted(wish) => Some(wish),
+                        _ => None,
+                    };
+                    stopped_by = wish.map(|wish| wish.signal);
                     live.clear();
-                    if !subject.ask_to_end(stopped_by) {
+                    if !subject.ask_to_end(wish) {
                         return Ok(stopped_by);
                     }
                     stopping = true;
@@ -289,9 +296,14 @@ enum Subject<'a> {
 }
 
 impl Subject<'_> {
-    fn has_ended(&mut self) -> Result<bool> {
+    fn has_ended(&mut self, recorder: &mut Recorder) -> Result<bool> {
         match self {
             Self::Children(children) => children.reap(),
+            // The kernel's programs know who belongs to the tree, also after a parent ended.
+            Self::Joined { joined, known } if joined.is_tree() => {
+                *known = process::living(recorder.members()?);
+                Ok(known.is_empty())
+            }
             Self::Joined { joined, known } => {
                 // A child of one that is known is known, even after its parent ends.
                 known.extend(joined.processes()?);
@@ -301,6 +313,14 @@ impl Subject<'_> {
                 Ok(known.is_empty())
             }
             Self::Everything => Ok(false),
+        }
+    }
+
+    /// Whether a command runs that writes to the same terminal as we do.
+    fn has_the_terminal(&self) -> bool {
+        match self {
+            Self::Children(children) => children.code().is_none(),
+            Self::Joined { .. } | Self::Everything => false,
         }
     }
 
@@ -314,12 +334,12 @@ impl Subject<'_> {
 
     /// Passes a signal on (or, without one, tells everybody that the time is over); whether there is
     /// anybody to wait for.
-    fn ask_to_end(&self, signal: Option<Signal>) -> bool {
+    fn ask_to_end(&self, wish: Option<Wish>) -> bool {
         let Self::Children(children) = self else {
             return false;
         };
-        match signal {
-            Some(signal) => children.pass_on(signal),
+        match wish {
+            Some(wish) => children.pass_on(wish),
             None => children.end_all(),
         }
         true

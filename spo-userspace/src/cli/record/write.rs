@@ -14,7 +14,7 @@ use super::super::progress::line;
 use super::add;
 use super::session::{Ending, Finished};
 use crate::event::{Call, Observation, Phase, SubjectObservation};
-use crate::node::output::Output;
+use crate::node::output::{self, Output};
 use crate::node::process;
 use crate::profile::arch::Arch;
 use crate::profile::seccomp::{write_object, write_raw};
@@ -87,7 +87,7 @@ pub(super) fn write(
             write_one(output, path, only)?;
             tell(&recorded[0], path);
         }
-        (several, Output::Standard) => {
+        (several, Output::Standard | Output::Special(_)) => {
             let separator = if kind == RecordKind::Seccomp {
                 "---\n"
             } else {
@@ -219,15 +219,15 @@ fn object_name(text: &str) -> String {
         })
         .take(200)
         .collect();
-    let name = name
-        .trim_matches(['-', '.'])
-        .replace("..", ".")
-        .replace(".-", "-")
-        .replace("-.", "-");
-    if name.is_empty() {
+    let labels: Vec<&str> = name
+        .split('.')
+        .map(|label| label.trim_matches('-'))
+        .filter(|label| !label.is_empty())
+        .collect();
+    if labels.is_empty() {
         "profile".to_owned()
     } else {
-        name
+        labels.join(".")
     }
 }
 
@@ -239,10 +239,18 @@ fn text(kind: RecordKind, recorded: &Recorded) -> Result<String> {
     }
 }
 
-fn write_one(output: Output, path: &Path, text: &str) -> Result<()> {
-    output
-        .write(text)
-        .with_context(|| format!("failed to write {}", shown(path.as_os_str())))
+/// What was recorded is not thrown away because its place went: it is written elsewhere.
+fn write_one(mut output: Output, path: &Path, text: &str) -> Result<()> {
+    output.write(text).map_err(|error| {
+        let failure = format!("failed to write {}: {error}", shown(path.as_os_str()));
+        match output::rescue(text) {
+            Ok(elsewhere) => anyhow!(
+                "{failure}; the profile is in {}",
+                shown(elsewhere.as_os_str())
+            ),
+            Err(_) => anyhow!(failure),
+        }
+    })
 }
 
 fn tell(recorded: &Recorded, path: &Path) {

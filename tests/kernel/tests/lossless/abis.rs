@@ -87,7 +87,10 @@ fn assert_unnamed(stderr: &str, expected: &[(&str, Option<u32>)]) {
     let expected: BTreeSet<String> = expected
         .iter()
         .map(|(number, times)| {
-            let times = times.map_or(String::new(), |times| format!(" (called {times} times)"));
+            let times = times.map_or(String::new(), |times| {
+                let plural = if times == 1 { "" } else { "s" };
+                format!(" (called {times} time{plural})")
+            });
             format!("number {number}, which has no name{times}")
         })
         .collect();

@@ -16,6 +16,8 @@ fn the_exit_code_is_the_commands() {
         (&[PROBE, "exit", "255"], 255),
         (&["sh", "-c", "kill -KILL $$"], 137),
         (&["sh", "-c", "kill -TERM $$"], 143),
+        // A real-time signal, which has no name.
+        (&["sh", "-c", "kill -40 $$"], 168),
     ] {
         let recording = record(&[], words);
         assert_eq!(recording.code(), code, "{words:?}: {}", recording.stderr);
@@ -52,7 +54,12 @@ fn an_output_that_cannot_be_written_is_found_before_the_command_runs() {
     let folder = tempfile::tempdir().expect("a folder");
     let trace = folder.path().join("trace");
     let directory = folder.path().to_str().expect("a path");
-    for output in ["/no/such/folder/profile.yaml", directory, "/proc/version"] {
+    for output in [
+        "/no/such/folder/profile.yaml",
+        "no-such-folder/",
+        directory,
+        "/proc/version",
+    ] {
         let recording = record(&["-o", output], &["touch", trace.to_str().expect("a path")]);
         assert_eq!(recording.code(), 125, "{output}: {}", recording.stderr);
         assert!(
@@ -61,6 +68,38 @@ fn an_output_that_cannot_be_written_is_found_before_the_command_runs() {
             recording.stderr
         );
         assert!(!trace.exists(), "{output}: the command ran");
+    }
+}
+
+#[test]
+fn a_name_of_what_is_open_is_not_replaced() {
+    let recording = record(&["-o", "/dev/stdout"], &[PROBE, "exit", "0"]);
+    assert!(recording.status.success(), "{}", recording.stderr);
+    assert!(recording.stdout.contains("kind: SeccompProfile"));
+    let link = fs::symlink_metadata("/dev/stdout").expect("it is there");
+    assert!(link.is_symlink());
+}
+
+#[test]
+fn an_orphan_that_dies_of_a_signal_without_a_name_ends_nothing() {
+    let script = "(sh -c 'kill -40 $$' &); sleep 1; exec \"$0\" one acct";
+    let recording = record(&[], &["sh", "-c", script, PROBE]);
+    assert!(recording.status.success(), "{}", recording.stderr);
+    recording.profile().assert_rare(["acct"]);
+}
+
+/// The filter refuses calls that others have made before, so that no new call shows it.
+#[test]
+fn a_filter_after_the_last_new_call_is_told() {
+    for (mode, told) in [("99", false), ("1", true)] {
+        let script = "\"$0\" strict 99; \"$0\" strict $1; true";
+        let recording = record(&[], &["sh", "-c", script, PROBE, mode]);
+        assert!(recording.status.success(), "{}", recording.stderr);
+        let partial = recording.profile().annotation("partial");
+        assert_eq!(
+            partial.is_some_and(|why| why.contains("seccomp filter")),
+            told
+        );
     }
 }
 

@@ -102,6 +102,25 @@ fn a_process_in_a_mount_namespace_of_its_own() {
     join(&["--pid", &tree.pid()], tree);
 }
 
+/// Those between the process and its last descendant have ended before anybody looked.
+#[test]
+fn a_descendant_without_parents() {
+    let script = "read x; (sh -c 'sleep 2; exec \"$0\" one acct' \"$0\" &); exit 0";
+    let mut child = Command::new("sh")
+        .args(["-c", script, PROBE])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("a shell");
+    let session = Session::start(&["--pid", &child.id().to_string()], &[]);
+    session.wait_until_attached();
+    drop(child.stdin.take());
+    child.wait().expect("the shell ends");
+    let recording = session.finish();
+    assert!(recording.status.success(), "{}", recording.stderr);
+    recording.assert_nothing_lost();
+    recording.profile().assert_rare(["acct"]);
+}
+
 /// The tree is not the whole namespace: what enters it later belongs to it too.
 #[test]
 fn a_process_that_enters_the_namespace() {
@@ -138,6 +157,7 @@ fn a_container_by_the_name_of_its_cgroup() {
 
 #[test]
 fn a_container_or_a_process_that_is_not_there() {
+    let myself = std::process::id().to_string();
     for (option, value, text) in [
         (
             "--container",
@@ -145,6 +165,8 @@ fn a_container_or_a_process_that_is_not_there() {
             "no running container has the id 0123456789ab",
         ),
         ("--pid", "2147483647", "there is no process 2147483647"),
+        ("--pid", "2", "a thread of the kernel"),
+        ("--pid", &myself, "spo's own ancestor"),
     ] {
         let recording = record(&[option, value], &[]);
         assert_eq!(recording.code(), 125, "{}", recording.stderr);

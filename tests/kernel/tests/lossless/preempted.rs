@@ -25,7 +25,7 @@ fn a_thread_that_interrupts_another_all_the_time() {
         .into_iter()
         .map(Program::by_id)
         .collect();
-    assert_eq!(programs.len(), 3);
+    assert_eq!(programs.len(), 4);
     let recording = session.finish();
     assert!(recording.status.success(), "{}", recording.stderr);
     let skipped: u64 = programs.iter().map(Program::skipped_runs).sum();

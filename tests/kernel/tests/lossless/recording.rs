@@ -95,15 +95,15 @@ impl Session {
         until("spo records", || self.stderr().contains("spo: recording "));
     }
 
-    /// Waits until `spo` catches signals.
+    /// Waits until `spo` takes signals in: it holds them back, and reads them.
     pub(crate) fn wait_until_listening(&self) {
         let interrupt = 1_u64 << (Signal::SIGINT as i32 - 1);
-        until("spo catches signals", || {
+        until("spo takes signals in", || {
             let status = fs::read_to_string(format!("/proc/{}/status", self.id()));
-            let caught = status.expect("spo runs").lines().find_map(|line| {
-                u64::from_str_radix(line.strip_prefix("SigCgt:")?.trim(), 16).ok()
+            let held = status.expect("spo runs").lines().find_map(|line| {
+                u64::from_str_radix(line.strip_prefix("SigBlk:")?.trim(), 16).ok()
             });
-            caught.is_some_and(|caught| caught & interrupt != 0)
+            held.is_some_and(|held| held & interrupt != 0)
         });
     }
 

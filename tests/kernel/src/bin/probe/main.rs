@@ -25,6 +25,7 @@ fn main() -> ExitCode {
             calls::leave()
         }
         ["exit", code] => return code.parse::<u8>().map_or(ExitCode::FAILURE, ExitCode::from),
+        ["strict", mode] => calls::strict(calls::size(mode)),
         ["forever", name] => moments::forever(name, 60),
         ["forever", name, seconds] => moments::forever(name, calls::size(seconds)),
         ["chain", mine, childs] => exec::chain(mine, childs),
