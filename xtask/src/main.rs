@@ -4,9 +4,11 @@
     reason = "results of the verbs go to standard output, progress to standard error"
 )]
 
+mod apt;
 mod bench;
 mod build;
 mod check;
+mod cluster;
 mod codegen;
 mod env;
 mod process;
@@ -68,6 +70,12 @@ enum Verb {
         /// The tiers to run; all when none is named
         tiers: Vec<Tier>,
     },
+    /// A real Kubernetes control plane on this machine, for tests and for trying things
+    Cluster {
+        /// What to do
+        #[command(subcommand)]
+        what: cluster::Verb,
+    },
     /// Measure what spo costs: `bench record [-o json]`
     Bench {
         /// What to measure
@@ -107,6 +115,7 @@ fn main() -> ExitCode {
         // clap takes the `--` away, and `spo record` needs it: the arguments are read as they came.
         Verb::Record { args: _ } => record::run(std::env::args_os().skip(2).collect()),
         Verb::Test { tiers } => test::run(&tiers),
+        Verb::Cluster { what } => cluster::run(what),
         Verb::Bench {
             what: Bench::Record { args: _ },
         } => bench::record(std::env::args_os().skip(3).collect()),
