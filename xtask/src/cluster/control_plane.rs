@@ -1,6 +1,6 @@
 //! A control plane in a folder: keys, addresses, data, logs, and the ids of its processes.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use super::binaries::Binaries;
-use super::components::{self, Component, Layout};
+use super::components::{self, Layout};
 use super::kubeconfig;
 use super::log::ending;
 use super::pki::{self, Pki};
@@ -20,6 +20,8 @@ use crate::process;
 
 /// How long a component may take to become ready; on two idle cores the slowest takes five seconds.
 const PATIENCE: Duration = Duration::from_mins(2);
+/// How often waiting is mentioned, in seconds.
+const TELL: u64 = 10;
 const INTERVAL: Duration = Duration::from_millis(100);
 /// How often other ports are tried when another process was faster.
 const ATTEMPTS: usize = 3;
@@ -76,8 +78,8 @@ impl ControlPlane {
         Ok(seen)
     }
 
-    /// Keeps other processes from starting or ending this one meanwhile; an error if one does so
-    /// now.
+    /// Keeps other processes from starting or ending this one, as long as the file is held; waits
+    /// for one that does so now.
     pub(crate) fn lock(&self) -> Result<File> {
         let path = self.folder.with_extension("lock");
         let context = || format!("failed to lock {}", path.display());
@@ -85,13 +87,14 @@ impl ControlPlane {
             fs::create_dir_all(parent).with_context(context)?;
         }
         let file = File::create(&path).with_context(context)?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => {
-                bail!("another process works with {}", self.folder.display())
-            }
-            Err(TryLockError::Error(error)) => Err(error).with_context(context),
+        if file.try_lock().is_err() {
+            eprintln!(
+                "waiting for another process, which works with {}",
+                self.folder.display()
+            );
+            file.lock().with_context(context)?;
         }
+        Ok(file)
     }
 
     /// Starts what does not run, and waits until all of it is ready. The folder is made if it is
@@ -121,60 +124,77 @@ impl ControlPlane {
 
     fn try_up(&self, binaries: &Binaries, lifetime: Lifetime) -> Result<()> {
         let layout = self.layout()?;
+        let mut started = Vec::new();
         for component in components::all(binaries, &layout) {
-            self.bring_up(&component, binaries, lifetime)?;
+            let name = component.name;
+            let start = Instant::now();
+            let file = self.folder.join("pids").join(name);
+            let process = match Process::running(&file) {
+                Some(process) => process,
+                None => Process::start(&component, lifetime, &self.log(name), &file)?,
+            };
+            started.push((name, process));
+            if let Some(health) = component.health {
+                self.wait(name, &started, || {
+                    self.answers(binaries, component.port, health)
+                })?;
+                eprintln!("{name} is ready ({:.1} s)", start.elapsed().as_secs_f32());
+            }
         }
         if binaries.controller_manager.is_some() {
-            let log = self.log("kube-controller-manager");
-            let account = || self.answers(binaries, layout.ports.apiserver, ACCOUNT);
-            wait("the controller manager's first work", &log, account, || {
-                true
+            self.wait("kube-controller-manager", &started, || {
+                self.answers(binaries, layout.ports.apiserver, ACCOUNT)
             })?;
         }
         Ok(())
     }
 
-    /// Starts a component unless it runs, and waits for it.
-    fn bring_up(
+    /// Waits until a component is ready, as long as all that were started run. The API server waits
+    /// for etcd, so that its own log says little when etcd has ended.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a server tells nobody that it is ready: it has to be asked"
+    )]
+    fn wait(
         &self,
-        component: &Component,
-        binaries: &Binaries,
-        lifetime: Lifetime,
+        name: &str,
+        started: &[(&str, Process)],
+        ready: impl Fn() -> bool,
     ) -> Result<()> {
-        let name = component.name;
         let start = Instant::now();
-        let log = self.log(name);
-        let file = self.folder.join("pids").join(name);
-        let process = match Process::running(&file) {
-            Some(process) => process,
-            None => Process::start(component, lifetime, &log, &file)?,
-        };
-        let Some(health) = component.health else {
-            return Ok(());
-        };
-        wait(
-            name,
-            &log,
-            || self.answers(binaries, component.port, health),
-            || process.is_running() && self.ended().is_none(),
-        )
-        .map_err(|error| match self.ended() {
-            // The API server waits for etcd, so that its own log says little when etcd is gone.
-            Some(other) if other != name => {
-                anyhow::anyhow!("{other} has ended; {}", ending(&self.log(&other)))
+        let mut told = 0;
+        while !ready() {
+            if let Some((ended, _)) = started.iter().find(|(_, process)| !process.is_running()) {
+                let log = self.log(ended);
+                let text = fs::read(&log).unwrap_or_default();
+                let taken = String::from_utf8_lossy(&text).contains(PORT_TAKEN);
+                let reason = if taken {
+                    PORT_TAKEN
+                } else {
+                    "its log says why"
+                };
+                bail!("{ended} has ended: {reason}; {}", ending(&log));
             }
-            _ => error,
-        })?;
-        eprintln!("{name} is ready ({:.1} s)", start.elapsed().as_secs_f32());
+            let passed = start.elapsed();
+            let log = self.log(name);
+            if passed > PATIENCE {
+                bail!(
+                    "{name} is not ready after {} s; {}",
+                    passed.as_secs(),
+                    ending(&log)
+                );
+            }
+            if passed.as_secs() >= TELL * (told + 1) {
+                told += 1;
+                eprintln!(
+                    "waiting for {name} ({} s); its log is {}",
+                    passed.as_secs(),
+                    log.display()
+                );
+            }
+            std::thread::sleep(INTERVAL);
+        }
         Ok(())
-    }
-
-    /// A component that was started and does not run any more.
-    fn ended(&self) -> Option<String> {
-        let seen = self.seen().ok()?;
-        seen.into_iter()
-            .find(|seen| seen.pid.is_none())
-            .map(|seen| seen.name)
     }
 
     /// Whether a server answers with 200. `--raw` asks for nothing else, and keeps nothing.
@@ -237,50 +257,6 @@ impl ControlPlane {
     fn log(&self, name: &str) -> PathBuf {
         self.folder.join("logs").join(name).with_extension("log")
     }
-}
-
-/// Waits until something is ready, as long as that can still happen.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a server tells nobody that it is ready: it has to be asked"
-)]
-fn wait(
-    name: &str,
-    log: &Path,
-    ready: impl Fn() -> bool,
-    possible: impl Fn() -> bool,
-) -> Result<()> {
-    let start = Instant::now();
-    let mut told = 1;
-    while !ready() {
-        let passed = start.elapsed();
-        if !possible() {
-            let taken = fs::read_to_string(log).is_ok_and(|text| text.contains(PORT_TAKEN));
-            let reason = if taken {
-                format!(" ({PORT_TAKEN})")
-            } else {
-                String::new()
-            };
-            bail!("{name} has ended{reason}; {}", ending(log));
-        }
-        if passed > PATIENCE {
-            bail!(
-                "{name} is not ready after {} s; {}",
-                passed.as_secs(),
-                ending(log)
-            );
-        }
-        if passed.as_secs() >= 10 * told {
-            eprintln!(
-                "waiting for {name} ({} s); its log is {}",
-                passed.as_secs(),
-                log.display()
-            );
-            told += 1;
-        }
-        std::thread::sleep(INTERVAL);
-    }
-    Ok(())
 }
 
 /// The files of a folder, which may be missing.

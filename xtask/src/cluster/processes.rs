@@ -13,6 +13,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 use super::components::Component;
+use super::log::ending;
 
 /// How long a killed process may take to go.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -75,7 +76,8 @@ impl Process {
         let pid = i32::try_from(child.id()).context("a process id is a positive i32")?;
         let process = Self {
             pid,
-            start: start_of(pid).with_context(|| format!("{name} ended at once"))?,
+            start: start_of(pid)
+                .with_context(|| format!("{name} has ended at once; {}", ending(log)))?,
             boot: boot()?,
         };
         process.write(file)?;
