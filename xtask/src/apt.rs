@@ -8,7 +8,6 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::env::cache_dir;
-use crate::process;
 
 /// The archive as apt sees it with sources, lists and downloads of its own.
 #[derive(Debug)]
@@ -90,7 +89,14 @@ impl Archive {
             .arg("-qq")
             .args(args)
             .current_dir(folder.join("download"));
-        process::output(&mut command).map(drop)
+        let what = format!("apt-get {}", args.join(" "));
+        let output = command
+            .output()
+            .with_context(|| format!("failed to run {what}"))?;
+        // The options above would bury what it says.
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{what} failed: {}", said.trim());
+        Ok(())
     }
 }
 

@@ -97,6 +97,7 @@ fn up(own: &ControlPlane) -> Result<ExitCode> {
     };
     let _lock = own.lock()?;
     own.up(&binaries, Lifetime::Detached)?;
+    eprintln!("kubectl: {}", binaries.kubectl.display());
     println!("export {KUBECONFIG}={}", own.kubeconfig().display());
     Ok(ExitCode::SUCCESS)
 }

@@ -34,6 +34,7 @@ Examples:
   cargo xtask record -o - -- ls            the same, to standard output
   cargo xtask test                         all test tiers that this machine can run
   cargo xtask test unit vm                 two of them
+  cargo xtask cluster up                   a Kubernetes control plane for tests and for trying things
   cargo xtask setup --tests                install what building and testing need
   cargo xtask bench record -o json         what recording costs, as JSON
   cargo xtask ci                           everything that CI runs";

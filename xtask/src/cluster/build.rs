@@ -62,11 +62,20 @@ pub(super) fn build(cache: &Path) -> Result<Result<PathBuf, String>> {
         )));
     }
     eprintln!("fetching the source of Kubernetes {VERSION} from Debian {SUITE}");
-    let Some(archive) = Archive::open(SUITE)? else {
-        return Ok(Err(format!(
-            "Kubernetes {VERSION} is built from Debian's source package, and this machine has no \
-             package source of Debian's"
-        )));
+    let archive = match Archive::open(SUITE) {
+        Ok(Some(archive)) => archive,
+        Ok(None) => {
+            return Ok(Err(format!(
+                "Kubernetes {VERSION} is built from Debian's source package, and this machine has \
+                 no package source of Debian's"
+            )));
+        }
+        // Without a network, this is no failure of ours.
+        Err(error) => {
+            return Ok(Err(format!(
+                "the source of Kubernetes {VERSION} cannot be fetched: {error:#}"
+            )));
+        }
     };
     let work = cache.join("work");
     remove(&work)?;
@@ -106,12 +115,13 @@ fn build_in(work: &Path, archive: &Archive, log: &Path) -> Result<PathBuf> {
         work,
         source: &source,
     };
-    openapi::generate(&go, &log)?;
+    openapi::generate(&go, &log).context("failed to generate the description of all types")?;
     let mut command = go.command("go");
     command.args(["build", "-trimpath", "-ldflags", &flags(), "-o"]);
     command.arg(&built);
     command.args(BUILT.map(|program| format!("{MODULE}/cmd/{program}")));
-    log.run(&mut command)?;
+    log.run(&mut command)
+        .with_context(|| format!("failed to compile Kubernetes {VERSION}"))?;
     eprintln!("built in {} s", start.elapsed().as_secs());
     Ok(built)
 }

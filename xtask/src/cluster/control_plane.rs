@@ -225,8 +225,14 @@ impl ControlPlane {
         }
         // A folder without that file is one that was left half made.
         remove(&self.folder)?;
-        for folder in ["", "pids", "logs", "etcd"] {
-            let folder = self.folder.join(folder);
+        remove(&self.logs())?;
+        let below = |name| self.folder.join(name);
+        for folder in [
+            self.folder.clone(),
+            below("pids"),
+            below("etcd"),
+            self.logs(),
+        ] {
             fs::DirBuilder::new()
                 .mode(0o700)
                 .create(&folder)
@@ -240,7 +246,7 @@ impl ControlPlane {
         Ok(layout)
     }
 
-    /// Ends what runs and removes the folder; whether there was anything.
+    /// Ends what runs and removes the folder, but no logs; whether there was anything.
     pub(crate) fn down(&self) -> Result<bool> {
         if !self.folder.exists() {
             return Ok(false);
@@ -255,7 +261,12 @@ impl ControlPlane {
     }
 
     fn log(&self, name: &str) -> PathBuf {
-        self.folder.join("logs").join(name).with_extension("log")
+        self.logs().join(name).with_extension("log")
+    }
+
+    /// Beside the rest, so that they can still be read when it is gone.
+    fn logs(&self) -> PathBuf {
+        self.folder.with_extension("logs")
     }
 }
 

@@ -60,7 +60,7 @@ pub(super) fn generate(go: &Go<'_>, log: &Log) -> Result<()> {
             .arg(go.source.join("api/api-rules/violation_exceptions.list"))
             .arg(&report),
     )
-    .with_context(|| format!("{FILE}.go is not upstream's: other exceptions were made"))
+    .with_context(|| format!("{FILE}.go is not upstream's"))
 }
 
 /// Adds the folders whose Go files have the mark. Packages below `vendor/k8s.io` are links.
