@@ -4,9 +4,11 @@
     reason = "results of the verbs go to standard output, progress to standard error"
 )]
 
+mod apt;
 mod bench;
 mod build;
 mod check;
+mod cluster;
 mod codegen;
 mod env;
 mod process;
@@ -32,6 +34,7 @@ Examples:
   cargo xtask record -o - -- ls            the same, to standard output
   cargo xtask test                         all test tiers that this machine can run
   cargo xtask test unit vm                 two of them
+  cargo xtask cluster up                   a Kubernetes control plane for tests and for trying things
   cargo xtask setup --tests                install what building and testing need
   cargo xtask bench record -o json         what recording costs, as JSON
   cargo xtask ci                           everything that CI runs";
@@ -67,6 +70,12 @@ enum Verb {
     Test {
         /// The tiers to run; all when none is named
         tiers: Vec<Tier>,
+    },
+    /// A real Kubernetes control plane on this machine, for tests and for trying things
+    Cluster {
+        /// What to do
+        #[command(subcommand)]
+        what: cluster::Verb,
     },
     /// Measure what spo costs: `bench record [-o json]`
     Bench {
@@ -107,6 +116,7 @@ fn main() -> ExitCode {
         // clap takes the `--` away, and `spo record` needs it: the arguments are read as they came.
         Verb::Record { args: _ } => record::run(std::env::args_os().skip(2).collect()),
         Verb::Test { tiers } => test::run(&tiers),
+        Verb::Cluster { what } => cluster::run(what),
         Verb::Bench {
             what: Bench::Record { args: _ },
         } => bench::record(std::env::args_os().skip(3).collect()),

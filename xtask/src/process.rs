@@ -100,10 +100,13 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// `cargo`, run in the root of the workspace with the target directory that the user has chosen.
+/// `cargo`, run in the root of the workspace with the target directory that the user has chosen. It
+/// runs as if from a shell: crates such as ring are compiled anew whenever these variables differ.
 pub(crate) fn cargo(root: &Path, target: &Path) -> Command {
     let mut command = Command::new("cargo");
-    command.current_dir(root).env("CARGO_TARGET_DIR", target);
+    without_cargo(&mut command)
+        .current_dir(root)
+        .env("CARGO_TARGET_DIR", target);
     command
 }
 

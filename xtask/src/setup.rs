@@ -11,13 +11,14 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use self::needs::{Group, Need, Unmet};
+use crate::cluster::binaries;
 use crate::{tools, vm};
 
 /// The verb: prints a line for everything that it looks at.
 pub(crate) fn run(tests: bool, ci: bool) -> Result<ExitCode> {
     let mut groups = vec![Group::Base];
     if tests {
-        groups.extend([Group::Host, Group::Vm]);
+        groups.extend([Group::Host, Group::Vm, Group::Cluster]);
     }
     let mut unmet = packages(&groups);
     let (found, missing) = ebpf::ensure()?;
@@ -38,6 +39,12 @@ pub(crate) fn run(tests: bool, ci: bool) -> Result<ExitCode> {
                 ),
                 Err(reason) => println!("absent    guest kernel {}: {reason}", kernel.name),
             }
+        }
+    }
+    if tests {
+        match binaries::find()? {
+            Ok(binaries) => println!("ok        Kubernetes: {}", binaries.origin),
+            Err(reason) => println!("absent    Kubernetes: {reason}"),
         }
     }
     if ci {

@@ -45,7 +45,7 @@ pub(crate) fn run_into(table: &mut Table, wanted: &[Tier]) -> Result<()> {
                     });
                 }
             }
-            Tier::Cluster => table.step("cluster", tiers::cluster::run),
+            Tier::Cluster => table.step("cluster", || tiers::cluster::run(&target)),
         }
     }
     Ok(())

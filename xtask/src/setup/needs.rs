@@ -17,6 +17,10 @@ pub(crate) enum Group {
     Host,
     /// The vm tier.
     Vm,
+    /// The cluster tier, and clusters for people.
+    Cluster,
+    /// Building the programs of a cluster, where nobody has.
+    ClusterBuild,
 }
 
 /// Something that the distribution has a package for.
@@ -148,6 +152,37 @@ const NEEDS: &[Need] = &[
             "qemu-system-x86",
             "qemu-system-x86_64",
         ],
+    ),
+    need(
+        Group::Cluster,
+        "etcd",
+        Probe::Programs(&["etcd"]),
+        ["etcd-server", "etcd", "", "etcd"],
+    ),
+    need(
+        Group::Cluster,
+        "setpriv",
+        Probe::Programs(&["setpriv"]),
+        ["util-linux", "util-linux", "util-linux", "setpriv"],
+    ),
+    // The source is Debian's, and so is the compiler that is of an age with it.
+    need(
+        Group::ClusterBuild,
+        "Go",
+        Probe::Programs(&["go"]),
+        ["golang-go", "", "", ""],
+    ),
+    need(
+        Group::ClusterBuild,
+        "patch",
+        Probe::Programs(&["patch"]),
+        ["patch"; 4],
+    ),
+    need(
+        Group::ClusterBuild,
+        "xz",
+        Probe::Programs(&["xz"]),
+        ["xz-utils", "xz", "xz", "xz"],
     ),
 ];
 

@@ -1,13 +1,67 @@
-//! The tier `cluster`, which needs something to deploy.
+//! The tier `cluster`: a control plane of its own, and the tests against it.
+
+use std::path::Path;
+use std::process::Command;
 
 use anyhow::Result;
 
+use super::Counts;
+use crate::cluster::{self, ControlPlane, KUBECONFIG, Lifetime, binaries};
+use crate::env::root;
+use crate::process;
+use crate::setup::needs::{self, Group};
 use crate::table::Outcome;
 
-/// Says that there is nothing to run yet.
-#[expect(clippy::unnecessary_wraps, reason = "a tier may fail to run")]
-pub(crate) fn run() -> Result<Outcome> {
-    Ok(Outcome::Skipped(
-        "does not exist yet: arrives with the operator".to_owned(),
-    ))
+/// What the tests pass over they print, also when they pass.
+const ARGS: [&str; 2] = ["--", "--show-output"];
+
+/// Runs the crate `spo-cluster-tests` against the cluster that `KUBECONFIG` names, or else against
+/// a fresh one, which ends with this process however that ends.
+pub(crate) fn run(target: &Path) -> Result<Outcome> {
+    let unmet = needs::ensure(&[Group::Base]);
+    if !unmet.is_empty() {
+        return Ok(Outcome::Skipped(unmet.to_string()));
+    }
+    let own = ControlPlane::at(target.join("cluster-tests"));
+    if let Some(kubeconfig) = cluster::named() {
+        eprintln!(
+            "{KUBECONFIG} is set: testing against the cluster of {}",
+            kubeconfig.display()
+        );
+        return tests(target, &kubeconfig);
+    }
+    let binaries = match binaries::find()? {
+        Ok(binaries) => binaries,
+        Err(reason) => return Ok(Outcome::Skipped(reason)),
+    };
+    // The cluster need not wait while its tests are compiled.
+    process::run(cargo_test(target).arg("--no-run"))?;
+    let _lock = own.lock()?;
+    // A run that was killed left its folder.
+    own.down()?;
+    let taken_down = TakenDown(own);
+    taken_down.0.up(&binaries, Lifetime::Ours)?;
+    tests(target, &taken_down.0.kubeconfig())
+}
+
+/// Takes a control plane down when it goes, whatever went wrong before.
+struct TakenDown(ControlPlane);
+
+impl Drop for TakenDown {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.down() {
+            eprintln!("failed to take the cluster down: {error:#}");
+        }
+    }
+}
+
+fn tests(target: &Path, kubeconfig: &Path) -> Result<Outcome> {
+    let (status, said) = process::tee(cargo_test(target).args(ARGS).env(KUBECONFIG, kubeconfig))?;
+    Ok(Counts::read(&said).outcome((!status.success()).then(|| format!("cargo test: {status}"))))
+}
+
+fn cargo_test(target: &Path) -> Command {
+    let mut command = process::cargo(&root(), target);
+    command.args(["test", "--package", "spo-cluster-tests"]);
+    command
 }

@@ -11,13 +11,15 @@ use crate::setup::ebpf;
 use crate::setup::needs::{self, Group};
 use crate::table::Outcome;
 
-/// These two need the eBPF target and a kernel.
-const SELECTION: [&str; 5] = [
+/// These need the eBPF target, a kernel, and a cluster.
+const SELECTION: [&str; 7] = [
     "--workspace",
     "--exclude",
     "spo-ebpf",
     "--exclude",
     "spo-kernel-tests",
+    "--exclude",
+    "spo-cluster-tests",
 ];
 
 /// Runs the tests with nextest if it is there, else with cargo's own runner.

@@ -1,0 +1,105 @@
+//! Clients: the tests' own, which may do everything, and those of service accounts, as which
+//! everything runs that is tested.
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use kube::api::{DeleteParams, ObjectMeta, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use serde_json::json;
+
+/// How long a token is valid; the least that a server takes is ten minutes.
+const TOKEN_SECONDS: i64 = 3600;
+
+/// The cluster's administrator.
+pub async fn admin() -> Result<Client> {
+    // Without the variable, a client would look at the user's own configuration.
+    ensure!(
+        std::env::var_os("KUBECONFIG").is_some(),
+        "KUBECONFIG is not set: run cargo xtask test cluster, or export what \
+         cargo xtask cluster kubeconfig prints"
+    );
+    client(Kubeconfig::read().context("failed to read KUBECONFIG")?).await
+}
+
+/// A service account, which is made if it is not there. It may do what roles are bound to it for.
+pub async fn service_account(admin: &Client, namespace: &str, name: &str) -> Result<Client> {
+    let context = || format!("failed to get a token for {namespace}/{name}");
+    let accounts: Api<ServiceAccount> = Api::namespaced(admin.clone(), namespace);
+    let account = ServiceAccount {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            ..ObjectMeta::default()
+        },
+        ..ServiceAccount::default()
+    };
+    if accounts
+        .get_opt(name)
+        .await
+        .with_context(context)?
+        .is_none()
+    {
+        accounts
+            .create(&PostParams::default(), &account)
+            .await
+            .with_context(context)?;
+    }
+    let request = TokenRequest {
+        spec: TokenRequestSpec {
+            expiration_seconds: Some(TOKEN_SECONDS),
+            ..TokenRequestSpec::default()
+        },
+        ..TokenRequest::default()
+    };
+    let token = accounts
+        .create_token_request(name, &PostParams::default(), &request)
+        .await
+        .with_context(context)?
+        .status
+        .with_context(context)?
+        .token;
+
+    // The same cluster, and no trace of the administrator.
+    let mut config = Kubeconfig::read().context("failed to read KUBECONFIG")?;
+    for user in &mut config.auth_infos {
+        user.auth_info = Some(
+            serde_json::from_value(json!({ "token": token })).context("failed to make a user")?,
+        );
+    }
+    client(config).await
+}
+
+async fn client(config: Kubeconfig) -> Result<Client> {
+    let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default())
+        .await
+        .context("failed to make a client's configuration")?;
+    Client::try_from(config).context("failed to make a client")
+}
+
+/// A new namespace with a name of its own. Whoever is done with it calls [`remove_namespace`].
+pub async fn namespace(admin: &Client) -> Result<String> {
+    let namespaces: Api<Namespace> = Api::all(admin.clone());
+    let new = Namespace {
+        metadata: ObjectMeta {
+            generate_name: Some("spo-test-".to_owned()),
+            ..ObjectMeta::default()
+        },
+        ..Namespace::default()
+    };
+    let made = namespaces
+        .create(&PostParams::default(), &new)
+        .await
+        .context("failed to make a namespace")?;
+    made.metadata.name.context("the namespace has no name")
+}
+
+/// Removes a namespace and what is in it, without waiting for the end of that.
+pub async fn remove_namespace(admin: &Client, name: &str) -> Result<()> {
+    let namespaces: Api<Namespace> = Api::all(admin.clone());
+    namespaces
+        .delete(name, &DeleteParams::background())
+        .await
+        .with_context(|| format!("failed to remove the namespace {name}"))?;
+    Ok(())
+}

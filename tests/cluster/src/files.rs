@@ -1,0 +1,104 @@
+//! Files with objects, and what they say about themselves.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+/// How the first line of a file begins that the server must refuse; the rest must be in its answer.
+const REJECTED: &str = "# rejected: ";
+/// The second line of a file whose rule is in CEL.
+const NEEDS_CEL: &str = "# needs: cel";
+
+/// A file with one object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct File {
+    /// For people: the path below the root of the repository.
+    pub name: String,
+    /// What it holds.
+    pub object: Value,
+    /// What the server's answer must have in it, if it must refuse the object.
+    pub rejected: Option<String>,
+    /// Whether only a server that knows CEL can refuse it.
+    pub needs_cel: bool,
+}
+
+impl File {
+    fn read(name: String, path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("failed to read {name}"))?;
+        Self::parse(name, &text)
+    }
+
+    fn parse(name: String, text: &str) -> Result<Self> {
+        let object = serde_saphyr::from_str(text)
+            .with_context(|| format!("{name} is not one YAML document"))?;
+        let mut lines = text.lines();
+        let rejected = lines
+            .next()
+            .and_then(|line| line.strip_prefix(REJECTED))
+            .map(|expected| expected.trim().to_owned());
+        if let Some(expected) = &rejected {
+            ensure!(!expected.is_empty(), "{name} does not say what is wrong");
+        }
+        Ok(Self {
+            name,
+            object,
+            rejected,
+            needs_cel: lines.next().is_some_and(|line| line.trim() == NEEDS_CEL),
+        })
+    }
+}
+
+/// The YAML files of a folder below the root of the repository, by name; `None` if the folder does
+/// not exist. An empty folder is an error.
+pub fn folder(path: &str) -> Result<Option<Vec<File>>> {
+    let folder = root().join(path);
+    if !folder.exists() {
+        return Ok(None);
+    }
+    let context = || format!("failed to read the folder {path}");
+    let mut files = Vec::new();
+    for entry in folder.read_dir().with_context(context)? {
+        let file = entry.with_context(context)?.path();
+        if file
+            .extension()
+            .is_some_and(|extension| extension == "yaml")
+        {
+            let name = file.file_name().with_context(context)?.to_string_lossy();
+            files.push(File::read(format!("{path}/{name}"), &file)?);
+        }
+    }
+    ensure!(!files.is_empty(), "{path} has no file *.yaml");
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Some(files))
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::File;
+
+    fn parse(text: &str) -> anyhow::Result<File> {
+        File::parse("a.yaml".to_owned(), text)
+    }
+
+    #[test]
+    fn a_file_says_what_is_to_become_of_it() {
+        let valid = parse("# a comment\nkind: A\n").unwrap();
+        assert_eq!((valid.rejected, valid.needs_cel), (None, false));
+        let invalid = parse("# rejected: spec.a in body\nkind: A\n").unwrap();
+        assert_eq!(invalid.rejected.as_deref(), Some("spec.a in body"));
+        assert!(!invalid.needs_cel);
+        assert!(
+            parse("# rejected: a\n# needs: cel\nkind: A\n")
+                .unwrap()
+                .needs_cel
+        );
+        assert!(parse("# rejected: \nkind: A\n").is_err());
+        assert!(parse("kind: A\n---\nkind: B\n").is_err());
+    }
+}

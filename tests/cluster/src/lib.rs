@@ -1,0 +1,9 @@
+//! What the tests share that talk to the API server of a real cluster, which `KUBECONFIG` names.
+//!
+//! Objects go there and come back as JSON, not as types, so that nothing is lost on the way that
+//! the server keeps.
+
+pub mod access;
+pub mod crd;
+pub mod files;
+pub mod objects;
