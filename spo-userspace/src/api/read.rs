@@ -97,8 +97,7 @@ fn examine(
     if let Some(version) = older_version(&fields, kind, problems) {
         let changes = convert::convert(&mut root, kind, version);
         for note in changes.notes {
-            let message = format!("`{}` is of an old version", note.path);
-            problems.warn(note.place, message, Some(note.text));
+            problems.warn(note.place, format!("`{}` {}", note.path, note.text), None);
         }
         for error in changes.errors {
             problems.error(

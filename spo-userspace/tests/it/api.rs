@@ -6,6 +6,8 @@
 
 mod convert;
 mod crds;
+mod model;
+mod read;
 mod table;
 
 use std::path::PathBuf;
