@@ -118,7 +118,8 @@ pub(super) fn checked_selector(generator: &mut SchemaGenerator) -> Schema {
 
 /// References to secrets.
 pub(super) fn secrets(_: &mut SchemaGenerator) -> Schema {
-    // The key of such a list is required or has a default.
+    // The key of such a list must be required or have a default. The reference's default is empty
+    // text, which names no secret, and which some API servers do not take as a default.
     json_schema!({
         "type": "array",
         "x-kubernetes-list-type": "map",
@@ -126,7 +127,8 @@ pub(super) fn secrets(_: &mut SchemaGenerator) -> Schema {
         "items": {
             "type": "object",
             "x-kubernetes-map-type": "atomic",
-            "properties": { "name": { "type": "string", "default": "" } }
+            "required": ["name"],
+            "properties": { "name": { "type": "string" } }
         }
     })
 }

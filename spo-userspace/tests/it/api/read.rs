@@ -60,6 +60,16 @@ spec: {selinux: {}}";
     );
 }
 
+/// Empty text is no base profile, as in the reference.
+#[test]
+fn an_empty_base_is_none() {
+    let source = b"apiVersion: security-profiles-operator.x-k8s.io/v1
+kind: SeccompProfile
+metadata: {name: p}
+spec: {defaultAction: SCMP_ACT_LOG, baseProfileName: ''}";
+    assert_eq!(check("p.yaml", source), []);
+}
+
 /// An older recording says no recorder and has the old names.
 #[test]
 fn older_versions_are_read_with_warnings() {
