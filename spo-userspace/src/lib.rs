@@ -2,6 +2,7 @@
 //!
 //! `ARCHITECTURE.md` says which module may use which.
 
+pub mod api;
 #[expect(unsafe_code, reason = "eBPF maps and records are raw memory")]
 pub mod bpf;
 pub mod cli;

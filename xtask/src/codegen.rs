@@ -1,10 +1,12 @@
-//! `cargo xtask codegen`: the system call tables of `spo-userspace/src/profile/syscalls/`.
+//! `cargo xtask codegen`: the system call tables of `spo-userspace/src/profile/syscalls/`, and the
+//! custom resource definitions of `deploy/crds/`.
 //!
-//! Source are the `asm/unistd*.h` headers in Debian's package linux-libc-dev: the newest suite's
+//! Of the tables, the source are the `asm/unistd*.h` headers in Debian's package linux-libc-dev: the newest suite's
 //! carries those of every architecture, and a package has a version to cite. It is fetched
 //! through the machine's own package manager, with a state folder of ours, so that nothing of
 //! the system changes, and kept in the user's cache folder.
 
+mod crds;
 mod package;
 
 use std::collections::BTreeMap;
@@ -77,12 +79,13 @@ impl Source {
     }
 }
 
-/// Writes the tables, or with `check` compares them with their source.
+/// Writes the tables and the definitions, or with `check` compares them with their source.
 ///
 /// A check that cannot be made says why on standard error and is no failure: a machine without
 /// Debian's packages can still build and test everything else.
 pub(crate) fn run(check: bool) -> Result<()> {
     if !check {
+        crds::write()?;
         return write();
     }
     match self::check()? {
@@ -120,8 +123,10 @@ pub(crate) enum Outcome {
     },
 }
 
-/// Compares the tables with the package that they cite, or with the newest one.
+/// Compares the definitions with the types that they come from, and the tables with the package
+/// that they cite, or with the newest one.
 pub(crate) fn check() -> Result<Outcome> {
+    crds::check()?;
     let mut texts = Vec::new();
     for source in &SOURCES {
         let path = table_path(source)?;

@@ -157,7 +157,7 @@ impl<'a> Problems<'a> {
 
     /// Like [`Problems::text`], where any text is good, so that quotes are what is missing.
     pub(crate) fn free_text<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n str> {
-        if let Value::Bool | Value::Integer(_) | Value::Float = &node.value {
+        if let Value::Bool(_) | Value::Integer(_) | Value::Float(_) = &node.value {
             let message = format!("{what} must be text, but this is {}", node.describe());
             self.error(node.place, message, Some("put it into quotes".to_owned()));
             return None;
@@ -244,6 +244,12 @@ impl<'a> Fields<'a> {
             problems.missing(self.place_of(name).unwrap_or(self.place), name);
         }
         node
+    }
+
+    /// Every field that is not `null`, with the place of its name.
+    pub(crate) fn present(&self) -> impl Iterator<Item = (&'a str, Place, &'a Node)> {
+        let present = |(_, _, node): &(&str, Place, &Node)| !matches!(node.value, Value::Null);
+        self.fields.iter().copied().filter(present)
     }
 
     /// Where a field's name stands.

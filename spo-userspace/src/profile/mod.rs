@@ -3,12 +3,12 @@
 pub mod arch;
 pub mod base;
 pub mod diagnostic;
-mod fields;
+pub(crate) mod fields;
 pub mod named;
 pub mod object;
 pub mod risk;
 pub mod seccomp;
 pub mod state;
-mod suggest;
+pub(crate) mod suggest;
 pub mod syscalls;
-mod tree;
+pub(crate) mod tree;

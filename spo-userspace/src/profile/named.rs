@@ -51,6 +51,17 @@ macro_rules! named {
                 serializer.serialize_str($crate::profile::named::Named::name(*self))
             }
         }
+
+        impl<'de> ::serde::Deserialize<'de> for $type {
+            fn deserialize<D: ::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let name = <::std::borrow::Cow<'de, str> as ::serde::Deserialize>::deserialize(deserializer)?;
+                <Self as $crate::profile::named::Named>::from_name(&name).ok_or_else(|| {
+                    ::serde::de::Error::custom(format_args!(
+                        "{} is not {}", $crate::profile::diagnostic::quoted(&name), $one
+                    ))
+                })
+            }
+        }
     };
 }
 

@@ -76,17 +76,21 @@ pub(crate) fn read<'n>(
         &["apiVersion", "kind", "metadata", "spec", "status"],
         problems,
     );
-    let metadata = if let Some(node) = fields.get("metadata") {
-        problems.fields(node, "`metadata`", fields.place_of("metadata"))
-    } else {
-        problems.missing(fields.place, "metadata.name");
-        None
-    };
-    let metadata = metadata.and_then(|metadata| self::metadata(&metadata, problems));
+    let metadata = check_metadata(fields, problems);
     let spec = fields
         .require("spec", problems)
         .and_then(|node| problems.fields(node, "`spec`", fields.place_of("spec")));
     Some((metadata, spec))
+}
+
+/// Checks an object's metadata.
+pub(crate) fn check_metadata(fields: &Fields<'_>, problems: &mut Problems<'_>) -> Option<Metadata> {
+    let Some(node) = fields.get("metadata") else {
+        problems.missing(fields.place, "metadata.name");
+        return None;
+    };
+    let metadata = problems.fields(node, "`metadata`", fields.place_of("metadata"))?;
+    self::metadata(&metadata, problems)
 }
 
 /// Writes an object as YAML: always the same text for the same object.
@@ -206,7 +210,7 @@ fn text_map(
 }
 
 /// A DNS subdomain, as Kubernetes wants it. The name becomes a file's name on the nodes.
-fn is_object_name(name: &str) -> bool {
+pub(crate) fn is_object_name(name: &str) -> bool {
     name.len() <= 253
         && name.split('.').all(|label| {
             let ends = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();

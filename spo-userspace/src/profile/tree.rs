@@ -21,19 +21,19 @@ const MOST_REPLAYED: usize = 20_000;
 const DEEPEST: usize = 32;
 
 /// A value and its place.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) value: Value,
     pub(crate) place: Place,
 }
 
 /// What a node can be.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Value {
     Null,
-    Bool,
+    Bool(bool),
     Integer(i128),
-    Float,
+    Float(f64),
     Text(String),
     List(Vec<Node>),
     Map(Vec<(Node, Node)>),
@@ -67,9 +67,9 @@ impl Node {
     pub(crate) fn describe(&self) -> &'static str {
         match self.value {
             Value::Null => "nothing",
-            Value::Bool => "a boolean",
+            Value::Bool(_) => "a boolean",
             Value::Integer(_) => "a number",
-            Value::Float => "a fraction or a number too large",
+            Value::Float(_) => "a fraction or a number too large",
             Value::Text(_) => "text",
             Value::List(_) => "a list",
             Value::Map(_) => "a map",
@@ -302,8 +302,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
         Ok(Value::Null)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Value, E> {
-        Ok(Value::Bool)
+    fn visit_bool<E>(self, truth: bool) -> Result<Value, E> {
+        Ok(Value::Bool(truth))
     }
 
     fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
@@ -314,8 +314,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
         Ok(Value::Integer(number.into()))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Value, E> {
-        Ok(Value::Float)
+    fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
+        Ok(Value::Float(number))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Value, E> {

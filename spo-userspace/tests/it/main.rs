@@ -1,5 +1,6 @@
 //! Tests that need no privileges.
 
+mod api;
 mod cli;
 mod filter;
 mod profile;

@@ -1,0 +1,74 @@
+//! What several kinds share.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::schema;
+use crate::profile::named::named;
+
+named! {
+    /// How far a profile got. Of several nodes, the lowest counts for the profile as a whole:
+    /// the order is that of the declaration.
+    ProfileStatus, "a profile's status" {
+        /// It could not be installed.
+        Error = "Error",
+        /// It is being removed.
+        Terminating = "Terminating",
+        /// It is one of several that are still to be merged.
+        Partial = "Partial",
+        /// It is not to be installed.
+        Disabled = "Disabled",
+        /// Nothing has happened yet.
+        Pending = "Pending",
+        /// It is being installed.
+        InProgress = "InProgress",
+        /// It can be used.
+        Installed = "Installed",
+    }
+}
+
+named! {
+    /// A kind of profile that can be bound and recorded.
+    ProfileKind, "a kind of profile" {
+        /// Seccomp.
+        SeccompProfile = "SeccompProfile",
+        /// `SELinux`.
+        SelinuxProfile = "SelinuxProfile",
+        /// `AppArmor`.
+        AppArmorProfile = "AppArmorProfile",
+    }
+}
+
+/// The status of a profile that pods name by its own name.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusBase {
+    /// `Ready` says whether the profile can be used on every node, and if not, why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+    /// The lowest status that the profile has on any node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<ProfileStatus>,
+}
+
+/// The status of profiles for `SELinux`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SelinuxStatus {
+    /// `Ready` says whether the profile can be used on every node, and if not, why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+    /// The lowest status that the profile has on any node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<ProfileStatus>,
+    /// What a pod names as `seLinuxOptions.type` to run under the profile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<String>,
+    /// The pods that use the profile, as `namespace/pod`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub active_workloads: Vec<String>,
+}

@@ -1,0 +1,34 @@
+//! The Kubernetes API: the eight kinds, their custom resource definitions, the check of an
+//! object against them, and the way from and to older versions. Nothing here talks to a cluster.
+//!
+//! There is one version of each kind, `v1`, as the reference has it. The older ones are never
+//! served; [`convert`] reads them. What is said of a field here becomes its description in
+//! `deploy/crds/`, so that documentation is for users as much as for programmers.
+
+pub mod apparmor_profile;
+mod cel;
+mod check;
+pub mod common;
+pub mod convert;
+pub mod crds;
+pub mod daemon;
+mod json;
+pub mod node_status;
+pub mod profile_binding;
+pub mod profile_recording;
+pub mod raw_selinux_profile;
+mod read;
+mod schema;
+pub mod seccomp_profile;
+mod selectors;
+pub mod selinux_profile;
+
+pub use self::apparmor_profile::{AppArmorProfile, AppArmorProfileSpec};
+pub use self::daemon::{SecurityProfilesOperatorDaemon, SecurityProfilesOperatorDaemonSpec};
+pub use self::node_status::{SecurityProfileNodeStatus, SecurityProfileNodeStatusSpec};
+pub use self::profile_binding::{ProfileBinding, ProfileBindingSpec};
+pub use self::profile_recording::{ProfileRecording, ProfileRecordingSpec};
+pub use self::raw_selinux_profile::{RawSelinuxProfile, RawSelinuxProfileSpec};
+pub use self::read::{Object, check, read};
+pub use self::seccomp_profile::{SeccompProfile, SeccompProfileSpec};
+pub use self::selinux_profile::{SelinuxProfile, SelinuxProfileSpec};

@@ -1,0 +1,52 @@
+//! `SecurityProfileNodeStatus`.
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "columns of one type are no duplicates"
+)]
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::common::ProfileStatus;
+
+/// How far a profile got on one node.
+#[derive(Clone, Debug, PartialEq, Eq, CustomResource, Deserialize, Serialize, JsonSchema)]
+#[kube(
+    group = "security-profiles-operator.x-k8s.io",
+    version = "v1",
+    kind = "SecurityProfileNodeStatus",
+    plural = "securityprofilenodestatuses",
+    shortname = "spns",
+    category = "spo",
+    status = "NodeStatus",
+    derive = "PartialEq",
+    doc = "How far a profile got on one node. The operator writes it; its owner is the profile.",
+    printcolumn(name = "Status", type_ = "string", json_path = ".status.status"),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    ),
+    printcolumn(
+        name = "Node",
+        type_ = "string",
+        json_path = ".spec.nodeName",
+        priority = 10
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct SecurityProfileNodeStatusSpec {
+    /// The node.
+    #[schemars(length(min = 1))]
+    pub node_name: String,
+}
+
+/// The status on the node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeStatus {
+    /// How far the profile got.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<ProfileStatus>,
+}

@@ -1,0 +1,44 @@
+//! `RawSelinuxProfile`.
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "columns of one type are no duplicates"
+)]
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::common::SelinuxStatus;
+use super::schema;
+use crate::profile::state::State;
+
+/// A policy for `SELinux` as text.
+#[derive(Clone, Debug, PartialEq, CustomResource, Deserialize, Serialize, JsonSchema)]
+#[kube(
+    group = "security-profiles-operator.x-k8s.io",
+    version = "v1",
+    kind = "RawSelinuxProfile",
+    plural = "rawselinuxprofiles",
+    category = "spo",
+    status = "SelinuxStatus",
+    derive = "PartialEq",
+    doc = "An SELinux profile written in CIL.",
+    printcolumn(name = "Usage", type_ = "string", json_path = ".status.usage"),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.status")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct RawSelinuxProfileSpec {
+    /// Whether the profile is to be installed on the nodes.
+    #[serde(default = "schema::enabled")]
+    pub state: State,
+    /// The policy in CIL, without the block around it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 500_000),
+        extend("x-kubernetes-validations" = [{
+            "rule": "size(self.trim()) > 0",
+            "message": "the policy is blank: write its statements in CIL"
+        }])
+    )]
+    pub policy: Option<String>,
+}

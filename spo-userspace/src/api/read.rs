@@ -1,0 +1,221 @@
+//! Reading objects from files.
+
+use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
+
+use super::check::{Checker, Path};
+use super::crds::{Definition, definitions};
+use super::{
+    ProfileBinding, ProfileRecording, SecurityProfileNodeStatus, SecurityProfilesOperatorDaemon,
+    cel, convert, json,
+};
+use crate::profile::diagnostic::{Diagnostic, quoted};
+use crate::profile::fields::{Fields, Problems};
+use crate::profile::object::{self, API_VERSION, GROUP};
+use crate::profile::suggest::nearest;
+use crate::profile::tree::{self, Node, Value};
+
+mod remarks;
+
+/// An object of one of the kinds that are no profiles.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Object {
+    /// A binding.
+    ProfileBinding(Box<ProfileBinding>),
+    /// A recording.
+    ProfileRecording(Box<ProfileRecording>),
+    /// A node's status.
+    SecurityProfileNodeStatus(Box<SecurityProfileNodeStatus>),
+    /// The operator's configuration.
+    SecurityProfilesOperatorDaemon(Box<SecurityProfilesOperatorDaemon>),
+}
+
+/// Reads an object of a kind that is no profile, as YAML or JSON and in any version, and tells
+/// everything that is wrong with it. There is an object if nothing of that is an error.
+///
+/// `file` is the name to use in messages. Profiles have readers of their own, in
+/// [`profile`](crate::profile).
+pub fn read(file: &str, source: &[u8]) -> (Option<Object>, Vec<Diagnostic>) {
+    const KINDS: [&str; 4] = [
+        "ProfileBinding",
+        "ProfileRecording",
+        "SecurityProfileNodeStatus",
+        "SecurityProfilesOperatorDaemon",
+    ];
+    let mut problems = Problems::new(file);
+    let value = examine(file, source, &KINDS, &mut problems);
+    let value = value.filter(|_| !problems.any_error());
+    let object = value.and_then(|(kind, value)| {
+        let object = match kind {
+            "ProfileBinding" => typed(value).map(Object::ProfileBinding),
+            "ProfileRecording" => typed(value).map(Object::ProfileRecording),
+            "SecurityProfileNodeStatus" => typed(value).map(Object::SecurityProfileNodeStatus),
+            _ => typed(value).map(Object::SecurityProfilesOperatorDaemon),
+        };
+        // The check found nothing: only fields of Kubernetes' own metadata are left.
+        object
+            .map_err(|error| {
+                let message = format!("the object cannot be read: {error}");
+                problems.error(tree::Place::START, message, None);
+            })
+            .ok()
+    });
+    (object, problems.finish())
+}
+
+/// Checks an object of any kind, as YAML or JSON and in any version, against the kind's schema
+/// and rules: what the API server would say to it, with places, and unknown fields besides.
+pub fn check(file: &str, source: &[u8]) -> Vec<Diagnostic> {
+    let kinds: Vec<_> = definitions().iter().map(|known| known.kind).collect();
+    let mut problems = Problems::new(file);
+    examine(file, source, &kinds, &mut problems);
+    problems.finish()
+}
+
+fn typed<T: DeserializeOwned>(value: Json) -> Result<Box<T>, serde_json::Error> {
+    serde_json::from_value(value).map(Box::new)
+}
+
+/// The object in `v1` with its defaults, if it can be told what it is.
+fn examine(
+    file: &str,
+    source: &[u8],
+    kinds: &[&'static str],
+    problems: &mut Problems<'_>,
+) -> Option<(&'static str, Json)> {
+    let (root, error) = tree::parse(file, source);
+    if let Some(error) = error {
+        problems.add(error);
+    }
+    let mut root = root?;
+    if matches!(root.value, Value::Null) {
+        problems.error(root.place, "the file is empty".to_owned(), None);
+        return None;
+    }
+    let fields = problems.fields(&root, "an object", None)?;
+    let kind = kind(&fields, kinds, problems)?;
+    if let Some(version) = older_version(&fields, kind, problems) {
+        let changes = convert::convert(&mut root, kind, version);
+        for note in changes.notes {
+            problems.warn(note.place, format!("`{}` {}", note.path, note.text), None);
+        }
+        for error in changes.errors {
+            problems.error(
+                error.place,
+                format!("`{}` {}", error.path, error.text),
+                None,
+            );
+        }
+    }
+    let definition = Definition::of(kind)?;
+    let schema = definition.schema();
+    let fields = problems.fields(&root, "an object", None)?;
+    object::check_metadata(&fields, problems);
+    let mut checker = Checker::new(kind, problems);
+    for name in ["spec", "status"] {
+        if let (Some(place), Some(node)) = (fields.place_of(name), fields.get(name)) {
+            let schema = &schema["properties"][name];
+            checker.check(node, schema, &Path::Field(&Path::Root, name), Some(place));
+        }
+    }
+    if fields.get("spec").is_none() && schema.get("required").is_some() {
+        problems.missing(fields.place, "spec");
+    }
+    fields.refuse_unknown(
+        &["apiVersion", "kind", "metadata", "spec", "status"],
+        problems,
+    );
+    let mut value = json::of_tree(&root);
+    defaults(schema, &mut value);
+    if !problems.any_error() {
+        cel::check(definition, &value, &root, problems);
+        remarks::remark(kind, &root, problems);
+    }
+    Some((kind, value))
+}
+
+fn kind(
+    fields: &Fields<'_>,
+    kinds: &[&'static str],
+    problems: &mut Problems<'_>,
+) -> Option<&'static str> {
+    let node = fields.require("kind", problems)?;
+    let name = problems.text(node, "`kind`")?;
+    let known = kinds.iter().copied().find(|kind| *kind == name);
+    if known.is_none() {
+        let help = match nearest(name, kinds.iter().copied()) {
+            Some(kind) => format!("did you mean `{kind}`?"),
+            None => format!("expected is one of {}", kinds.join(", ")),
+        };
+        let message = format!("the kind {} is not known here", quoted(name));
+        problems.error(node.place, message, Some(help));
+    }
+    known
+}
+
+/// The object's version, if it is an older one.
+fn older_version(
+    fields: &Fields<'_>,
+    kind: &'static str,
+    problems: &mut Problems<'_>,
+) -> Option<&'static str> {
+    let node = fields.require("apiVersion", problems)?;
+    let version = problems.text(node, "`apiVersion`")?;
+    if version == API_VERSION {
+        return None;
+    }
+    let older = version
+        .strip_prefix(GROUP)
+        .and_then(|rest| rest.strip_prefix('/'))
+        .and_then(|version| convert::older(kind).iter().copied().find(|v| *v == version));
+    let help = Some(format!("expected is `{API_VERSION}`"));
+    if older.is_some() {
+        let message = format!(
+            "{} is an old version, read as the current one",
+            quoted(version)
+        );
+        problems.warn(node.place, message, help);
+    } else {
+        let message = format!("unknown API version {}", quoted(version));
+        problems.error(node.place, message, help);
+    }
+    older
+}
+
+/// Takes out fields that are `null` and puts in the defaults of what is missing, as the API server
+/// does.
+fn defaults(schema: &Json, value: &mut Json) {
+    match value {
+        Json::Object(map) => {
+            map.retain(|_, value| !value.is_null());
+            if let Some(inner) = schema.get("additionalProperties") {
+                map.values_mut().for_each(|value| defaults(inner, value));
+            }
+            let properties = schema.get("properties").and_then(Json::as_object);
+            for (name, schema) in properties.into_iter().flatten() {
+                if !map.contains_key(name)
+                    && let Some(default) = schema.get("default")
+                {
+                    map.insert(name.clone(), default.clone());
+                }
+                if let Some(value) = map.get_mut(name) {
+                    defaults(schema, value);
+                }
+            }
+        }
+        Json::Array(list) => {
+            if let Some(schema) = schema.get("items") {
+                for item in list {
+                    defaults(schema, item);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A node of the tree by the names of the fields that lead to it.
+fn at<'n>(root: &'n Node, path: &[&str]) -> Option<&'n Node> {
+    path.iter()
+        .try_fold(root, |node, name| convert::field(node, name))
+}

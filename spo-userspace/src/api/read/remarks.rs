@@ -1,0 +1,92 @@
+//! What the API server takes although it will not do what was meant.
+
+use super::at;
+use crate::profile::diagnostic::quoted;
+use crate::profile::fields::Problems;
+use crate::profile::suggest::nearest;
+use crate::profile::tree::{Node, Value};
+
+/// The webhooks that the operator configures.
+const WEBHOOKS: [&str; 5] = [
+    "binding.spo.io",
+    "recording.spo.io",
+    "execmetadata.spo.io",
+    "nodedebuggingpod.spo.io",
+    "rawselinuxprofile-validation.spo.io",
+];
+
+pub(super) fn remark(kind: &str, root: &Node, problems: &mut Problems<'_>) {
+    match kind {
+        "ProfileRecording" => recording_name(root, problems),
+        "SecurityProfilesOperatorDaemon" => {
+            filters(root, "logEnricherFilters", problems);
+            filters(root, "jsonEnricherFilters", problems);
+            webhook_names(root, problems);
+        }
+        _ => {}
+    }
+}
+
+/// The name becomes the value of a label and the beginning of the profiles' names, and the
+/// reference drops the recording if it has dots.
+fn recording_name(root: &Node, problems: &mut Problems<'_>) {
+    let Some((node, name)) = text(root, &["metadata", "name"]) else {
+        return;
+    };
+    if name.contains('.') || name.len() > 63 {
+        let message = format!("{} does not do as the name of a recording", quoted(name));
+        let help = "use at most 63 characters and no dots: the name becomes part of others";
+        problems.lint("recording-name", node.place, message, Some(help.to_owned()));
+    }
+}
+
+fn filters(root: &Node, name: &str, problems: &mut Problems<'_>) {
+    let Some((node, filters)) = text(root, &["spec", "enricher", name]) else {
+        return;
+    };
+    if filters.is_empty() {
+        return;
+    }
+    let parsed = serde_json::from_str::<serde_json::Value>(filters);
+    let message = match parsed {
+        Ok(serde_json::Value::Array(_)) => return,
+        Ok(_) => format!("`{name}` is no list"),
+        Err(error) => format!("`{name}` is no JSON: {error}"),
+    };
+    let help = "expected is a list such as [{\"priority\": 1, \"level\": \"None\", \"matchKeys\": [\"pid\"]}]";
+    problems.lint(
+        "enricher-filters",
+        node.place,
+        message,
+        Some(help.to_owned()),
+    );
+}
+
+fn webhook_names(root: &Node, problems: &mut Problems<'_>) {
+    let Some(Value::List(options)) =
+        at(root, &["spec", "webhook", "options"]).map(|node| &node.value)
+    else {
+        return;
+    };
+    for options in options {
+        let Some((node, name)) = text(options, &["name"]) else {
+            continue;
+        };
+        if !WEBHOOKS.contains(&name) {
+            let message = format!("the operator has no webhook {}", quoted(name));
+            let help = match nearest(name, WEBHOOKS) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => format!("known are {}", WEBHOOKS.join(", ")),
+            };
+            problems.lint("webhook-name", node.place, message, Some(help));
+        }
+    }
+}
+
+fn text<'n>(root: &'n Node, path: &[&str]) -> Option<(&'n Node, &'n str)> {
+    let node = at(root, path)?;
+    match &node.value {
+        Value::Text(text) => Some((node, text)),
+        _ => None,
+    }
+}
