@@ -157,7 +157,7 @@ impl<'a> Problems<'a> {
 
     /// Like [`Problems::text`], where any text is good, so that quotes are what is missing.
     pub(crate) fn free_text<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n str> {
-        if let Value::Bool | Value::Integer(_) | Value::Float = &node.value {
+        if let Value::Bool(_) | Value::Integer(_) | Value::Float = &node.value {
             let message = format!("{what} must be text, but this is {}", node.describe());
             self.error(node.place, message, Some("put it into quotes".to_owned()));
             return None;
@@ -170,6 +170,14 @@ impl<'a> Problems<'a> {
             return Some(list);
         }
         self.wrong_type(node, what, "a list");
+        None
+    }
+
+    pub(crate) fn boolean(&mut self, node: &Node, what: &str) -> Option<bool> {
+        if let Value::Bool(value) = node.value {
+            return Some(value);
+        }
+        self.wrong_type(node, what, "`true` or `false`");
         None
     }
 

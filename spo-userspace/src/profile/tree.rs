@@ -31,7 +31,7 @@ pub(crate) struct Node {
 #[derive(Debug)]
 pub(crate) enum Value {
     Null,
-    Bool,
+    Bool(bool),
     Integer(i128),
     Float,
     Text(String),
@@ -67,7 +67,7 @@ impl Node {
     pub(crate) fn describe(&self) -> &'static str {
         match self.value {
             Value::Null => "nothing",
-            Value::Bool => "a boolean",
+            Value::Bool(_) => "a boolean",
             Value::Integer(_) => "a number",
             Value::Float => "a fraction or a number too large",
             Value::Text(_) => "text",
@@ -245,7 +245,7 @@ pub(crate) fn place_of_byte_column(source: &[u8], line: usize, column: usize) ->
     )
 }
 
-fn place_of_offset(source: &[u8], offset: usize) -> Place {
+pub(crate) fn place_of_offset(source: &[u8], offset: usize) -> Place {
     let before = &source[..offset];
     let line = before.split(|byte| *byte == b'\n').count();
     let line_start = before
@@ -302,8 +302,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
         Ok(Value::Null)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Value, E> {
-        Ok(Value::Bool)
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
     }
 
     fn visit_i64<E>(self, number: i64) -> Result<Value, E> {

@@ -1,5 +1,6 @@
 //! Tests that need no privileges.
 
+mod apparmor;
 mod cli;
 mod filter;
 mod profile;
