@@ -56,6 +56,11 @@ impl<'a> Problems<'a> {
         self.warnings.len() < MOST_TOLD
     }
 
+    /// Whether another error would still be told.
+    pub(crate) fn errors_are_told(&self) -> bool {
+        self.errors.len() < MOST_TOLD
+    }
+
     pub(crate) fn any_error(&self) -> bool {
         !self.errors.is_empty()
     }

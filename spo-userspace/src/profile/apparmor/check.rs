@@ -58,7 +58,11 @@ pub(super) fn listed_path(path: &str, executable: bool) -> Result<(), Refusal> {
             "AppArmor knows absolute paths only",
         ));
     }
-    characters(path, "._/*?+@{} -", "abstract.rules takes more of them")?;
+    characters(
+        path,
+        "._/*?+@{} -",
+        "letters, digits, blanks and any of `._/*?+@{}-`; `rules.allow.file` takes more",
+    )?;
     if executable && path.contains("/../") {
         return Err(refuse(
             format!("the program {} goes back by `..`", quoted(path)),

@@ -147,9 +147,9 @@ fn files(
             let Some(glob) = glob(path) else {
                 continue;
             };
-            let mut known = for_all.containing(&glob);
+            let mut known = for_all.containing(path, &glob);
             if owner {
-                known = known.or(for_owner.containing(&glob));
+                known = known.or(for_owner.containing(path, &glob));
             }
             let more = access.without(known);
             if more.is_none() {

@@ -8,12 +8,16 @@ use super::glob::{Glob, Kind};
 
 /// How many steps of matching an index takes. A recorded profile needs some thousands; after this
 /// many, the answers are the safe ones: nothing is covered, everything overlaps.
-const MOST_STEPS: usize = 50_000_000;
+const MOST_STEPS: usize = 20_000_000;
 
 /// Patterns with what they allow.
 #[derive(Debug)]
 pub(super) struct Index {
+    /// All of them as text, for the many that are simply equal.
+    texts: HashMap<String, Access>,
     literals: BTreeMap<String, (Glob, Access)>,
+    /// What any of them allows.
+    all: Access,
     /// The others, by the text before their first special character.
     others: HashMap<String, Vec<(Glob, Access)>>,
     left: Cell<usize>,
@@ -22,7 +26,9 @@ pub(super) struct Index {
 impl Default for Index {
     fn default() -> Self {
         Self {
+            texts: HashMap::new(),
             literals: BTreeMap::new(),
+            all: Access::NONE,
             others: HashMap::new(),
             left: Cell::new(MOST_STEPS),
         }
@@ -32,6 +38,9 @@ impl Default for Index {
 impl Index {
     /// Adds a pattern, or to what it allows.
     pub(super) fn add(&mut self, path: &str, glob: Glob, access: Access) {
+        let known = self.texts.entry(path.to_owned()).or_default();
+        *known = known.or(access);
+        self.all = self.all.or(access);
         if glob.kind() == Kind::Literal {
             let (_, known) = self
                 .literals
@@ -46,9 +55,9 @@ impl Index {
         }
     }
 
-    /// Whether there is this very literal.
+    /// Whether there is this very text.
     pub(super) fn holds(&self, path: &str) -> bool {
-        self.literals.contains_key(path)
+        self.texts.contains_key(path)
     }
 
     /// What the patterns allow that cover this path. Only patterns cover, so that of two equal
@@ -57,37 +66,36 @@ impl Index {
         if path.kind() == Kind::Pattern {
             return Access::NONE;
         }
-        let mut access = Access::NONE;
-        for (other, allowed) in self.with_prefix_of(path) {
-            if other.kind() != Kind::Pattern || access.has(*allowed) {
-                continue;
-            }
-            if !self.spend(other.cost(path)) {
-                return Access::NONE;
-            }
-            if other.covers(path) {
-                access = access.or(*allowed);
-            }
-        }
-        access
+        let patterns = self
+            .with_prefix_of(path)
+            .filter(|(other, _)| other.kind() == Kind::Pattern);
+        self.covered(Access::NONE, path, patterns)
     }
 
     /// What is allowed for all that this path stands for: by itself, or by a wider pattern.
-    pub(super) fn containing(&self, path: &Glob) -> Access {
-        let mut access = self
-            .literals
-            .get(path.prefix())
-            .filter(|_| path.kind() == Kind::Literal)
-            .map_or(Access::NONE, |(_, allowed)| *allowed);
-        for (other, allowed) in self.with_prefix_of(path) {
+    pub(super) fn containing(&self, text: &str, path: &Glob) -> Access {
+        let own = self.texts.get(text).copied().unwrap_or_default();
+        self.covered(own, path, self.with_prefix_of(path))
+    }
+
+    fn covered<'a>(
+        &self,
+        own: Access,
+        path: &Glob,
+        others: impl Iterator<Item = &'a (Glob, Access)>,
+    ) -> Access {
+        let mut access = own;
+        for (other, allowed) in others {
+            if access.has(self.all) || !self.spend() {
+                break;
+            }
             if access.has(*allowed) {
                 continue;
             }
-            if !self.spend(other.cost(path)) {
-                return Access::NONE;
-            }
-            if other.covers(path) {
-                access = access.or(*allowed);
+            match other.covers(path, &self.left) {
+                Some(true) => access = access.or(*allowed),
+                Some(false) => {}
+                None => break,
             }
         }
         access
@@ -95,45 +103,41 @@ impl Index {
 
     /// What the patterns allow that may be for one of the same files.
     pub(super) fn overlapping(&self, path: &Glob) -> Access {
-        let mut access = Access::NONE;
         if path.kind() == Kind::Literal {
-            if let Some((_, allowed)) = self.literals.get(path.prefix()) {
-                access = *allowed;
-            }
-            for (other, allowed) in self.with_prefix_of(path) {
-                if access.has(*allowed) {
-                    continue;
-                }
-                if !self.spend(other.cost(path)) {
-                    return Access::ALL;
-                }
-                if other.overlaps(path) {
-                    access = access.or(*allowed);
-                }
-            }
-            return access;
+            let own = self.literals.get(path.prefix());
+            let own = own.map_or(Access::NONE, |(_, allowed)| *allowed);
+            return self.overlapped(own, path, self.with_prefix_of(path));
         }
-        let below = self.literals.range(path.prefix().to_owned()..);
-        for (literal, (other, allowed)) in below {
-            if !literal.starts_with(path.prefix()) {
+        let below = self
+            .literals
+            .range(path.prefix().to_owned()..)
+            .take_while(|(literal, _)| literal.starts_with(path.prefix()))
+            .map(|(_, other)| other);
+        let literals = self.overlapped(Access::NONE, path, below);
+        self.overlapped(literals, path, self.others.values().flatten())
+    }
+
+    fn overlapped<'a>(
+        &self,
+        own: Access,
+        path: &Glob,
+        others: impl Iterator<Item = &'a (Glob, Access)>,
+    ) -> Access {
+        let mut access = own;
+        for (other, allowed) in others {
+            if access.has(self.all) {
                 break;
+            }
+            if !self.spend() {
+                return Access::ALL;
             }
             if access.has(*allowed) {
                 continue;
             }
-            if !self.spend(path.cost(other)) {
-                return Access::ALL;
-            }
-            if path.overlaps(other) {
-                access = access.or(*allowed);
-            }
-        }
-        for (other, allowed) in self.others.values().flatten() {
-            if !self.spend(1) {
-                return Access::ALL;
-            }
-            if path.overlaps(other) {
-                access = access.or(*allowed);
+            match path.overlaps(other, &self.left) {
+                Some(true) => access = access.or(*allowed),
+                Some(false) => {}
+                None => return Access::ALL,
             }
         }
         access
@@ -151,8 +155,8 @@ impl Index {
             .flatten()
     }
 
-    fn spend(&self, steps: usize) -> bool {
-        let left = self.left.get().checked_sub(steps);
+    fn spend(&self) -> bool {
+        let left = self.left.get().checked_sub(1);
         self.left.set(left.unwrap_or_default());
         left.is_some()
     }

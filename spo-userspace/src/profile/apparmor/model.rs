@@ -1,4 +1,4 @@
-//! What an AppArmorProfile says.
+//! What an `AppArmorProfile` says.
 
 use std::collections::BTreeSet;
 

@@ -52,12 +52,22 @@ fn rule_set(fields: &Fields<'_>, denied: bool, problems: &mut Problems<'_>) -> R
             file(fields, denied, problems)
         }),
         capability: capability.into_iter().map(|(word, _)| word).collect(),
-        network: each(fields, "network", problems, network),
-        signal: each(fields, "signal", problems, signal),
-        ptrace: each(fields, "ptrace", problems, ptrace),
+        network: each(fields, "network", problems, |fields, problems| {
+            Some(network(fields, problems))
+        }),
+        signal: each(fields, "signal", problems, |fields, problems| {
+            Some(signal(fields, problems))
+        }),
+        ptrace: each(fields, "ptrace", problems, |fields, problems| {
+            Some(ptrace(fields, problems))
+        }),
         mount: each(fields, "mount", problems, mount),
-        unix: each(fields, "unix", problems, unix),
-        dbus: each(fields, "dbus", problems, dbus),
+        unix: each(fields, "unix", problems, |fields, problems| {
+            Some(unix(fields, problems))
+        }),
+        dbus: each(fields, "dbus", problems, |fields, problems| {
+            Some(dbus(fields, problems))
+        }),
     }
 }
 
@@ -91,18 +101,17 @@ fn file(fields: &Fields<'_>, denied: bool, problems: &mut Problems<'_>) -> Optio
     let told = texts(fields, "access", problems);
     let mut wrong = false;
     for (text, place) in &told {
-        match Access::from_word(text) {
-            Some(one) => access = access.or(one),
-            None => {
-                wrong = true;
-                unknown(
-                    problems,
-                    *place,
-                    text,
-                    "access",
-                    &known().collect::<Vec<_>>(),
-                );
-            }
+        if let Some(one) = Access::from_word(text) {
+            access = access.or(one);
+        } else {
+            wrong = true;
+            unknown(
+                problems,
+                *place,
+                text,
+                "access",
+                &known().collect::<Vec<_>>(),
+            );
         }
     }
     let rule = FileRule {
@@ -116,17 +125,17 @@ fn file(fields: &Fields<'_>, denied: bool, problems: &mut Problems<'_>) -> Optio
     Some(rule)
 }
 
-fn network(fields: &Fields<'_>, problems: &mut Problems<'_>) -> Option<NetworkRule> {
+fn network(fields: &Fields<'_>, problems: &mut Problems<'_>) -> NetworkRule {
     fields.refuse_unknown(&["family", "type"], problems);
     let rule = NetworkRule {
         family: one_word(fields, "family", words::FAMILIES, problems),
         kind: one_word(fields, "type", words::SOCKET_TYPES, problems),
     };
     report(fields, rule.check(), problems);
-    Some(rule)
+    rule
 }
 
-fn signal(fields: &Fields<'_>, problems: &mut Problems<'_>) -> Option<SignalRule> {
+fn signal(fields: &Fields<'_>, problems: &mut Problems<'_>) -> SignalRule {
     fields.refuse_unknown(&["access", "signals", "peer"], problems);
     let rule = SignalRule {
         access: many_words(fields, "access", words::SIGNAL_ACCESS, problems),
@@ -134,17 +143,17 @@ fn signal(fields: &Fields<'_>, problems: &mut Problems<'_>) -> Option<SignalRule
         peer: text(fields, "peer", problems),
     };
     report(fields, rule.check(), problems);
-    Some(rule)
+    rule
 }
 
-fn ptrace(fields: &Fields<'_>, problems: &mut Problems<'_>) -> Option<PtraceRule> {
+fn ptrace(fields: &Fields<'_>, problems: &mut Problems<'_>) -> PtraceRule {
     fields.refuse_unknown(&["access", "peer"], problems);
     let rule = PtraceRule {
         access: many_words(fields, "access", words::PTRACE_ACCESS, problems),
         peer: text(fields, "peer", problems),
     };
     report(fields, rule.check(), problems);
-    Some(rule)
+    rule
 }
 
 fn mount(fields: &Fields<'_>, problems: &mut Problems<'_>) -> Option<MountRule> {
@@ -168,7 +177,7 @@ fn mount(fields: &Fields<'_>, problems: &mut Problems<'_>) -> Option<MountRule> 
     Some(rule)
 }
 
-fn unix(fields: &Fields<'_>, problems: &mut Problems<'_>) -> Option<UnixRule> {
+fn unix(fields: &Fields<'_>, problems: &mut Problems<'_>) -> UnixRule {
     fields.refuse_unknown(
         &["access", "type", "address", "peerAddress", "peer"],
         problems,
@@ -181,10 +190,10 @@ fn unix(fields: &Fields<'_>, problems: &mut Problems<'_>) -> Option<UnixRule> {
         peer: text(fields, "peer", problems),
     };
     report(fields, rule.check(), problems);
-    Some(rule)
+    rule
 }
 
-fn dbus(fields: &Fields<'_>, problems: &mut Problems<'_>) -> Option<DbusRule> {
+fn dbus(fields: &Fields<'_>, problems: &mut Problems<'_>) -> DbusRule {
     fields.refuse_unknown(
         &[
             "access",
@@ -209,7 +218,7 @@ fn dbus(fields: &Fields<'_>, problems: &mut Problems<'_>) -> Option<DbusRule> {
         peer: text(fields, "peer", problems),
     };
     report(fields, rule.check(), problems);
-    Some(rule)
+    rule
 }
 
 fn report(fields: &Fields<'_>, refusals: Refusals, problems: &mut Problems<'_>) {
@@ -260,7 +269,10 @@ fn many_words(
 
 fn unknown(problems: &mut Problems<'_>, place: Place, text: &str, name: &str, table: &[Word]) {
     const MOST_LISTED: usize = 12;
-    let help = match nearest(text, table.iter().copied()) {
+    let help = match nearest(
+        text.strip_prefix("SIG").unwrap_or(text),
+        table.iter().copied(),
+    ) {
         Some(word) => Some(format!("did you mean `{word}`?")),
         None if table.len() <= MOST_LISTED => Some(format!("known are {}", table.join(", "))),
         None => None,

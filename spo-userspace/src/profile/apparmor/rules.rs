@@ -268,11 +268,11 @@ impl MountRule {
         if *operation == "pivot_root" {
             text.push_str(&condition("oldroot", source.as_deref()));
         } else if let Some(source) = source {
-            text.push_str(&format!(" {}", quote(source)));
+            text.extend([" ", &quote(source)]);
         }
         if let Some(target) = target {
             let arrow = if *operation == "mount" { " ->" } else { "" };
-            text.push_str(&format!("{arrow} {}", quote(target)));
+            text.extend([arrow, " ", &quote(target)]);
         }
         text
     }
@@ -289,7 +289,7 @@ impl UnixRule {
         } = self;
         let mut text = format!("unix{}", list(" ", access));
         if let Some(kind) = kind {
-            text.push_str(&format!(" type={kind}"));
+            text.extend([" type=", kind]);
         }
         text.push_str(&condition("addr", address.as_deref()));
         text.push_str(&peers([("addr", peer_address), ("label", peer)]));

@@ -83,7 +83,7 @@ fn expand(pattern: &[char]) -> Vec<Vec<char>> {
     let mut commas = Vec::new();
     for (index, char) in pattern.iter().enumerate() {
         match char {
-            '{' if index > 0 && pattern[index - 1] == '@' && depth == 0 => continue,
+            '{' if index > 0 && pattern[index - 1] == '@' && depth == 0 => {}
             '{' => {
                 depth += 1;
                 start.get_or_insert(index);

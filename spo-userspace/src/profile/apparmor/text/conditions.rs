@@ -6,7 +6,6 @@ use super::lexer::Kind;
 use super::parser::{Parser, starts_rule};
 use crate::profile::apparmor::words::{self, Word};
 use crate::profile::diagnostic::quoted;
-use crate::profile::suggest::nearest;
 use crate::profile::tree::Place;
 
 /// A value and its place.
@@ -134,16 +133,14 @@ fn list<'a>(parser: &mut Parser<'a, '_>) -> Option<List<'a>> {
                     continue;
                 }
                 let at = parser.here();
-                match parser.peek().map(|token| token.kind) {
-                    Some(Kind::Word(value) | Kind::Quoted(value)) => {
-                        parser.take();
-                        inner.push(((word, place), (value, at)));
-                    }
-                    _ => {
-                        parser.error(place, format!("{} has no value", quoted(word)), None);
-                        return None;
-                    }
-                }
+                let Some(Kind::Word(value) | Kind::Quoted(value)) =
+                    parser.peek().map(|token| token.kind)
+                else {
+                    parser.error(place, format!("{} has no value", quoted(word)), None);
+                    return None;
+                };
+                parser.take();
+                inner.push(((word, place), (value, at)));
             }
             _ => break,
         }
@@ -161,12 +158,18 @@ pub(super) fn word(
 ) -> Option<Word> {
     let word = words::find(table, text);
     if word.is_none() {
-        let help =
-            nearest(text, table.iter().copied()).map(|word| format!("did you mean `{word}`?"));
+        let help = parser
+            .nearest(without_sig(text), table)
+            .map(|word| format!("did you mean `{word}`?"));
         let message = format!("{} is no {what}", quoted(text));
         parser.error(place, message, help.as_deref());
     }
     word
+}
+
+/// Signals are written without `SIG` here.
+fn without_sig(text: &str) -> &str {
+    text.strip_prefix("SIG").unwrap_or(text)
 }
 
 /// The table's own texts of words; the short forms of access are written out.

@@ -7,10 +7,10 @@ use crate::profile::apparmor::access::Access;
 use crate::profile::apparmor::glob::Glob;
 use crate::profile::apparmor::rules::FileRule;
 use crate::profile::diagnostic::quoted;
-use crate::profile::suggest::nearest;
 use crate::profile::tree::Place;
 
 /// The letters of a rule.
+#[derive(Clone, Copy)]
 struct Letters {
     access: Access,
     /// Execution that is not `ix`.
@@ -98,7 +98,7 @@ pub(super) fn rule(parser: &mut Parser<'_, '_>, denied: bool, owner: bool) -> Op
         let path = path(parser, word, place)?;
         return finish(parser, path, letters?, owner, unplaced);
     }
-    let help = match nearest(first, KEYWORDS.iter().copied()) {
+    let help = match parser.nearest(first, KEYWORDS) {
         Some(word) => format!("did you mean `{word}`?"),
         None if first.contains('/') => "a path begins with `/`".to_owned(),
         None => "a rule begins with a path or with a word such as `capability`".to_owned(),
@@ -125,17 +125,13 @@ fn path(parser: &mut Parser<'_, '_>, word: &str, place: Place) -> Option<String>
 }
 
 fn target(parser: &mut Parser<'_, '_>) -> Option<()> {
-    match parser.peek().map(|token| token.kind) {
-        Some(Kind::Word(_) | Kind::Quoted(_)) => {
-            parser.take();
-            Some(())
-        }
-        _ => {
-            let here = parser.here();
-            parser.error(here, "nothing stands behind `->`", None);
-            None
-        }
+    if let Some(Kind::Word(_) | Kind::Quoted(_)) = parser.peek().map(|token| token.kind) {
+        parser.take();
+        return Some(());
     }
+    let here = parser.here();
+    parser.error(here, "nothing stands behind `->`", None);
+    None
 }
 
 fn finish(

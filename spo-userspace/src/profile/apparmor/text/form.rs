@@ -189,7 +189,9 @@ impl Flat {
             deny: rules.deny.clone(),
             rawio: None,
         };
-        flat.allow.capability = capability.allowed_capabilities.clone();
+        flat.allow
+            .capability
+            .clone_from(&capability.allowed_capabilities);
         for (paths, access, denied) in [
             (
                 &executable.allowed_executables,

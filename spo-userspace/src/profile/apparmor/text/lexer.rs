@@ -180,9 +180,8 @@ fn word(rest: &str, parens: bool) -> usize {
                 }
             }
             ',' if braces > 0 => {}
-            ',' if parens || !path => return at,
+            ',' | '(' | ')' if parens || !path => return at,
             ',' if next.is_none_or(|next| next.is_whitespace() || next == '#') => return at,
-            '(' | ')' if parens || !path => return at,
             '=' if !path && braces == 0 => return at,
             '-' if !path && next == Some('>') => return at,
             '"' if !path => return at,

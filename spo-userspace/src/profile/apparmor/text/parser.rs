@@ -164,6 +164,18 @@ impl<'a, 'f> Parser<'a, 'f> {
             .error(place, message.into(), help.map(str::to_owned));
     }
 
+    /// The known word that is likely meant, as long as it would be told.
+    pub(super) fn nearest(
+        &self,
+        word: &str,
+        known: &'static [&'static str],
+    ) -> Option<&'static str> {
+        if !self.problems.errors_are_told() {
+            return None;
+        }
+        nearest(word, known.iter().copied())
+    }
+
     /// Where the next token stands, or the end of the text.
     pub(super) fn here(&self) -> Place {
         self.peek().map_or(self.last, |token| token.place)
@@ -303,7 +315,7 @@ impl<'a, 'f> Parser<'a, 'f> {
                 kind: Kind::Word(word) | Kind::Quoted(word),
                 place,
                 ..
-            }) => {
+            }) if *word != "flags" => {
                 let found = ((*word).to_owned(), *place);
                 self.take();
                 found
@@ -330,10 +342,8 @@ impl<'a, 'f> Parser<'a, 'f> {
         self.head(&mut profile);
         let open = self.here();
         if !self.eat(Kind::Open) {
-            let is_known = KEYWORDS.contains(&profile.name.as_str())
-                || self.peek().is_none_or(|token| token.first);
-            let help = is_known.then_some("rules stand in a profile: `profile NAME { ... }`");
-            self.error(self.last, "expected is `{`", help);
+            let help = "rules stand in a profile: `profile NAME { ... }`";
+            self.error(self.last, "expected is `{`", Some(help));
             self.skip_rule();
             return None;
         }
@@ -372,7 +382,7 @@ impl<'a, 'f> Parser<'a, 'f> {
                             None,
                         );
                     }
-                    let what = "the programs that the profile attaches to".to_owned();
+                    let what = "the attachment to programs".to_owned();
                     profile.unplaced.push((place, what));
                 }
                 _ => return,
@@ -397,13 +407,10 @@ impl<'a, 'f> Parser<'a, 'f> {
                     self.take();
                     return;
                 }
-                Kind::Comma => {}
                 Kind::Word("complain") => profile.mode = Mode::Complain,
+                Kind::Word(word) if USUAL_FLAGS.contains(&word) => {}
                 Kind::Word(word) if FLAGS.contains(&word) => {
-                    if !USUAL_FLAGS.contains(&word) {
-                        let what = format!("the flag `{word}`");
-                        profile.unplaced.push((place, what));
-                    }
+                    profile.unplaced.push((place, format!("the flag `{word}`")));
                 }
                 Kind::Word(word) if word.contains('.') => {
                     profile
@@ -411,7 +418,8 @@ impl<'a, 'f> Parser<'a, 'f> {
                         .push((place, format!("the flag {}", quoted(word))));
                 }
                 Kind::Word(word) => {
-                    let help = nearest(word, FLAGS.iter().copied())
+                    let help = self
+                        .nearest(word, FLAGS)
                         .map(|flag| format!("did you mean `{flag}`?"));
                     self.error(
                         place,

@@ -147,7 +147,7 @@ impl<'a> Parts<'a> {
                 _ => self.unplaced = Some(format!("`{key}` with several values")),
             }
         }
-        pattern(parser, found?)
+        Some(pattern(parser, found?))
     }
 
     /// A value of `peer=(key=value)`; what stands there without a key is for `bare`.
@@ -166,7 +166,7 @@ impl<'a> Parts<'a> {
                 }
             }
         }
-        pattern(parser, found?)
+        Some(pattern(parser, found?))
     }
 
     /// Notes that the rule has no place if it has one of these conditions.
@@ -177,16 +177,9 @@ impl<'a> Parts<'a> {
             }
         }
     }
-
-    fn no_words(&self, parser: &mut Parser<'_, '_>, from: usize) {
-        if let Some((word, place)) = self.words.get(from) {
-            let message = format!("{} is one word too many", quoted(word));
-            parser.error(*place, message, Some("is a `,` missing before it?"));
-        }
-    }
 }
 
-fn pattern(parser: &mut Parser<'_, '_>, (text, place): Value<'_>) -> Option<String> {
+fn pattern(parser: &mut Parser<'_, '_>, (text, place): Value<'_>) -> String {
     // The address of a unix socket may have a brace behind its `@`.
     if let Err(malformed) = Glob::new(
         text.strip_prefix('@')
@@ -196,7 +189,7 @@ fn pattern(parser: &mut Parser<'_, '_>, (text, place): Value<'_>) -> Option<Stri
         let message = format!("{} is no pattern: {}", quoted(text), malformed.0);
         parser.error(place, message, None);
     }
-    Some(text.to_owned())
+    text.to_owned()
 }
 
 fn capability(parser: &mut Parser<'_, '_>, rule: &Parts<'_>) -> Option<Content> {
@@ -231,7 +224,8 @@ fn network(parser: &mut Parser<'_, '_>, rule: &Parts<'_>, place: Place) -> Optio
                 "family or type of sockets",
             )?);
         } else {
-            rule.no_words(parser, 2);
+            let message = format!("{} is one word too many", quoted(value.0));
+            parser.error(value.1, message, Some("is a `,` missing before it?"));
             return None;
         }
     }
@@ -388,29 +382,29 @@ fn mount(parser: &mut Parser<'_, '_>, rule: &mut Parts<'_>, operation: Word) -> 
     let mut source = rule.one(parser, "oldroot");
     let mut words = rule.words.iter();
     let mut target = None;
-    match operation {
-        "mount" => {
-            if let Some(word) = words.next() {
-                source = pattern(parser, *word);
-            }
-            if let Some(word) = rule.targets.first() {
-                target = pattern(parser, *word);
-            }
+    if operation == "mount" {
+        if let Some(word) = words.next() {
+            source = Some(pattern(parser, *word));
         }
-        _ => {
-            if let Some(word) = words.next() {
-                target = pattern(parser, *word);
-            }
-            if let Some((_, place)) = rule.targets.first() {
-                if operation == "pivot_root" {
-                    rule.unplaced = Some("a change to another profile".to_owned());
-                } else {
-                    parser.error(*place, format!("a {operation} rule has no `->`"), None);
-                }
+        if let Some(word) = rule.targets.first() {
+            target = Some(pattern(parser, *word));
+        }
+    } else {
+        if let Some(word) = words.next() {
+            target = Some(pattern(parser, *word));
+        }
+        if let Some((_, place)) = rule.targets.first() {
+            if operation == "pivot_root" {
+                rule.unplaced = Some("a change to another profile".to_owned());
+            } else {
+                parser.error(*place, format!("a {operation} rule has no `->`"), None);
             }
         }
     }
-    rule.no_words(parser, 1);
+    if let Some((word, place)) = rule.words.get(1).or(rule.targets.get(1)) {
+        let message = format!("{} is one word too many", quoted(word));
+        parser.error(*place, message, Some("is a `,` missing before it?"));
+    }
     good.then_some(Content::Mount(MountRule {
         operation,
         fstype,

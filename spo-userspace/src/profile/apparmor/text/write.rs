@@ -70,9 +70,9 @@ pub fn write_text(name: &str, spec: &AppArmorSpec) -> Result<String, WriteError>
         if rules.is_empty() {
             continue;
         }
-        text.push_str(&format!("\n  # {title}\n"));
+        text.extend(["\n  # ", title, "\n"]);
         for rule in rules {
-            text.push_str(&format!("  {rule},\n"));
+            text.extend(["  ", &rule, ",\n"]);
         }
     }
     text.push_str("}\n");
