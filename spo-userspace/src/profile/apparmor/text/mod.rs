@@ -7,11 +7,13 @@ mod file;
 mod form;
 mod lexer;
 mod parser;
+mod profile;
+mod rule;
 mod rules;
 mod write;
 
 pub use self::form::{as_text, to_abstract};
-pub use self::parser::read_text;
+pub use self::profile::read_text;
 pub use self::write::{WriteError, write_text};
 use super::model::Mode;
 use super::rules::{DbusRule, FileRule, MountRule, NetworkRule, PtraceRule, SignalRule, UnixRule};
