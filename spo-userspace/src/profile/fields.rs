@@ -56,6 +56,11 @@ impl<'a> Problems<'a> {
         self.warnings.len() < MOST_TOLD
     }
 
+    /// Whether another error would still be told.
+    pub(crate) fn errors_are_told(&self) -> bool {
+        self.errors.len() < MOST_TOLD
+    }
+
     pub(crate) fn any_error(&self) -> bool {
         !self.errors.is_empty()
     }
@@ -170,6 +175,14 @@ impl<'a> Problems<'a> {
             return Some(list);
         }
         self.wrong_type(node, what, "a list");
+        None
+    }
+
+    pub(crate) fn boolean(&mut self, node: &Node, what: &str) -> Option<bool> {
+        if let Value::Bool(value) = node.value {
+            return Some(value);
+        }
+        self.wrong_type(node, what, "`true` or `false`");
         None
     }
 

@@ -1,5 +1,6 @@
 //! Profiles as values: models, readers, writers. No IO, no clock.
 
+pub mod apparmor;
 pub mod arch;
 pub mod base;
 pub mod diagnostic;

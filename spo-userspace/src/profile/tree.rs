@@ -245,7 +245,7 @@ pub(crate) fn place_of_byte_column(source: &[u8], line: usize, column: usize) ->
     )
 }
 
-fn place_of_offset(source: &[u8], offset: usize) -> Place {
+pub(crate) fn place_of_offset(source: &[u8], offset: usize) -> Place {
     let before = &source[..offset];
     let line = before.split(|byte| *byte == b'\n').count();
     let line_start = before

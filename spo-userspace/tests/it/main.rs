@@ -1,6 +1,7 @@
 //! Tests that need no privileges.
 
 mod api;
+mod apparmor;
 mod cli;
 mod filter;
 mod profile;

@@ -13,6 +13,8 @@ use crate::env::{Privilege, which};
 pub(crate) enum Group {
     /// Compiling at all.
     Base,
+    /// The unit tier: oracles of its tests.
+    Unit,
     /// The host tier: programs that are recorded, oracles, container runtimes.
     Host,
     /// The vm tier.
@@ -71,6 +73,12 @@ const NEEDS: &[Need] = &[
             "libseccomp",
             "libseccomp-dev",
         ],
+    ),
+    need(
+        Group::Unit,
+        "AppArmor's parser",
+        Probe::Programs(&["apparmor_parser"]),
+        ["apparmor", "", "apparmor", "apparmor"],
     ),
     need(
         Group::Host,

@@ -1,0 +1,141 @@
+//! What is allowed in a profile, and likely not meant.
+
+use super::access::Access;
+use super::check::hatch;
+use super::glob::{Glob, Kind};
+use super::index::Index;
+use super::read::{List, Places};
+use crate::profile::diagnostic::quoted;
+use crate::profile::fields::Problems;
+
+/// The lints of this kind, each with its reason.
+pub const LINTS: &[(&str, &str)] = &[
+    (
+        "broad-write",
+        "whoever may write everywhere can replace programs and configuration, and the profile \
+         protects nothing",
+    ),
+    (
+        "broad-capability",
+        "the capability is enough to get around the profile, or to take over the node",
+    ),
+    (
+        "contradiction",
+        "a path that one list allows and another denies is denied, whatever was meant",
+    ),
+    (
+        "exec-and-write",
+        "a program that the process may change and execute is any program",
+    ),
+    (
+        "no-effect",
+        "a path that a pattern of the same list covers adds nothing",
+    ),
+];
+
+/// Capabilities that are enough to leave a container, and what a process can do with them.
+pub(super) const BROAD_CAPABILITIES: &[(&str, &str)] = &[
+    ("bpf", "load programs into the kernel"),
+    ("dac_override", "read and write every file"),
+    (
+        "dac_read_search",
+        "read every file, also through a handle from outside the container",
+    ),
+    ("mac_admin", "replace this very profile"),
+    ("mac_override", "walk around security modules"),
+    (
+        "sys_admin",
+        "mount, and much else that breaks out of a container",
+    ),
+    ("sys_boot", "restart the node"),
+    ("sys_module", "load modules into the kernel"),
+    ("sys_ptrace", "read and steer other processes"),
+    (
+        "sys_rawio",
+        "write to disks and memory; it also allows all mounts here",
+    ),
+];
+
+/// Notes what is found.
+pub(super) fn lint(places: &Places, problems: &mut Problems<'_>) {
+    for (word, place) in &places.capabilities {
+        let broad = BROAD_CAPABILITIES.iter().find(|(broad, _)| broad == word);
+        if let Some((_, able)) = broad {
+            let message = format!("with `{word}`, the process can {able}");
+            problems.lint("broad-capability", *place, message, None);
+        }
+    }
+    let globs: Vec<_> = places
+        .paths
+        .iter()
+        .filter(|(path, ..)| hatch(path).is_none())
+        .filter_map(|(path, list, place)| Some((path, *list, *place, Glob::new(path).ok()?)))
+        .collect();
+    let index = |wanted: &dyn Fn(List) -> bool| {
+        let mut index = Index::default();
+        for (path, list, _, glob) in &globs {
+            if wanted(*list) {
+                index.add(path, glob.clone(), Access::ALL);
+            }
+        }
+        index
+    };
+    let lists = [
+        List::Executables,
+        List::Libraries,
+        List::ReadOnly,
+        List::WriteOnly,
+        List::ReadWrite,
+    ]
+    .map(|list| (list, index(&|other| other == list)));
+    let writable = index(&|list| matches!(list, List::WriteOnly | List::ReadWrite));
+    for (path, list, place, glob) in &globs {
+        let writes = matches!(list, List::WriteOnly | List::ReadWrite);
+        if writes && is_everything(path) {
+            let message = format!("{} lets the process write everywhere", quoted(path));
+            let help = "name the folders that it writes to".to_owned();
+            problems.lint("broad-write", *place, message, Some(help));
+        }
+        if *list == List::Executables && !writable.overlapping(glob).is_none() {
+            let message = format!("{} may be executed, and changed as well", quoted(path));
+            let help = "keep what is executed and what is written apart".to_owned();
+            problems.lint("exec-and-write", *place, message, Some(help));
+        }
+        let same = lists.iter().find(|(other, _)| other == list);
+        if glob.kind() != Kind::Pattern
+            && same.is_some_and(|(_, index)| !index.covering(glob).is_none())
+        {
+            let message = format!("{} is covered by a pattern of the same list", quoted(path));
+            problems.lint(
+                "no-effect",
+                *place,
+                message,
+                Some("leave it out".to_owned()),
+            );
+        }
+        // Each of a pair would be told; the later list is enough.
+        let denied_by = match list {
+            List::WriteOnly => &[List::ReadOnly][..],
+            List::ReadWrite => &[List::ReadOnly, List::WriteOnly],
+            _ => &[],
+        };
+        let against = lists
+            .iter()
+            .filter(|(other, _)| denied_by.contains(other))
+            .any(|(_, index)| index.holds(path) || !index.covering(glob).is_none());
+        if against {
+            let message = format!("{} is denied by another list in part", quoted(path));
+            let help = "a path of `readOnlyPaths` is denied writing, one of `writeOnlyPaths` \
+                        reading, even where another list allows it";
+            problems.lint("contradiction", *place, message, Some(help.to_owned()));
+        }
+    }
+}
+
+/// Whether a pattern is for all files, or for those of nearly every folder.
+pub(super) fn is_everything(path: &str) -> bool {
+    matches!(
+        path,
+        "/**" | "/*/**" | "/**/*" | "/{,**}" | "/*/{,**}" | "/**/**"
+    )
+}
