@@ -17,7 +17,7 @@ use crate::{tools, vm};
 pub(crate) fn run(tests: bool, ci: bool) -> Result<ExitCode> {
     let mut groups = vec![Group::Base];
     if tests {
-        groups.extend([Group::Host, Group::Vm]);
+        groups.extend([Group::Oracle, Group::Host, Group::Vm]);
     }
     let mut unmet = packages(&groups);
     let (found, missing) = ebpf::ensure()?;

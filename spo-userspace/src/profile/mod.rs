@@ -8,6 +8,7 @@ pub mod named;
 pub mod object;
 pub mod risk;
 pub mod seccomp;
+pub mod selinux;
 pub mod state;
 mod suggest;
 pub mod syscalls;

@@ -13,6 +13,9 @@ use crate::env::{Privilege, which};
 pub(crate) enum Group {
     /// Compiling at all.
     Base,
+    /// Programs that the unit tier asks whether they take what we write. Without one, its tests are
+    /// skipped.
+    Oracle,
     /// The host tier: programs that are recorded, oracles, container runtimes.
     Host,
     /// The vm tier.
@@ -67,6 +70,12 @@ const NEEDS: &[Need] = &[
             "libseccomp",
             "libseccomp-dev",
         ],
+    ),
+    need(
+        Group::Oracle,
+        "secilc",
+        Probe::Programs(&["secilc"]),
+        ["secilc", "secilc", "", ""],
     ),
     need(
         Group::Host,

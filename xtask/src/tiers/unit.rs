@@ -26,6 +26,10 @@ pub(crate) fn run(target: &Path) -> Result<Outcome> {
     if !unmet.is_empty() {
         return Ok(Outcome::Skipped(unmet.to_string()));
     }
+    let oracles = needs::ensure(&[Group::Oracle]);
+    if !oracles.is_empty() {
+        eprintln!("some tests are skipped: {oracles}");
+    }
     // A debug build does without; the tests of this tier load no program.
     let (_, without_ebpf) = ebpf::ensure()?;
     if !without_ebpf.is_empty() {

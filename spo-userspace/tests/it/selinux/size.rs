@@ -1,0 +1,130 @@
+//! Files that are made to cost time or memory are refused, or cost little.
+
+use std::fmt::Write as _;
+
+use spo::profile::diagnostic::{has_errors, render};
+use spo::profile::selinux::{Options, RawSelinuxSpec, read_cil, read_raw, write_raw_cil};
+use spo::profile::state::State;
+
+fn told(source: &[u8]) -> Vec<String> {
+    let (tree, told) = read_cil("file.cil", source);
+    assert_eq!(tree.is_none(), has_errors(&told));
+    let text = render(&told, source, true);
+    assert!(text.len() < 400_000, "{}", text.len());
+    told.into_iter().map(|one| one.message).collect()
+}
+
+#[test]
+fn large_files_are_refused() {
+    let large = vec![b'('; 10 << 20];
+    assert_eq!(
+        told(&large),
+        ["the file has 10485760 bytes, more than any profile needs"]
+    );
+}
+
+#[test]
+fn nesting_is_bounded() {
+    for text in [
+        "(",
+        "(a",
+        "(block a ",
+        "(allow\n",
+        "(allow a (b\n;;* lms 1 x\n",
+    ] {
+        let deep = text.repeat((4 << 20) / text.len());
+        let told = told(deep.as_bytes());
+        assert_eq!(told.len(), 1, "{told:?}");
+    }
+    // Line marks nest as well, but without parentheses.
+    let marks = ";;* lms 1 x\n".repeat(300_000);
+    assert_eq!(told(marks.as_bytes()).len(), 101);
+}
+
+#[test]
+fn repetition_costs_little() {
+    for text in [
+        ")",
+        "()",
+        "a ",
+        "\"",
+        "\"\"",
+        ";;*\n",
+        ";;* lme\n",
+        "\\\n",
+        "(alow)",
+        "(block a\n (type b))\n (type c)\n)\n",
+        "(allow a b (c (d)) (allow a b (c (d))))\n",
+        "(((a)(a))((a)(a)))\n",
+        "                    (a)\n",
+    ] {
+        let many = text.repeat((4 << 20) / text.len());
+        let told = told(many.as_bytes());
+        assert!((1..=102).contains(&told.len()), "{text:?} {}", told.len());
+    }
+    let indented = format!("{}{}", " ".repeat(1 << 20), "(a".repeat(60));
+    assert!(!told(indented.as_bytes()).is_empty());
+    let mut stairs = String::new();
+    for depth in 0..2_000 {
+        writeln!(stairs, "{}(block b{depth}", " ".repeat(depth)).unwrap();
+    }
+    assert!(!told(stairs.as_bytes()).is_empty());
+}
+
+#[test]
+fn a_large_good_file_is_read() {
+    let line = "(allow process container_file_t (file (read open getattr)))\n";
+    let policy = line.repeat((1 << 20) / line.len());
+    let (tree, told) = read_cil("file.cil", policy.as_bytes());
+    assert_eq!(told, []);
+    assert_eq!(tree.map(|tree| tree.items().count()), Some(17_476));
+}
+
+/// Chains of attributes and macros, where names spread.
+#[test]
+fn raw_policies_cost_little() {
+    let mut chain = String::from("(type process)\n(typeattribute a0)\n");
+    for number in 1..8_000 {
+        writeln!(
+            chain,
+            "(typeattribute a{number})\n(typeattributeset a{number} (a{}))",
+            number - 1
+        )
+        .unwrap();
+    }
+    let mut calls = String::from("(type process)\n");
+    for number in 0..5_000 {
+        writeln!(
+            calls,
+            "(macro m{number} ((type t)) (allow t etc_t (file (read))))\n(call m{number} (process))"
+        )
+        .unwrap();
+    }
+    let unsafe_chain =
+        format!("{chain}(typeattributeset a0 (container_t))\n(allow a7999 etc_t (file (read)))\n");
+    let and = format!(
+        "(type process)(typeattribute a)(typeattributeset a {}process{})",
+        "(and (process) ".repeat(50),
+        ")".repeat(50)
+    );
+    for (policy, good) in [
+        (chain, true),
+        (calls, true),
+        (unsafe_chain, false),
+        (and, true),
+    ] {
+        let spec = RawSelinuxSpec {
+            state: State::Enabled,
+            policy,
+        };
+        let written = write_raw_cil("name", &spec, &Options::default());
+        assert_eq!(written.is_ok(), good, "{written:?}");
+    }
+    let long = format!(
+        "{{\"apiVersion\":\"security-profiles-operator.x-k8s.io/v1\",\"kind\":\"RawSelinuxProfile\",\"metadata\":{{\"name\":\"x\"}},\"spec\":{{\"policy\":\"{}\"}}}}",
+        "x".repeat(500_001)
+    );
+    let (_, told) = read_raw("long.json", long.as_bytes());
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].message, "the policy has 500001 characters");
+}
