@@ -141,7 +141,6 @@ impl<'t> Places<'t> {
         let line_start = self.lines.get(line).copied().unwrap_or_default();
         let before = self.text.get(line_start..span.start).unwrap_or_default();
         let column = before.chars().count();
-        let length = span.end.saturating_sub(span.start);
         let place = match &self.home {
             Home::Verbatim(home) => Place {
                 start: home.start + span.start,
@@ -154,10 +153,18 @@ impl<'t> Places<'t> {
                 first_line,
                 indent,
             } => {
-                let start = starts.get(line).copied().unwrap_or_default() + before.len();
+                // A part may go over several lines, each behind its own blanks.
+                let there = |offset: usize| {
+                    let line = self.line_of(offset);
+                    let begin = self.lines.get(line).copied().unwrap_or_default();
+                    starts
+                        .get(line)
+                        .map(|start| start + offset.saturating_sub(begin))
+                };
+                let start = there(span.start).unwrap_or_default();
                 Place {
                     start,
-                    end: start + length,
+                    end: there(span.end).unwrap_or(start),
                     line: first_line + line,
                     column: 1 + indent + column,
                 }
