@@ -19,34 +19,37 @@ const CAPABILITY2: &str = "mac_override mac_admin syslog wake_alarm block_suspen
                            perfmon bpf checkpoint_restore";
 const NETLINK: &str = "nlmsg_read nlmsg_write nlmsg";
 
-/// Sockets that have only what all sockets have.
-const PLAIN_SOCKETS: &str = "socket netlink_socket packet_socket key_socket unix_dgram_socket \
-     netlink_nflog_socket netlink_selinux_socket netlink_iscsi_socket netlink_fib_lookup_socket \
-     netlink_connector_socket netlink_netfilter_socket netlink_dnrt_socket \
-     netlink_kobject_uevent_socket netlink_generic_socket netlink_scsitransport_socket \
-     netlink_rdma_socket netlink_crypto_socket appletalk_socket ax25_socket ipx_socket \
-     netrom_socket atmpvc_socket x25_socket rose_socket decnet_socket atmsvc_socket rds_socket \
-     irda_socket pppox_socket llc_socket can_socket tipc_socket bluetooth_socket iucv_socket \
-     rxrpc_socket isdn_socket phonet_socket ieee802154_socket caif_socket alg_socket nfc_socket \
-     vsock_socket kcm_socket qipcrtr_socket smc_socket xdp_socket mctp_socket";
+/// What all sockets have.
+const ANY_SOCKET: &[&str] = &[SOCKET_AND_FILE, SOCKET];
+/// What all files have.
+const ANY_FILE: &[&str] = &[SOCKET_AND_FILE, FILE];
 
-/// Files that have only what all files have.
-const PLAIN_FILES: &str = "lnk_file chr_file blk_file sock_file fifo_file anon_inode";
-
-/// The other classes, each with its permissions.
+/// The classes, each with its permissions.
 const CLASSES: &[(&str, &[&str])] = &[
+    ("alg_socket", ANY_SOCKET),
+    ("anon_inode", ANY_FILE),
+    ("appletalk_socket", ANY_SOCKET),
     ("association", &["sendto recvfrom setcontext polmatch"]),
+    ("atmpvc_socket", ANY_SOCKET),
+    ("atmsvc_socket", ANY_SOCKET),
+    ("ax25_socket", ANY_SOCKET),
     ("binder", &["impersonate call set_context_mgr transfer"]),
+    ("blk_file", ANY_FILE),
+    ("bluetooth_socket", ANY_SOCKET),
     ("bpf", &["map_create map_read map_write prog_load prog_run"]),
+    ("caif_socket", ANY_SOCKET),
+    ("can_socket", ANY_SOCKET),
     ("cap2_userns", &[CAPABILITY2]),
     ("cap_userns", &[CAPABILITY]),
     ("capability", &[CAPABILITY]),
     ("capability2", &[CAPABILITY2]),
+    ("chr_file", ANY_FILE),
     ("dbus", &["acquire_svc send_msg"]),
     (
         "dccp_socket",
         &[SOCKET_AND_FILE, SOCKET, "node_bind name_connect"],
     ),
+    ("decnet_socket", ANY_SOCKET),
     (
         "dir",
         &[
@@ -56,6 +59,7 @@ const CLASSES: &[(&str, &[&str])] = &[
         ],
     ),
     ("fd", &["use"]),
+    ("fifo_file", ANY_FILE),
     (
         "file",
         &[SOCKET_AND_FILE, FILE, "execute_no_trans entrypoint"],
@@ -65,12 +69,22 @@ const CLASSES: &[(&str, &[&str])] = &[
         &["mount remount unmount getattr relabelfrom relabelto associate quotamod quotaget watch"],
     ),
     ("icmp_socket", &[SOCKET_AND_FILE, SOCKET, "node_bind"]),
+    ("ieee802154_socket", ANY_SOCKET),
     ("infiniband_endport", &["manage_subnet"]),
     ("infiniband_pkey", &["access"]),
     ("io_uring", &["override_creds sqpoll cmd allowed"]),
     ("ipc", &[IPC]),
+    ("ipx_socket", ANY_SOCKET),
+    ("irda_socket", ANY_SOCKET),
+    ("isdn_socket", ANY_SOCKET),
+    ("iucv_socket", ANY_SOCKET),
+    ("kcm_socket", ANY_SOCKET),
     ("kernel_service", &["use_as_override create_files_as"]),
     ("key", &["view read write search link setattr create"]),
+    ("key_socket", ANY_SOCKET),
+    ("llc_socket", ANY_SOCKET),
+    ("lnk_file", ANY_FILE),
+    ("mctp_socket", ANY_SOCKET),
     ("memprotect", &["mmap_zero"]),
     ("msg", &["send receive"]),
     ("msgq", &[IPC, "enqueue"]),
@@ -84,17 +98,35 @@ const CLASSES: &[(&str, &[&str])] = &[
             "nlmsg_relay nlmsg_readpriv nlmsg_tty_audit",
         ],
     ),
+    ("netlink_connector_socket", ANY_SOCKET),
+    ("netlink_crypto_socket", ANY_SOCKET),
+    ("netlink_dnrt_socket", ANY_SOCKET),
+    ("netlink_fib_lookup_socket", ANY_SOCKET),
+    ("netlink_generic_socket", ANY_SOCKET),
+    ("netlink_iscsi_socket", ANY_SOCKET),
+    ("netlink_kobject_uevent_socket", ANY_SOCKET),
+    ("netlink_netfilter_socket", ANY_SOCKET),
+    ("netlink_nflog_socket", ANY_SOCKET),
+    ("netlink_rdma_socket", ANY_SOCKET),
     ("netlink_route_socket", &[SOCKET_AND_FILE, SOCKET, NETLINK]),
+    ("netlink_scsitransport_socket", ANY_SOCKET),
+    ("netlink_selinux_socket", ANY_SOCKET),
+    ("netlink_socket", ANY_SOCKET),
     (
         "netlink_tcpdiag_socket",
         &[SOCKET_AND_FILE, SOCKET, NETLINK],
     ),
     ("netlink_xfrm_socket", &[SOCKET_AND_FILE, SOCKET, NETLINK]),
+    ("netrom_socket", ANY_SOCKET),
+    ("nfc_socket", ANY_SOCKET),
     ("node", &["recvfrom sendto"]),
     ("packet", &["send recv relabelto forward_in forward_out"]),
+    ("packet_socket", ANY_SOCKET),
     ("passwd", &["passwd chfn chsh rootok crontab"]),
     ("peer", &["recv"]),
     ("perf_event", &["open cpu kernel tracepoint read write"]),
+    ("phonet_socket", ANY_SOCKET),
+    ("pppox_socket", ANY_SOCKET),
     (
         "process",
         &[
@@ -105,7 +137,11 @@ const CLASSES: &[(&str, &[&str])] = &[
         ],
     ),
     ("process2", &["nnp_transition nosuid_transition"]),
+    ("qipcrtr_socket", ANY_SOCKET),
     ("rawip_socket", &[SOCKET_AND_FILE, SOCKET, "node_bind"]),
+    ("rds_socket", ANY_SOCKET),
+    ("rose_socket", ANY_SOCKET),
+    ("rxrpc_socket", ANY_SOCKET),
     (
         "sctp_socket",
         &[
@@ -128,6 +164,9 @@ const CLASSES: &[(&str, &[&str])] = &[
         &["start stop status reload kill load enable disable"],
     ),
     ("shm", &[IPC, "lock"]),
+    ("smc_socket", ANY_SOCKET),
+    ("sock_file", ANY_FILE),
+    ("socket", ANY_SOCKET),
     (
         "system",
         &[
@@ -139,39 +178,32 @@ const CLASSES: &[(&str, &[&str])] = &[
         "tcp_socket",
         &[SOCKET_AND_FILE, SOCKET, "node_bind name_connect"],
     ),
+    ("tipc_socket", ANY_SOCKET),
     ("tun_socket", &[SOCKET_AND_FILE, SOCKET, "attach_queue"]),
     ("udp_socket", &[SOCKET_AND_FILE, SOCKET, "node_bind"]),
+    ("unix_dgram_socket", ANY_SOCKET),
     (
         "unix_stream_socket",
         &[SOCKET_AND_FILE, SOCKET, "connectto"],
     ),
     ("user_namespace", &["create"]),
+    ("vsock_socket", ANY_SOCKET),
+    ("x25_socket", ANY_SOCKET),
+    ("xdp_socket", ANY_SOCKET),
 ];
 
 /// The permissions of a class that is known.
 pub(super) fn permissions(class: &str) -> Option<impl Iterator<Item = &'static str>> {
-    let parts: &'static [&'static str] = if is_among(PLAIN_SOCKETS, class) {
-        &[SOCKET_AND_FILE, SOCKET]
-    } else if is_among(PLAIN_FILES, class) {
-        &[SOCKET_AND_FILE, FILE]
-    } else {
-        let index = CLASSES
-            .binary_search_by_key(&class, |(name, _)| name)
-            .ok()?;
-        CLASSES[index].1
-    };
-    Some(parts.iter().flat_map(|part| part.split_whitespace()))
+    let index = CLASSES
+        .binary_search_by_key(&class, |(name, _)| name)
+        .ok()?;
+    let parts = CLASSES[index].1;
+    Some(parts.iter().flat_map(|part| part.split_ascii_whitespace()))
 }
 
 /// The class that was likely meant.
 pub(super) fn suggest_class(class: &str) -> Option<&'static str> {
-    let named = CLASSES.iter().map(|(name, _)| *name);
-    nearest(
-        class,
-        named
-            .chain(PLAIN_FILES.split_whitespace())
-            .chain(PLAIN_SOCKETS.split_whitespace()),
-    )
+    nearest(class, CLASSES.iter().map(|(name, _)| *name))
 }
 
 /// The permission of a class that was likely meant.
@@ -186,11 +218,11 @@ pub(super) fn suggest_type(name: &str) -> Option<&'static str> {
     }
     // Other names of the same form, such as `tcp_port_t`, are no slips.
     let similar = |one: &&str| one.len() >= 8 && one.as_bytes()[0] == name.as_bytes()[0];
-    nearest(name, TYPES.split_whitespace().filter(similar))
+    nearest(name, TYPES.split_ascii_whitespace().filter(similar))
 }
 
 fn is_among(list: &str, name: &str) -> bool {
-    list.split_whitespace().any(|one| one == name)
+    list.split_ascii_whitespace().any(|one| one == name)
 }
 
 /// Types that container policies name often.
@@ -209,17 +241,7 @@ mod tests {
     #[test]
     fn sorted_and_without_repetition() {
         assert!(CLASSES.is_sorted_by(|left, right| left.0 < right.0));
-        let all: Vec<&str> = CLASSES
-            .iter()
-            .map(|(name, _)| *name)
-            .chain(PLAIN_FILES.split_whitespace())
-            .chain(PLAIN_SOCKETS.split_whitespace())
-            .collect();
-        let mut unique = all.clone();
-        unique.sort_unstable();
-        unique.dedup();
-        assert_eq!(unique.len(), all.len());
-        for class in all {
+        for (class, _) in CLASSES {
             let mut names: Vec<_> = permissions(class).unwrap().collect();
             assert!(!names.is_empty(), "{class}");
             let count = names.len();
@@ -227,10 +249,10 @@ mod tests {
             names.dedup();
             assert_eq!(names.len(), count, "{class}");
         }
-        let mut types: Vec<_> = TYPES.split_whitespace().collect();
+        let mut types: Vec<_> = TYPES.split_ascii_whitespace().collect();
         types.sort_unstable();
         types.dedup();
-        assert_eq!(types.len(), TYPES.split_whitespace().count());
+        assert_eq!(types.len(), TYPES.split_ascii_whitespace().count());
     }
 
     #[test]

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use spo::profile::diagnostic::{has_errors, render};
-use spo::profile::selinux::{Options, RawSelinuxSpec, read_cil, read_raw, write_raw_cil};
-use spo::profile::state::State;
+use spo::profile::selinux::{Options, read_cil, read_raw, read_raw_and_lint, write_raw_cil};
+
+use super::rules::raw;
 
 fn told(source: &[u8]) -> Vec<String> {
     let (tree, told) = read_cil("file.cil", source);
@@ -32,7 +33,7 @@ fn nesting_is_bounded() {
         "(allow\n",
         "(allow a (b\n;;* lms 1 x\n",
     ] {
-        let deep = text.repeat((4 << 20) / text.len());
+        let deep = text.repeat(100_000);
         let told = told(deep.as_bytes());
         assert_eq!(told, ["lists are nested more than 64 deep"]);
     }
@@ -113,18 +114,40 @@ fn raw_policies_cost_little() {
         (unsafe_chain, false),
         (and, true),
     ] {
-        let spec = RawSelinuxSpec {
-            state: State::Enabled,
-            policy,
-        };
-        let written = write_raw_cil("name", &spec, &Options::default());
+        let written = write_raw_cil("name", &raw(&policy), &Options::default());
         assert_eq!(written.is_ok(), good, "{written:?}");
     }
-    let long = format!(
-        "{{\"apiVersion\":\"security-profiles-operator.x-k8s.io/v1\",\"kind\":\"RawSelinuxProfile\",\"metadata\":{{\"name\":\"x\"}},\"spec\":{{\"policy\":\"{}\"}}}}",
-        "x".repeat(500_001)
-    );
-    let (_, told) = read_raw("long.json", long.as_bytes());
+    // Much that is wrong, also in a single line.
+    for text in [
+        "(allow a b (file (read)))",
+        "(allow proces etc_t (file (raed)))",
+        "(in a)",
+        "(call m (a b))",
+        "(typeattributeset domain (not (a)))",
+        "(type t)(allow t name_.b (wine (raed)))",
+        "(macro m ((type t)) (allow t a (file (read))))(call m (x))",
+    ] {
+        let policy = text.repeat(400_000 / text.len());
+        let written = write_raw_cil("name", &raw(&policy), &Options::default());
+        assert!(
+            written.map_or_else(|refused| refused.0.len() <= 102, |_| true),
+            "{text}"
+        );
+        let json = object(&policy);
+        let (_, told) = read_raw_and_lint("file.json", json.as_bytes());
+        assert!((1..=202).contains(&told.len()), "{text} {}", told.len());
+    }
+    let (_, told) = read_raw("long.json", object(&"x".repeat(500_001)).as_bytes());
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].message, "the policy has 500001 characters");
+}
+
+fn object(policy: &str) -> String {
+    serde_json::json!({
+        "apiVersion": "security-profiles-operator.x-k8s.io/v1",
+        "kind": "RawSelinuxProfile",
+        "metadata": { "name": "name" },
+        "spec": { "policy": policy },
+    })
+    .to_string()
 }

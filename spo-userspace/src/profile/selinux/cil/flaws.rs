@@ -36,7 +36,12 @@ impl<'p, 'f> Flaws<'p, 'f> {
         help: Option<String>,
     ) {
         self.errors += 1;
-        let (place, message) = self.places.place(span, message);
+        // Places cost time in long lines, and this one might not be seen.
+        let (place, message) = if self.errors_are_told() {
+            self.places.place(span, message)
+        } else {
+            (Place::START, message)
+        };
         self.problems.error(place, message, help);
     }
 
@@ -47,16 +52,27 @@ impl<'p, 'f> Flaws<'p, 'f> {
         message: String,
         help: Option<String>,
     ) {
-        let (place, message) = self.places.place(span, message);
+        let (place, message) = if self.warnings_are_told() {
+            self.places.place(span, message)
+        } else {
+            (Place::START, message)
+        };
         self.problems.lint(rule, place, message, help);
     }
 
     /// The line of the file that a part of the text stands in.
     pub(super) fn line(&self, offset: usize) -> usize {
-        match self.places.home {
-            Home::Field(_) => self.places.line_of(offset) + 1,
-            _ => self.places.place(offset..offset, String::new()).0.line,
+        let line = self.places.line_of(offset);
+        match &self.places.home {
+            Home::Verbatim(home) => home.line + line,
+            Home::Block { first_line, .. } => first_line + line,
+            Home::Field(_) => 1 + line,
         }
+    }
+
+    /// Whether another error would still be told.
+    pub(in crate::profile::selinux) fn errors_are_told(&self) -> bool {
+        self.problems.errors_are_told()
     }
 
     /// Whether another warning would still be told.

@@ -82,15 +82,20 @@ fn statement<'t, 's>(item: Item<'t, 's>, open: &mut Vec<Item<'t, 's>>, flaws: &m
         return;
     };
     let Some(statement) = statements::find(name) else {
-        let help = nearest(name, statements::names()).map_or_else(
-            || "statements are lower-case words such as `allow`, `type` or `block`".to_owned(),
-            |near| format!("did you mean `{near}`?"),
-        );
+        // Suggestions cost time, and this one might not be seen.
+        let help = flaws.errors_are_told().then(|| unknown_help(name));
         let message = format!("{} is no statement of CIL", quoted(name));
-        flaws.error(head.span(), message, Some(help));
+        flaws.error(head.span(), message, help);
         return;
     };
     arguments(item, statement, items, open, flaws);
+}
+
+fn unknown_help(name: &str) -> String {
+    nearest(name, statements::names()).map_or_else(
+        || "statements are lower-case words such as `allow`, `type` or `block`".to_owned(),
+        |near| format!("did you mean `{near}`?"),
+    )
 }
 
 fn arguments<'t, 's>(

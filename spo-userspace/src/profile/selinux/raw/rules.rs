@@ -196,7 +196,12 @@ fn access(
     } else {
         format!("{} is not this profile's own type", quoted(source_name))
     };
-    let help = match scope.suggest(source_name) {
+    let near = if flaws.errors_are_told() {
+        scope.suggest(source_name)
+    } else {
+        None
+    };
+    let help = match near {
         Some(own) => format!("did you mean `{own}`?"),
         None if source_name == "process" => {
             "write `(blockinherit container)` or `(type process)` to have it".to_owned()
