@@ -20,11 +20,16 @@ use super::rules::{ESCAPES, GOOD, allow, raw};
 /// The binary policy of the base and a module, or what the compiler says. Like the policy store of
 /// a node, it takes types that are declared again: two inherited blocks may have the same ones.
 fn compile(module: &str) -> Result<Vec<u8>, String> {
+    compile_with(module, &[])
+}
+
+fn compile_with(module: &str, arguments: &[&str]) -> Result<Vec<u8>, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     fs::write(path("module.cil"), module).unwrap();
     let output = Command::new("secilc")
         .arg("--multiple-decls")
+        .args(arguments)
         .arg("-o")
         .arg(path("policy"))
         .arg("-f")
@@ -170,4 +175,89 @@ fn operators_reach_denied_permissions() {
     assert_eq!(policy("all"), policy(every));
     assert_eq!(policy("not read"), policy(&every.replace(" read ", " ")));
     assert_ne!(policy("read"), policy(every));
+}
+
+/// Statements about own and foreign names alike, put together at random.
+fn statements() -> impl Strategy<Value = String> {
+    let source = || {
+        prop::sample::select(&[
+            "process",
+            "mine",
+            "al",
+            "container_t",
+            "domain",
+            "name.process",
+            ".name.process",
+        ])
+    };
+    let target = prop::sample::select(&["shadow_t", "shadow_t", "process", "mine", "self"]);
+    let attribute = prop::sample::select(&["mine", "domain", "container_domain"]);
+    let members = prop::sample::select(&[
+        "(process)",
+        "(container_t)",
+        "(mine)",
+        "(al)",
+        "(process container_t)",
+        "(not (process))",
+        "(and (domain) (not (kernel_t)))",
+        "(and (process) (not (domain)))",
+        "(or (process) (al))",
+        "(all)",
+    ]);
+    let macros = prop::sample::select(&["reads", "hides", "passes"]);
+    let statement = prop_oneof![
+        (attribute, members).prop_map(|(a, m)| format!("(typeattributeset {a} {m})")),
+        (source(), target).prop_map(|(s, t)| format!("(allow {s} {t} (file (read)))")),
+        (macros, source()).prop_map(|(m, s)| format!("(call {m} ({s}))")),
+        source().prop_map(|s| format!("(call readers ({s} process))")),
+    ];
+    let alias = prop::sample::select(&["process", "process", "container_t"]);
+    (alias, prop::collection::vec(statement, 1..4)).prop_map(|(alias, statements)| {
+        format!(
+            "(type process) (typeattribute mine) (typealias al) (typealiasactual al {alias})
+(macro reads ((type t)) (allow t shadow_t (file (read))))
+(macro hides ((type process)) (allow process shadow_t (file (read))))
+(macro passes ((type t)) (call reads (t)))
+{}",
+            statements.join("\n")
+        )
+    })
+}
+
+/// Of what we accept, nothing lets a type of the node do more to another type of the node. The
+/// compiler itself is asked, by a rule that it must never find broken.
+#[test]
+fn accepted_policies_stay_in_their_block() {
+    const GUARD: &str = "
+(typeattribute node)
+(typeattributeset node (kernel_t container_t container_runtime_t))
+(neverallow node shadow_t (file (read)))
+";
+    if !found() {
+        return;
+    }
+    let options = Options {
+        allowed_types: vec!["shadow_t".to_owned()],
+        ..options()
+    };
+    let mut runner = TestRunner::deterministic();
+    let (mut accepted, mut guarded) = (0, 0);
+    for _ in 0..150 {
+        let policy = statements().new_tree(&mut runner).unwrap().current();
+        let block = match write_raw_cil("name", &raw(&policy), &options) {
+            Ok(block) => block + GUARD,
+            Err(_) => {
+                let block = format!("(block name\n{policy}\n)\n{GUARD}");
+                guarded += usize::from(compile(&block).is_err());
+                continue;
+            }
+        };
+        accepted += usize::from(compile_with(&block, &["--disable-neverallow"]).is_ok());
+        if let Err(error) = compile(&block) {
+            assert!(!error.contains("neverallow"), "{error}\n{block}");
+        }
+    }
+    assert!(accepted >= 30, "{accepted}");
+    // And the guard works: it stops much of what we refuse.
+    assert!(guarded >= 30, "{guarded}");
 }
