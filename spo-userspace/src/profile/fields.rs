@@ -51,14 +51,14 @@ impl<'a> Problems<'a> {
         self.note(Severity::Warning, Some(rule), place, message, help);
     }
 
-    /// Whether another warning would still be told.
-    pub(crate) fn warnings_are_told(&self) -> bool {
-        self.warnings.len() < MOST_TOLD
-    }
-
     /// Whether another error would still be told.
     pub(crate) fn errors_are_told(&self) -> bool {
         self.errors.len() < MOST_TOLD
+    }
+
+    /// Whether another warning would still be told.
+    pub(crate) fn warnings_are_told(&self) -> bool {
+        self.warnings.len() < MOST_TOLD
     }
 
     pub(crate) fn any_error(&self) -> bool {

@@ -9,6 +9,7 @@ pub mod named;
 pub mod object;
 pub mod risk;
 pub mod seccomp;
+pub mod selinux;
 pub mod state;
 pub(crate) mod suggest;
 pub mod syscalls;

@@ -80,31 +80,10 @@ impl Node {
 /// Parses a file into a tree. Without a tree there is one error; with one there may be a single
 /// error about a key that is there twice, of which the tree then has the first.
 pub(crate) fn parse(file: &str, source: &[u8]) -> (Option<Node>, Option<Diagnostic>) {
-    let refuse = |place: Place, message: String, help: Option<&str>| Diagnostic {
-        severity: Severity::Error,
-        rule: None,
-        file: file.to_owned(),
-        line: place.line,
-        column: place.column,
-        span: place.span(),
-        message,
-        help: help.map(str::to_owned),
-    };
-    if source.len() > LARGEST_FILE {
-        let message = format!(
-            "the file has {} bytes, more than any profile needs",
-            source.len()
-        );
-        let help = "the limit is 4 MiB";
-        return (None, Some(refuse(Place::START, message, Some(help))));
-    }
-    let text = match str::from_utf8(source) {
+    let refuse = |place, message, help| refuse(file, place, message, help);
+    let text = match text_of(file, source) {
         Ok(text) => text,
-        Err(error) => {
-            let place = place_of_offset(source, error.valid_up_to());
-            let message = "the file is not UTF-8 text".to_owned();
-            return (None, Some(refuse(place, message, None)));
-        }
+        Err(error) => return (None, Some(*error)),
     };
     let mut duplicate = None;
     let mut result = serde_saphyr::from_str_with_options(text, options(DuplicateKeyPolicy::Error));
@@ -126,6 +105,36 @@ pub(crate) fn parse(file: &str, source: &[u8]) -> (Option<Node>, Option<Diagnost
                 Some(refuse(place_of_error(text, &error), message, help)),
             )
         }
+    }
+}
+
+/// The text of a file of a bearable size.
+pub(crate) fn text_of<'s>(file: &str, source: &'s [u8]) -> Result<&'s str, Box<Diagnostic>> {
+    if source.len() > LARGEST_FILE {
+        let message = format!(
+            "the file has {} bytes, more than any profile needs",
+            source.len()
+        );
+        let help = "the limit is 4 MiB";
+        return Err(Box::new(refuse(file, Place::START, message, Some(help))));
+    }
+    str::from_utf8(source).map_err(|error| {
+        let place = place_of_offset(source, error.valid_up_to());
+        let message = "the file is not UTF-8 text".to_owned();
+        Box::new(refuse(file, place, message, None))
+    })
+}
+
+fn refuse(file: &str, place: Place, message: String, help: Option<&str>) -> Diagnostic {
+    Diagnostic {
+        severity: Severity::Error,
+        rule: None,
+        file: file.to_owned(),
+        line: place.line,
+        column: place.column,
+        span: place.span(),
+        message,
+        help: help.map(str::to_owned),
     }
 }
 

@@ -5,4 +5,5 @@ mod apparmor;
 mod cli;
 mod filter;
 mod profile;
+mod selinux;
 mod tidy;

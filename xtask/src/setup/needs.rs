@@ -13,8 +13,9 @@ use crate::env::{Privilege, which};
 pub(crate) enum Group {
     /// Compiling at all.
     Base,
-    /// The unit tier: oracles of its tests.
-    Unit,
+    /// Programs that the unit tier asks whether they take what we write. Without one, its tests are
+    /// skipped.
+    Oracle,
     /// The host tier: programs that are recorded, oracles, container runtimes.
     Host,
     /// The vm tier.
@@ -75,10 +76,16 @@ const NEEDS: &[Need] = &[
         ],
     ),
     need(
-        Group::Unit,
+        Group::Oracle,
         "AppArmor's parser",
         Probe::Programs(&["apparmor_parser"]),
         ["apparmor", "", "apparmor", "apparmor"],
+    ),
+    need(
+        Group::Oracle,
+        "secilc",
+        Probe::Programs(&["secilc"]),
+        ["secilc", "secilc", "", ""],
     ),
     need(
         Group::Host,

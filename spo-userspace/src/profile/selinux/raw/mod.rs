@@ -1,0 +1,55 @@
+//! Raw SELinux profiles: a policy in CIL, which becomes a block and must stay inside of it.
+
+mod read;
+mod restrict;
+mod rules;
+mod scope;
+mod write;
+
+pub use self::read::{read_raw, read_raw_and_lint};
+pub use self::restrict::check_raw_restrictions;
+pub use self::write::{write_raw_cil, write_raw_object};
+use super::cil::{Item, Tree};
+use crate::profile::state::State;
+
+/// The longest policy in characters, as the API server wants it.
+const LONGEST_POLICY: usize = 500_000;
+
+/// A profile in CIL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawSelinuxSpec {
+    /// Whether the profile is to be installed.
+    pub state: State,
+    /// The statements of its block.
+    pub policy: String,
+}
+
+/// The statements at the top of a policy, also those between line marks.
+fn statements<'t, 's>(tree: &'t Tree<'s>) -> impl Iterator<Item = Item<'t, 's>> {
+    flat(tree.items().collect())
+}
+
+/// The statements of a macro.
+fn body<'t, 's>(definition: Item<'t, 's>) -> impl Iterator<Item = Item<'t, 's>> {
+    flat(definition.items().skip(3).collect())
+}
+
+fn flat<'t, 's>(mut open: Vec<Item<'t, 's>>) -> impl Iterator<Item = Item<'t, 's>> {
+    open.reverse();
+    std::iter::from_fn(move || {
+        loop {
+            let item = open.pop()?;
+            if !item.is_marked() {
+                return Some(item);
+            }
+            let from = open.len();
+            open.extend(item.items());
+            open[from..].reverse();
+        }
+    })
+}
+
+/// The arguments of a statement.
+fn arguments<'t, 's>(statement: Item<'t, 's>) -> impl Iterator<Item = Item<'t, 's>> {
+    statement.items().skip(1)
+}

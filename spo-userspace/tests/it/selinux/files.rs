@@ -1,0 +1,85 @@
+//! Files, good and broken.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper's panic fails the test that it helps"
+)]
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use spo::profile::diagnostic::{Diagnostic, has_errors, render};
+use spo::profile::selinux;
+
+pub(super) fn data() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/data/selinux")
+}
+
+pub(super) fn files(folder: &str) -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<_> = fs::read_dir(data().join(folder))
+        .unwrap()
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            (name, fs::read(path).unwrap())
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+/// Reads a file with the reader that its name is for; whether there is a result, and what is told.
+fn read(name: &str, source: &[u8]) -> (bool, Vec<Diagnostic>) {
+    if Path::new(name).extension() == Some(OsStr::new("cil")) {
+        let (tree, told) = selinux::read_cil(name, source);
+        (tree.is_some(), told)
+    } else if name.starts_with("raw") && !name.starts_with("raw-fields") {
+        let (profile, told) = selinux::read_raw_and_lint(name, source);
+        (profile.is_some(), told)
+    } else {
+        let (profile, told) = selinux::read_and_lint(name, source);
+        (profile.is_some(), told)
+    }
+}
+
+/// Every broken file, with all that is told about it.
+#[test]
+fn broken_files_are_explained() {
+    let files = files("broken");
+    assert!(files.len() >= 40);
+    for (name, source) in files {
+        let (there, told) = read(&name, &source);
+        assert_eq!(there, !has_errors(&told), "{name}");
+        assert!(!told.is_empty(), "{name}");
+        for one in &told {
+            assert!(one.span.end <= source.len() + 1, "{name}: {one}");
+            if let Some(rule) = one.rule {
+                assert!(
+                    selinux::LINTS.iter().any(|(known, _)| *known == rule),
+                    "{rule}"
+                );
+            }
+        }
+        let text = render(&told, &source, false);
+        let harmless = |character: char| character == '\n' || !character.is_control();
+        assert!(text.chars().all(harmless), "{name}");
+        insta::assert_snapshot!(name, text);
+    }
+}
+
+/// The files are written as we write them, so that reading and writing gives the same bytes.
+#[test]
+fn good_files_survive_a_round_trip() {
+    for (name, source) in files("good") {
+        let text = if name.starts_with("raw") {
+            let (profile, told) = selinux::read_raw(&name, &source);
+            assert_eq!(told, [], "{name}");
+            selinux::write_raw_object(&profile.unwrap()).unwrap()
+        } else {
+            let (profile, told) = selinux::read(&name, &source);
+            assert_eq!(told, [], "{name}");
+            selinux::write_object(&profile.unwrap()).unwrap()
+        };
+        assert_eq!(text, String::from_utf8(source).unwrap(), "{name}");
+    }
+}
