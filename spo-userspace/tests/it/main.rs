@@ -3,4 +3,5 @@
 mod cli;
 mod filter;
 mod profile;
+mod seccomp;
 mod tidy;

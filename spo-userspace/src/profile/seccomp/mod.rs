@@ -3,13 +3,25 @@
 //! Two formats carry the same model: the Kubernetes object `SeccompProfile`, and the JSON that
 //! OCI runtimes read. [`read()`] takes either, [`write_object`] and [`write_raw`] make them.
 
+mod bases;
+mod cells;
+mod complain;
+mod diff;
+mod express;
+mod merge;
 mod names;
 mod read;
 mod spec;
+mod verdict;
 mod write;
 
+pub use self::bases::{BaseError, MOST_BASES, resolve_base};
+pub use self::complain::{COMPLAIN_OF, complain, complain_object, enforce, enforce_object};
+pub use self::diff::{CallDifference, Change, Difference, Sides, diff};
+pub use self::merge::{MergeError, Merged, Note, merge};
 pub use self::names::{Action, Architecture, Flag, Operator};
 pub use self::read::read;
+pub use self::verdict::{Arguments, Verdict, verdict};
 pub use self::write::{WriteError, write_object, write_raw};
 use super::arch::Arch;
 use super::named::Named as _;
