@@ -14,7 +14,7 @@ use nix::unistd::{Pid, Uid, User, execve, getsid, initgroups, setgid, setuid};
 use super::args::HoldArgs;
 use super::exit::{Failure, NOT_EXECUTABLE, NOT_FOUND};
 use super::held::{AGAIN, ANNOUNCED, Channel, shown};
-use crate::node::filter;
+use crate::node::{filter, machine};
 use crate::profile::seccomp;
 
 /// Becomes the command, or reports over the channel why not.
@@ -54,7 +54,9 @@ fn become_command(args: &HoldArgs, channel: &mut Channel) -> Result<Errno> {
                 .with_context(|| format!("failed to read {}", shown(path.as_os_str())))?;
             let (document, _) = seccomp::read(&path.to_string_lossy(), &text);
             let document = document.context("the profile has changed")?;
-            Some(filter::build(document.spec())?.0)
+            let machine =
+                machine::without_capabilities().context("failed to tell what machine this is")?;
+            Some(filter::build(&document.into_spec(&machine))?.0)
         }
         None => None,
     };

@@ -4,6 +4,7 @@ pub mod arch;
 pub mod base;
 pub mod diagnostic;
 mod fields;
+pub mod lint;
 pub mod named;
 pub mod object;
 pub mod risk;

@@ -4,6 +4,7 @@
     reason = "a helper's panic fails the test that it helps"
 )]
 
+mod files;
 mod oracle;
 mod properties;
 mod random;
