@@ -5,6 +5,7 @@
 )]
 
 mod files;
+mod merging;
 mod oracle;
 mod properties;
 mod random;

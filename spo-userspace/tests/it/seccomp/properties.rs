@@ -35,7 +35,7 @@ fn plain() -> impl Strategy<Value = SeccompSpec> {
 }
 
 proptest! {
-    #![proptest_config(cases(1500))]
+    #![proptest_config(cases(1024))]
 
     #[test]
     fn our_verdict_is_that_of_libseccomp(spec in plain(), calls in calls()) {

@@ -96,5 +96,5 @@ pub(super) fn calls() -> impl Strategy<Value = Vec<(&'static str, Arguments)>> {
     let name = select(vec![NAMES[0], NAMES[1], NAMES[2], NAMES[3], "read"]);
     let call = (name, value.clone(), value)
         .prop_map(|(name, first, second)| (name, [first, second, 0, 0, 0, 0]));
-    vec(call, 40)
+    vec(call, 30)
 }
