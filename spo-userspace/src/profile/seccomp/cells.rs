@@ -16,6 +16,9 @@ pub(super) const MOST_SINGLE: u64 = 16;
 /// How many combinations of cells are looked at for one call.
 const MOST_COMBINATIONS: usize = 1 << 14;
 
+/// How many conditions are tried for them, all in all.
+const MOST_TRIED: usize = 1 << 22;
+
 /// Some values of an argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Cell {
@@ -67,15 +70,20 @@ impl Domain {
             combinations = combinations.saturating_mul(partition.0.len());
             arguments.push(partition);
         }
-        if combinations > MOST_COMBINATIONS {
+        let tried = combinations.saturating_mul(conditions.len());
+        if combinations > MOST_COMBINATIONS || tried > MOST_TRIED {
             return Err(TooMany);
         }
         Ok(Self { arguments })
     }
 
-    /// The function as a tree.
-    pub(super) fn tree<T: Clone + PartialEq>(&self, value: &dyn Fn(&Arguments) -> T) -> Tree<T> {
-        self.below(0, &mut [0; 6], value)
+    /// The function as a tree. It is not asked about the ignored arguments, which are 0.
+    pub(super) fn tree<T: Clone + PartialEq>(
+        &self,
+        ignored: &BTreeSet<u32>,
+        value: &dyn Fn(&Arguments) -> T,
+    ) -> Tree<T> {
+        self.below(0, &mut [0; 6], ignored, value)
     }
 
     /// One value from each cell of an argument.
@@ -88,19 +96,23 @@ impl Domain {
         &self,
         arg: usize,
         args: &mut Arguments,
+        ignored: &BTreeSet<u32>,
         value: &dyn Fn(&Arguments) -> T,
     ) -> Tree<T> {
         let Some(partition) = self.arguments.get(arg) else {
             return Tree::Leaf(value(args));
         };
+        let index = u32::try_from(arg).unwrap_or(LAST_ARGUMENT);
+        if ignored.contains(&index) {
+            return self.below(arg + 1, args, ignored, value);
+        }
         let mut cells = Vec::new();
         for (cell, member) in &partition.0 {
             args[arg] = *member;
-            cells.push((cell.clone(), self.below(arg + 1, args, value)));
+            cells.push((cell.clone(), self.below(arg + 1, args, ignored, value)));
         }
         args[arg] = 0;
-        let arg = u32::try_from(arg).unwrap_or(LAST_ARGUMENT);
-        join(arg, cells)
+        join(index, cells)
     }
 }
 

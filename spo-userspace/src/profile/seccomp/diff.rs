@@ -174,7 +174,11 @@ fn changes(a: &Calls<'_>, b: &Calls<'_>, name: &str) -> Vec<Change> {
                 b_call.verdict(args).unwrap_or(b.default),
             )
         };
-        collect(&domain.tree(&both), &mut Vec::new(), &mut changes);
+        collect(
+            &domain.tree(&BTreeSet::new(), &both),
+            &mut Vec::new(),
+            &mut changes,
+        );
     } else {
         changes.push(Change {
             when: vec!["some arguments (the conditions are too many to compare)".to_owned()],

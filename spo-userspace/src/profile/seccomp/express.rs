@@ -42,7 +42,7 @@ pub(super) fn express(
     };
     loop {
         let greatest = |args: &Arguments| greatest(&domain, &ignored, args, value);
-        let tree = domain.tree(&greatest);
+        let tree = domain.tree(&ignored, &greatest);
         let mut rules = Vec::new();
         match write(&tree, default, &mut Vec::new(), &mut rules) {
             Ok(()) if mixed(&rules).is_some() => ignored.extend(mixed(&rules)),

@@ -472,4 +472,21 @@ fn too_many_conditions_are_bounded() {
             .iter()
             .any(|note| note.widens)
     );
+    // More values than are looked at, and more than there may be rules.
+    for number in [20_000, 1000] {
+        let rules = (0..number).map(|value| {
+            rule(
+                Action::Allow,
+                &["socket"],
+                &[arg(0, Operator::Equal, 2 * value)],
+            )
+        });
+        let many = spec(Action::Errno, rules.collect());
+        let widened = merge(&[&many]).unwrap();
+        assert!(widened.notes.iter().any(|note| note.widens));
+        assert_eq!(
+            widened.spec.syscalls,
+            [rule(Action::Allow, &["socket"], &[])]
+        );
+    }
 }

@@ -14,6 +14,12 @@ use spo::profile::syscalls;
 const NATIVE: (Arch, u32) = (Arch::X86_64, 0xc000_003e);
 #[cfg(target_arch = "aarch64")]
 const NATIVE: (Arch, u32) = (Arch::Aarch64, 0xc000_00b7);
+#[cfg(target_arch = "riscv64")]
+const NATIVE: (Arch, u32) = (Arch::Riscv64, 0xc000_00f3);
+#[cfg(target_arch = "s390x")]
+const NATIVE: (Arch, u32) = (Arch::S390x, 0x8000_0016);
+#[cfg(target_arch = "powerpc64")]
+const NATIVE: (Arch, u32) = (Arch::Ppc64le, 0xc000_0015);
 
 /// A program for the kernel's classic BPF machine.
 pub(super) struct Program(Vec<Instruction>);

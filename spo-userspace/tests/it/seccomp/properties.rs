@@ -10,7 +10,7 @@ use spo::profile::seccomp::{
 };
 
 use super::oracle::Program;
-use super::random::{NAMES, calls, profile};
+use super::random::{NAMES, calls, profile, single};
 
 /// Many cases, and no file that keeps those that failed.
 fn cases(number: u32) -> ProptestConfig {
@@ -39,6 +39,14 @@ proptest! {
 
     #[test]
     fn our_verdict_is_that_of_libseccomp(spec in plain(), calls in calls()) {
+        let program = Program::of(&spec).unwrap();
+        for (name, args) in calls {
+            prop_assert_eq!(verdict(&spec, name, &args), program.verdict(name, &args), "{} {:x?}", name, args);
+        }
+    }
+
+    #[test]
+    fn our_verdict_of_single_rules_is_that_of_libseccomp(spec in single(), calls in calls()) {
         let program = Program::of(&spec).unwrap();
         for (name, args) in calls {
             prop_assert_eq!(verdict(&spec, name, &args), program.verdict(name, &args), "{} {:x?}", name, args);

@@ -88,6 +88,28 @@ pub(super) fn profile() -> impl Strategy<Value = SeccompSpec> {
     })
 }
 
+/// Profiles with one rule for each call, which libseccomp takes as they are.
+pub(super) fn single() -> impl Strategy<Value = SeccompSpec> {
+    let conditions = prop_oneof![
+        1 => Just(Vec::new()),
+        3 => (0..2_u32).prop_flat_map(condition).prop_map(|arg| vec![arg]),
+        2 => (condition(0), condition(1)).prop_map(|(first, second)| vec![first, second]),
+    ];
+    let rules = vec((action(), conditions), NAMES.len());
+    (action(), rules).prop_map(|((action, errno), rules)| {
+        let mut spec = SeccompSpec::new(action);
+        spec.default_errno_ret = errno;
+        let rule = |(name, ((action, errno_ret), args)): (&str, (_, _))| SyscallRule {
+            names: vec![name.to_owned()],
+            action,
+            errno_ret,
+            args,
+        };
+        spec.syscalls = NAMES.into_iter().zip(rules).map(rule).collect();
+        spec
+    })
+}
+
 /// Calls with arguments at the borders of conditions.
 pub(super) fn calls() -> impl Strategy<Value = Vec<(&'static str, Arguments)>> {
     let near = (select(&VALUES[..]), -1..=1_i64)
