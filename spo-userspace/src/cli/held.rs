@@ -57,7 +57,7 @@ pub(super) struct Start<'a> {
     pub(super) privileged: bool,
     /// What the process announces itself with.
     pub(super) nonce: u32,
-    /// The text of the profile that it comes under.
+    /// The profile that it comes under, as an OCI runtime reads it.
     pub(super) profile: Option<&'a [u8]>,
 }
 
@@ -91,7 +91,7 @@ impl Held {
             .args(["--answers", &their_answers.as_raw_fd().to_string()])
             .arg("--program")
             .arg(&program);
-        // Handed over as it was read, so that the file may change, or be a pipe.
+        // Handed over as it was read: the file may have changed since, or be a pipe.
         let profile = profile.map(in_memory).transpose()?;
         if let Some(profile) = &profile {
             inherit(profile)?;

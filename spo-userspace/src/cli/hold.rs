@@ -7,7 +7,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
 use nix::sys::prctl::set_name;
 use nix::unistd::{Pid, Uid, User, close, execve, getsid, initgroups, setgid, setuid};
@@ -16,7 +16,7 @@ use super::args::HoldArgs;
 use super::exit::{Failure, NOT_EXECUTABLE, NOT_FOUND};
 use super::held::{AGAIN, ANNOUNCED, Channel};
 use crate::node::filter;
-use crate::profile::seccomp;
+use crate::profile::seccomp::{self, Document};
 
 /// Becomes the command, or reports over the channel why not.
 pub(super) fn run(args: &HoldArgs) -> Result<ExitCode, Failure> {
@@ -59,8 +59,10 @@ fn become_command(args: &HoldArgs, channel: &mut Channel) -> Result<Errno> {
             close(*descriptor).context("failed to close the profile")?;
             // What is wrong with it was told before this process was started.
             let (document, _) = seccomp::read("profile", &text);
-            let document = document.context("the profile is not valid")?;
-            Some(filter::build(document.spec())?.0)
+            let Some(Document::Raw(spec)) = document else {
+                bail!("the profile is not valid");
+            };
+            Some(filter::build(&spec)?.0)
         }
         None => None,
     };

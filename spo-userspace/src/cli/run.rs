@@ -17,10 +17,10 @@ use crate::bpf::Ready;
 use crate::bpf::denials::Watcher;
 use crate::bpf::kernel::Kernel;
 use crate::event::{Call, Comm, Denial};
-use crate::node::{filter, process, program};
+use crate::node::{filter, machine, process, program};
 use crate::profile::arch::Arch;
 use crate::profile::diagnostic::{has_errors, render};
-use crate::profile::seccomp::{self, Document};
+use crate::profile::seccomp::{self, SeccompSpec, write_raw};
 use crate::recorder::{NamedCall, count};
 
 /// Different denials that are named; more are counted.
@@ -28,8 +28,8 @@ const MOST_NAMED: usize = 256;
 
 /// Runs the command until its last descendant ends.
 pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
-    let (text, document) = read(args)?;
-    let (_, report) = filter::build(document.spec()).context("the profile makes no filter")?;
+    let spec = read(args)?;
+    let (_, report) = filter::build(&spec).context("the profile makes no filter")?;
     for skipped in &report.skipped {
         line(format_args!("warning: {skipped}"));
     }
@@ -46,7 +46,11 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
         command: &args.command,
         privileged: args.privileged,
         nonce,
-        profile: Some(&text),
+        profile: Some(
+            write_raw(&spec)
+                .context("failed to write the profile")?
+                .as_bytes(),
+        ),
     })?;
     let mut children = Children::adopt(held.pid())?;
     let mut denials = Denials::default();
@@ -76,8 +80,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(code))
 }
 
-/// The profile, and its text.
-fn read(args: &RunArgs) -> Result<(Vec<u8>, Document)> {
+fn read(args: &RunArgs) -> Result<SeccompSpec> {
     let path = shown(args.profile.as_os_str());
     let text = std::fs::read(&args.profile)
         .with_context(|| format!("failed to read the profile {path}"))?;
@@ -90,7 +93,10 @@ fn read(args: &RunArgs) -> Result<(Vec<u8>, Document)> {
         ));
     }
     match document {
-        Some(document) if !has_errors(&diagnostics) => Ok((text, document)),
+        Some(document) if !has_errors(&diagnostics) => {
+            let machine = machine::without_capabilities();
+            Ok(document.into_spec(&machine.context("failed to tell what machine this is")?))
+        }
         _ => Err(anyhow!(
             "the profile {path} is not valid, so nothing was run"
         )),

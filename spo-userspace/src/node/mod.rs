@@ -2,6 +2,7 @@
 
 pub mod capabilities;
 pub mod filter;
+pub mod machine;
 pub mod output;
 pub mod process;
 pub mod program;

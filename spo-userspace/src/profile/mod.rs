@@ -5,6 +5,7 @@ pub mod arch;
 pub mod base;
 pub mod diagnostic;
 pub(crate) mod fields;
+pub mod lint;
 pub mod named;
 pub mod object;
 pub mod risk;

@@ -5,5 +5,6 @@ mod apparmor;
 mod cli;
 mod filter;
 mod profile;
+mod seccomp;
 mod selinux;
 mod tidy;

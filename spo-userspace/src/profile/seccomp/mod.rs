@@ -1,15 +1,37 @@
 //! Seccomp profiles: which system calls a process may make.
 //!
 //! Two formats carry the same model: the Kubernetes object `SeccompProfile`, and the JSON that
-//! OCI runtimes read. [`read()`] takes either, [`write_object`] and [`write_raw`] make them.
+//! OCI runtimes read. [`read()`] takes either, [`write_object`] and [`write_raw`] make them. It
+//! also takes the JSON of container engines, of which [`resolve()`] makes a profile for one machine.
 
+mod bases;
+mod cells;
+mod complain;
+mod diff;
+mod engine;
+mod engine_read;
+mod errno;
+mod express;
+mod lint;
+mod merge;
 mod names;
+mod places;
 mod read;
 mod spec;
+mod verdict;
 mod write;
 
+pub use self::bases::{BaseError, MOST_BASES, resolve_base};
+pub use self::complain::{COMPLAIN_OF, complain, complain_object, enforce, enforce_object};
+pub use self::diff::{CallDifference, Change, Difference, Sides, diff};
+pub use self::engine::{
+    ArchMapEntry, Conditions, EngineProfile, EngineRule, KernelVersion, Machine, resolve,
+};
+pub use self::lint::LINTS;
+pub use self::merge::{MergeError, Merged, Note, merge};
 pub use self::names::{Action, Architecture, Flag, Operator};
-pub use self::read::read;
+pub use self::read::{read, read_and_lint};
+pub use self::verdict::{Arguments, Verdict, verdict};
 pub use self::write::{WriteError, write_object, write_raw};
 use super::arch::Arch;
 use super::named::Named as _;
@@ -34,14 +56,26 @@ pub enum Document {
     Object(SeccompProfile),
     /// What an OCI runtime reads.
     Raw(SeccompSpec),
+    /// What a container engine reads.
+    Engine(EngineProfile),
 }
 
 impl Document {
-    /// The profile itself.
-    pub fn spec(&self) -> &SeccompSpec {
+    /// The profile itself; none if it depends on the machine.
+    pub fn spec(&self) -> Option<&SeccompSpec> {
         match self {
-            Self::Object(object) => &object.spec,
+            Self::Object(object) => Some(&object.spec),
+            Self::Raw(spec) => Some(spec),
+            Self::Engine(_) => None,
+        }
+    }
+
+    /// The profile as it is on a machine.
+    pub fn into_spec(self, machine: &Machine) -> SeccompSpec {
+        match self {
+            Self::Object(object) => object.spec,
             Self::Raw(spec) => spec,
+            Self::Engine(profile) => resolve(&profile, machine),
         }
     }
 }

@@ -1,25 +1,60 @@
-//! Reading profiles of both formats.
+//! Reading profiles of all formats.
 
+use super::engine_read::{engine, is_engine};
+use super::lint::lint;
+use super::places::Places;
 use super::spec::{Format, RAW_FIELDS, spec};
 use super::{Document, KIND, SeccompProfile};
 use crate::profile::diagnostic::Diagnostic;
 use crate::profile::fields::{Fields, Problems};
+use crate::profile::lint::silence;
 use crate::profile::object::{self, Object};
-use crate::profile::tree::{self, Node, Place, Value};
+use crate::profile::tree::{self, Node, Value};
 
-/// Reads a profile of either format, as YAML or JSON, and tells everything that is wrong with
-/// it. There is a document if nothing of that is an error.
+/// Reads a profile of any format, as YAML or JSON, and tells everything that is wrong with it.
+/// There is a document if nothing of that is an error.
 ///
-/// `file` is the name to use in messages.
+/// `file` is the name to use in messages. What the file itself silences is not told.
 pub fn read(file: &str, source: &[u8]) -> (Option<Document>, Vec<Diagnostic>) {
+    read_with(file, source, false)
+}
+
+/// [`read()`], and what else the author would want to know: see [`super::LINTS`]. What depends on
+/// the machine, that is a container engine's profile, is not looked at.
+pub fn read_and_lint(file: &str, source: &[u8]) -> (Option<Document>, Vec<Diagnostic>) {
+    read_with(file, source, true)
+}
+
+fn read_with(file: &str, source: &[u8], lint: bool) -> (Option<Document>, Vec<Diagnostic>) {
     let (root, error) = tree::parse(file, source);
     let mut problems = Problems::new(file);
     if let Some(error) = error {
         problems.add(error);
     }
-    let document = root.and_then(|root| document(&root, source, &mut problems));
+    let document = root
+        .as_ref()
+        .and_then(|root| document(root, source, &mut problems));
     let document = document.filter(|_| !problems.any_error());
-    (document, problems.finish())
+    if let (true, Some(document), Some(root)) = (lint, &document, &root) {
+        lint_document(document, root, &mut problems);
+    }
+    (document, silence(source, problems.finish()))
+}
+
+fn lint_document(document: &Document, root: &Node, problems: &mut Problems<'_>) {
+    let Some(spec) = document.spec() else {
+        return;
+    };
+    let Some(mut fields) = problems.fields(root, "a profile", None) else {
+        return;
+    };
+    if let Some(node) = fields.get("spec") {
+        let Some(inner) = problems.fields(node, "`spec`", fields.place_of("spec")) else {
+            return;
+        };
+        fields = inner;
+    }
+    lint(spec, &Places::of(&fields), problems);
 }
 
 fn document(root: &Node, source: &[u8], problems: &mut Problems<'_>) -> Option<Document> {
@@ -34,14 +69,12 @@ fn document(root: &Node, source: &[u8], problems: &mut Problems<'_>) -> Option<D
     {
         return read_object(&fields, problems).map(Document::Object);
     }
-    if let Some((key, place)) = engine_key(&fields) {
-        let message = format!(
-            "this is a container engine's profile: `{key}` is not in what an OCI runtime reads"
-        );
-        let help = "such profiles depend on the machine and on the container's capabilities, and \
-                    are not supported yet; use the OCI runtime's form of it";
-        problems.error(place, message, Some(help.to_owned()));
-        return None;
+    if is_engine(&fields) {
+        let profile = engine(&fields, problems)?;
+        if !problems.any_error() {
+            check_json(source, problems);
+        }
+        return Some(Document::Engine(profile));
     }
     if fields.unknown(RAW_FIELDS).count() == fields.unknown(&[]).count() {
         let help = format!(
@@ -60,43 +93,6 @@ fn document(root: &Node, source: &[u8], problems: &mut Problems<'_>) -> Option<D
         check_json(source, problems);
     }
     Some(Document::Raw(spec))
-}
-
-/// A field that only the profiles of container engines have.
-fn engine_key<'a>(fields: &Fields<'a>) -> Option<(&'a str, Place)> {
-    const ENGINE_FIELDS: [&str; 2] = ["archMap", "defaultErrno"];
-    const ENGINE_RULE_FIELDS: [&str; 4] = ["includes", "excludes", "name", "errno"];
-    let is_empty = |node: &Node| match &node.value {
-        Value::Null => true,
-        Value::Map(map) => map.is_empty(),
-        Value::Text(text) => text.is_empty(),
-        _ => false,
-    };
-    if let Some(found) = fields
-        .unknown(&[])
-        .find(|(name, _)| ENGINE_FIELDS.contains(name))
-    {
-        return Some(found);
-    }
-    let Value::List(rules) = &fields.get("syscalls")?.value else {
-        return None;
-    };
-    rules.iter().find_map(|rule| {
-        let Value::Map(entries) = &rule.value else {
-            return None;
-        };
-        entries.iter().find_map(|(key, value)| match &key.value {
-            Value::Text(name)
-                if ENGINE_RULE_FIELDS.contains(&name.as_str()) && !is_empty(value) =>
-            {
-                ENGINE_RULE_FIELDS
-                    .into_iter()
-                    .find(|field| field == name)
-                    .map(|field| (field, key.place))
-            }
-            _ => None,
-        })
-    })
 }
 
 /// Runtimes read raw profiles with a parser of JSON, and YAML allows more.

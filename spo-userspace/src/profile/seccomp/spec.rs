@@ -141,6 +141,20 @@ fn rule(node: &Node, format: Format, problems: &mut Problems<'_>) -> Option<Sysc
     let names = fields
         .require("names", problems)
         .and_then(|node| names(node, format, problems));
+    let args = args(&fields, format, problems);
+    Some(SyscallRule {
+        names: names?,
+        action: action?,
+        errno_ret,
+        args,
+    })
+}
+
+pub(super) fn args(
+    fields: &Fields<'_>,
+    format: Format,
+    problems: &mut Problems<'_>,
+) -> Vec<SyscallArg> {
     let mut args = Vec::new();
     if let Some(list) = fields
         .get("args")
@@ -153,15 +167,14 @@ fn rule(node: &Node, format: Format, problems: &mut Problems<'_>) -> Option<Sysc
         }
         args.extend(list.iter().filter_map(|node| arg(node, format, problems)));
     }
-    Some(SyscallRule {
-        names: names?,
-        action: action?,
-        errno_ret,
-        args,
-    })
+    args
 }
 
-fn names(node: &Node, format: Format, problems: &mut Problems<'_>) -> Option<Vec<String>> {
+pub(super) fn names(
+    node: &Node,
+    format: Format,
+    problems: &mut Problems<'_>,
+) -> Option<Vec<String>> {
     let list = problems.list(node, "`names`")?;
     if list.is_empty() {
         problems.error(node.place, "`names` is empty".to_owned(), None);
@@ -182,9 +195,7 @@ fn names(node: &Node, format: Format, problems: &mut Problems<'_>) -> Option<Vec
                 None,
             );
         } else {
-            if !syscalls::known(name) {
-                unknown_syscall(name, node.place, problems);
-            }
+            check_name(name, node.place, problems);
             names.push(name.to_owned());
         }
     }
@@ -224,7 +235,7 @@ fn arg(node: &Node, format: Format, problems: &mut Problems<'_>) -> Option<Sysca
     })
 }
 
-fn errno(
+pub(super) fn errno(
     fields: &Fields<'_>,
     name: &str,
     action: Option<Action>,
@@ -255,7 +266,7 @@ fn errno(
     Some(number)
 }
 
-fn set_of<T: Named>(
+pub(super) fn set_of<T: Named>(
     fields: &Fields<'_>,
     name: &str,
     format: Format,
@@ -284,12 +295,20 @@ fn set_of<T: Named>(
 }
 
 /// Text that may be missing; empty text means missing, as in Kubernetes.
-fn optional_text(fields: &Fields<'_>, name: &str, problems: &mut Problems<'_>) -> Option<String> {
+pub(super) fn optional_text(
+    fields: &Fields<'_>,
+    name: &str,
+    problems: &mut Problems<'_>,
+) -> Option<String> {
     let text = problems.free_text(fields.get(name)?, &format!("`{name}`"))?;
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-fn unknown_syscall(name: &str, place: Place, problems: &mut Problems<'_>) {
+/// Notes a name that no architecture has a call for.
+pub(super) fn check_name(name: &str, place: Place, problems: &mut Problems<'_>) {
+    if syscalls::known(name) {
+        return;
+    }
     // Suggestions cost time, and this one might not be seen.
     let suggestion = if problems.warnings_are_told() {
         syscalls::suggest(name)
@@ -304,7 +323,7 @@ fn unknown_syscall(name: &str, place: Place, problems: &mut Problems<'_>) {
     problems.lint("unknown-syscall", place, message, Some(help));
 }
 
-fn unknown_fields(
+pub(super) fn unknown_fields(
     fields: &Fields<'_>,
     known: &'static [&'static str],
     format: Format,
