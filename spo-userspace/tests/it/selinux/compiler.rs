@@ -244,14 +244,12 @@ fn accepted_policies_stay_in_their_block() {
     let (mut accepted, mut guarded) = (0, 0);
     for _ in 0..150 {
         let policy = statements().new_tree(&mut runner).unwrap().current();
-        let block = match write_raw_cil("name", &raw(&policy), &options) {
-            Ok(block) => block + GUARD,
-            Err(_) => {
-                let block = format!("(block name\n{policy}\n)\n{GUARD}");
-                guarded += usize::from(compile(&block).is_err());
-                continue;
-            }
+        let Ok(block) = write_raw_cil("name", &raw(&policy), &options) else {
+            let block = format!("(block name\n{policy}\n)\n{GUARD}");
+            guarded += usize::from(compile(&block).is_err());
+            continue;
         };
+        let block = block + GUARD;
         accepted += usize::from(compile_with(&block, &["--disable-neverallow"]).is_ok());
         if let Err(error) = compile(&block) {
             assert!(!error.contains("neverallow"), "{error}\n{block}");
