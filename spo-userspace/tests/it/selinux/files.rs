@@ -9,7 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use spo::profile::diagnostic::{Diagnostic, has_errors, render};
-use spo::profile::selinux;
+use spo::profile::object::{Metadata, Object};
+use spo::profile::selinux::{self, RawSelinuxSpec};
+use spo::profile::state::State;
 
 pub(super) fn data() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/data/selinux")
@@ -81,5 +83,36 @@ fn good_files_survive_a_round_trip() {
             selinux::write_object(&profile.unwrap()).unwrap()
         };
         assert_eq!(text, String::from_utf8(source).unwrap(), "{name}");
+    }
+}
+
+/// However a policy begins and ends, it is written so that it is read as the same.
+#[test]
+fn policies_survive_a_round_trip() {
+    for policy in [
+        "(type process)",
+        "(type process)\n",
+        "(type process)\n\n\n",
+        "  (type process)\n(type other)\n",
+        "\n\n    (type process)\n",
+        "\t(type process)\t\n",
+        "(type process)  \n  \n(type other)",
+        "(type process)\r\n(type other)\r\n",
+        "; a: b # c\n(type process)\n; ---\n",
+        "(type process) ; \u{e4}\u{2028}\u{85}\u{feff}\u{1b}\n",
+    ] {
+        let profile = Object {
+            metadata: Metadata {
+                name: "name".to_owned(),
+                ..Metadata::default()
+            },
+            spec: RawSelinuxSpec {
+                state: State::Disabled,
+                policy: policy.to_owned(),
+            },
+        };
+        let text = selinux::write_raw_object(&profile).unwrap();
+        let (again, _) = selinux::read_raw("file.yaml", text.as_bytes());
+        assert_eq!(again, Some(profile), "{text}");
     }
 }
