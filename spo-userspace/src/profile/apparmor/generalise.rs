@@ -268,6 +268,7 @@ mod tests {
             ("/tmp/build-aB3dE6", "/tmp/build-??????"),
             ("/tmp/my-server", "/tmp/my-server"),
             ("/tmp/x-*aB3dE6", "/tmp/x-*aB3dE6"),
+            (&format!("/x/*{hash}"), &format!("/x/*{hash}")),
             ("/", "/"),
             ("ptrace (readby),", "ptrace (readby),"),
         ] {

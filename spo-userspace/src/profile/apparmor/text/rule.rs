@@ -44,6 +44,10 @@ impl Parser<'_, '_> {
         let denied = decided.is_some_and(|(word, _)| word == "deny");
         let content = self.content(denied, owner.is_some());
         let end = self.end_of_rule(content.is_some());
+        if content.is_none() && !self.problems.any_error() {
+            // No rule is left out without a word, whatever the parts of the parser forget.
+            self.error(start, "the rule is not understood", None);
+        }
         let content = content?;
         if let (Some(place), false) = (
             owner,
