@@ -29,6 +29,7 @@ pub use self::node_status::{SecurityProfileNodeStatus, SecurityProfileNodeStatus
 pub use self::profile_binding::{ProfileBinding, ProfileBindingSpec};
 pub use self::profile_recording::{ProfileRecording, ProfileRecordingSpec};
 pub use self::raw_selinux_profile::{RawSelinuxProfile, RawSelinuxProfileSpec};
-pub use self::read::{Object, check, read};
+pub(crate) use self::read::upgrade;
+pub use self::read::{LINTS, Object, check, read};
 pub use self::seccomp_profile::{SeccompProfile, SeccompProfileSpec};
 pub use self::selinux_profile::{SelinuxProfile, SelinuxProfileSpec};

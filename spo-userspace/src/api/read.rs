@@ -13,9 +13,11 @@ use crate::profile::diagnostic::{Diagnostic, quoted};
 use crate::profile::fields::{Fields, Problems};
 use crate::profile::object::{self, API_VERSION, GROUP};
 use crate::profile::suggest::nearest;
-use crate::profile::tree::{self, Node, Value};
+use crate::profile::tree::{self, Node, Parsed, Value};
 
 mod remarks;
+
+pub use self::remarks::LINTS;
 
 /// An object of one of the kinds that are no profiles.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,6 +74,60 @@ pub fn check(file: &str, source: &[u8]) -> Vec<Diagnostic> {
     problems.finish()
 }
 
+/// Makes a profile of an older version one of `v1`, and notes what that changed. Its reader, which
+/// knows `v1` only, takes it from there.
+pub(crate) fn upgrade(parsed: &mut Parsed<'_>) {
+    let Some(root) = &mut parsed.root else {
+        return;
+    };
+    let mut problems = Problems::new(parsed.file);
+    let text = |name| match convert::field(root, name) {
+        Some(Node {
+            value: Value::Text(text),
+            ..
+        }) => Some(text.clone()),
+        _ => None,
+    };
+    let (Some(kind), Some(version)) = (text("kind"), text("apiVersion")) else {
+        return;
+    };
+    let Some(definition) = Definition::of(&kind) else {
+        return;
+    };
+    // What is wrong with the version is the reader's to say.
+    let Some(version) = known_older(&version, definition.kind) else {
+        return;
+    };
+    if let Some(fields) = problems.fields(root, "an object", None) {
+        older_version(&fields, definition.kind, &mut problems);
+    }
+    convert_noted(root, definition.kind, version, &mut problems);
+    parsed.found.extend(problems.finish());
+}
+
+fn convert_noted(root: &mut Node, kind: &str, version: &str, problems: &mut Problems<'_>) {
+    let changes = convert::convert(root, kind, version);
+    for note in changes.notes {
+        problems.warn(note.place, format!("`{}` {}", note.path, note.text), None);
+    }
+    for error in changes.errors {
+        problems.error(
+            error.place,
+            format!("`{}` {}", error.path, error.text),
+            None,
+        );
+    }
+}
+
+/// The version in an `apiVersion`, if it is one of this kind's older ones.
+fn known_older(api_version: &str, kind: &str) -> Option<&'static str> {
+    let version = api_version.strip_prefix(GROUP)?.strip_prefix('/')?;
+    convert::older(kind)
+        .iter()
+        .copied()
+        .find(|older| *older == version)
+}
+
 fn typed<T: DeserializeOwned>(value: Json) -> Result<Box<T>, serde_json::Error> {
     serde_json::from_value(value).map(Box::new)
 }
@@ -95,17 +151,7 @@ fn examine(
     let fields = problems.fields(&root, "an object", None)?;
     let kind = kind(&fields, kinds, problems)?;
     if let Some(version) = older_version(&fields, kind, problems) {
-        let changes = convert::convert(&mut root, kind, version);
-        for note in changes.notes {
-            problems.warn(note.place, format!("`{}` {}", note.path, note.text), None);
-        }
-        for error in changes.errors {
-            problems.error(
-                error.place,
-                format!("`{}` {}", error.path, error.text),
-                None,
-            );
-        }
+        convert_noted(&mut root, kind, version, problems);
     }
     let definition = Definition::of(kind)?;
     let schema = definition.schema();
@@ -164,10 +210,7 @@ fn older_version(
     if version == API_VERSION {
         return None;
     }
-    let older = version
-        .strip_prefix(GROUP)
-        .and_then(|rest| rest.strip_prefix('/'))
-        .and_then(|version| convert::older(kind).iter().copied().find(|v| *v == version));
+    let older = known_older(version, kind);
     let help = Some(format!("expected is `{API_VERSION}`"));
     if older.is_some() {
         let message = format!(

@@ -3,8 +3,9 @@
 //! | code | meaning |
 //! |---|---|
 //! | 0 | done; of `record` and `run`: the command's own |
-//! | 1 | `doctor`: something cannot be done here; other verbs: failed |
+//! | 1 | `doctor`: something cannot be done here; `check`: there are errors; `diff`: they differ; `merge --check`: not up to date; other verbs: failed |
 //! | 2 | the command line is wrong |
+//! | 3 | `diff` failed |
 //! | 124 | the time ran out, and the command did not end |
 //! | 125 | `record` and `run` themselves failed |
 //! | 126 | the command cannot be executed |
@@ -22,6 +23,10 @@ use crate::node::program::ProgramError;
 
 /// A verb other than `record` and `run` failed.
 pub(super) const FAILED: u8 = 1;
+/// `diff`: the profiles differ.
+pub(super) const DIFFERENT: u8 = 1;
+/// `diff` failed, so that nobody knows whether they differ.
+pub(super) const TROUBLE: u8 = 3;
 /// The command line is wrong.
 pub(super) const USAGE: u8 = 2;
 /// The time ran out, and the command did not end.

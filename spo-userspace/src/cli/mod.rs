@@ -1,14 +1,22 @@
 //! The command line: one file per verb, and what they share.
 
 mod args;
+mod check;
 mod children;
+mod convert;
+mod diff;
 mod doctor;
 mod exit;
+mod files;
 mod generate;
 mod held;
 mod hold;
+mod input;
+mod manifest;
+mod merge;
 mod progress;
 mod record;
+mod result;
 mod run;
 mod signals;
 mod spoc;
@@ -43,6 +51,10 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     match verb {
         Verb::Record(args) => record::run(args),
         Verb::Run(args) => run::run(&args),
+        Verb::Check(args) => check::run(&args),
+        Verb::Merge(args) => merge::run(&args),
+        Verb::Convert(args) => convert::run(&args),
+        Verb::Diff(args) => diff::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Completions(args) => generate::completions(&args),
         Verb::Man(args) => generate::man(&args),

@@ -35,6 +35,22 @@ pub struct Diagnostic {
     pub help: Option<String>,
 }
 
+impl Diagnostic {
+    /// An error that is about a file as a whole.
+    pub fn of_file(file: &str, message: String, help: Option<&str>) -> Self {
+        Self {
+            severity: Severity::Error,
+            rule: None,
+            file: file.to_owned(),
+            line: 1,
+            column: 1,
+            span: 0..0,
+            message,
+            help: help.map(str::to_owned),
+        }
+    }
+}
+
 /// Whether any of the problems keeps the profile from being used.
 pub fn has_errors(diagnostics: &[Diagnostic]) -> bool {
     diagnostics

@@ -27,9 +27,12 @@ impl<'a> Problems<'a> {
         }
     }
 
-    /// Takes in an error that was found elsewhere.
-    pub(crate) fn add(&mut self, error: Diagnostic) {
-        self.errors.push(error);
+    /// Takes in what was found elsewhere.
+    pub(crate) fn add(&mut self, found: Diagnostic) {
+        match found.severity {
+            Severity::Error => self.errors.push(found),
+            Severity::Warning => self.warnings.push(found),
+        }
     }
 
     pub(crate) fn error(&mut self, place: Place, message: String, help: Option<String>) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::diagnostic::Diagnostic;
-use super::seccomp;
+use super::{apparmor, seccomp, selinux};
 
 /// Something that a file may be warned of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct Rule {
 }
 
 /// All of them, by the kind of profile.
-pub const RULES: &[&[Rule]] = &[seccomp::LINTS];
+pub const RULES: &[&[Rule]] = &[seccomp::LINTS, apparmor::LINTS, selinux::LINTS];
 
 /// What a comment begins with that silences.
 const MARK: &str = "spo: allow(";

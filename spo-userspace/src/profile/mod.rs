@@ -4,7 +4,9 @@ pub mod apparmor;
 pub mod arch;
 pub mod base;
 pub mod diagnostic;
+pub mod documents;
 pub(crate) mod fields;
+pub mod format;
 pub mod lint;
 pub mod named;
 pub mod object;
@@ -15,3 +17,5 @@ pub mod state;
 pub(crate) mod suggest;
 pub mod syscalls;
 pub(crate) mod tree;
+
+pub use self::tree::LARGEST_FILE;

@@ -47,6 +47,42 @@ pub struct Kind {
     pub older: &'static [&'static str],
 }
 
+/// What an object says it is, before it is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// `apiVersion`.
+    pub api_version: Option<String>,
+    /// `kind`.
+    pub kind: Option<String>,
+}
+
+impl Identity {
+    /// What the root of a document says; nothing if it is no object.
+    pub(crate) fn of(root: &Node) -> Self {
+        let Value::Map(entries) = &root.value else {
+            return Self::default();
+        };
+        let text = |field: &str| {
+            entries
+                .iter()
+                .find_map(|(key, value)| match (&key.value, &value.value) {
+                    (Value::Text(key), Value::Text(value)) if key == field => Some(value.clone()),
+                    _ => None,
+                })
+        };
+        Self {
+            api_version: text("apiVersion"),
+            kind: text("kind"),
+        }
+    }
+
+    /// Whether it is an object of somebody else's.
+    pub fn is_foreign(&self) -> bool {
+        let ours = |version: &String| version.split('/').next() == Some(GROUP);
+        self.kind.is_some() && !self.api_version.as_ref().is_some_and(ours)
+    }
+}
+
 /// Checks an object's kind, version and metadata, and finds the fields of its `spec`. There is
 /// nothing if the object is of another kind.
 pub(crate) fn read<'n>(

@@ -13,7 +13,7 @@ use serde_saphyr::{Error, Location, Options, Spanned};
 use super::diagnostic::{Diagnostic, Severity, quoted};
 
 /// Larger files are no profiles. A profile that names every system call has some 10 KiB.
-pub(crate) const LARGEST_FILE: usize = 4 << 20;
+pub const LARGEST_FILE: usize = 4 << 20;
 /// The bounds of a tree.
 const MOST_NODES: usize = 250_000;
 /// How much of it may come from aliases, which make much out of little.
@@ -73,6 +73,29 @@ impl Node {
             Value::Text(_) => "text",
             Value::List(_) => "a list",
             Value::Map(_) => "a map",
+        }
+    }
+}
+
+/// A file on its way to its reader.
+pub(crate) struct Parsed<'a> {
+    /// The name to use in messages.
+    pub(crate) file: &'a str,
+    pub(crate) source: &'a [u8],
+    /// What the reader reads.
+    pub(crate) root: Option<Node>,
+    /// What was found so far.
+    pub(crate) found: Vec<Diagnostic>,
+}
+
+impl<'a> Parsed<'a> {
+    pub(crate) fn of(file: &'a str, source: &'a [u8]) -> Self {
+        let (root, error) = parse(file, source);
+        Self {
+            file,
+            source,
+            root,
+            found: error.into_iter().collect(),
         }
     }
 }

@@ -3,8 +3,25 @@
 use super::at;
 use crate::profile::diagnostic::quoted;
 use crate::profile::fields::Problems;
+use crate::profile::lint::Rule;
 use crate::profile::suggest::nearest;
 use crate::profile::tree::{Node, Value};
+
+/// What a file of these kinds may be warned of.
+pub const LINTS: &[Rule] = &[
+    Rule {
+        id: "enricher-filters",
+        reason: "the enricher ignores filters that it cannot read",
+    },
+    Rule {
+        id: "recording-name",
+        reason: "the name becomes part of labels and of the names of profiles, which take less",
+    },
+    Rule {
+        id: "webhook-name",
+        reason: "options for a webhook that does not exist change nothing",
+    },
+];
 
 /// The webhooks that the operator configures.
 const WEBHOOKS: [&str; 5] = [

@@ -1,6 +1,7 @@
 //! What one profile allows and another does not.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde::Serialize;
 
@@ -31,6 +32,28 @@ impl Diff {
     /// Whether the second allows something that the first does not.
     pub fn widens(&self) -> bool {
         !self.more.is_empty()
+    }
+}
+
+impl fmt::Display for Diff {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_same() {
+            return writeln!(formatter, "no difference");
+        }
+        let sides = [("only B allows", &self.more), ("only A allows", &self.less)];
+        for (title, changes) in sides {
+            if !changes.is_empty() {
+                writeln!(formatter, "{title}:")?;
+            }
+            for Change { words, risk, .. } in changes {
+                write!(formatter, "  {words}")?;
+                if let Some(risk) = risk {
+                    write!(formatter, "; risk: {risk}")?;
+                }
+                writeln!(formatter)?;
+            }
+        }
+        Ok(())
     }
 }
 

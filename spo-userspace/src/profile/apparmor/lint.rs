@@ -7,30 +7,31 @@ use super::index::Index;
 use super::read::{List, Places};
 use crate::profile::diagnostic::quoted;
 use crate::profile::fields::Problems;
+use crate::profile::lint::Rule;
 
 /// The lints of this kind, each with its reason.
-pub const LINTS: &[(&str, &str)] = &[
-    (
-        "broad-write",
-        "whoever may write everywhere can replace programs and configuration, and the profile \
+pub const LINTS: &[Rule] = &[
+    Rule {
+        id: "broad-write",
+        reason: "whoever may write everywhere can replace programs and configuration, and the profile \
          protects nothing",
-    ),
-    (
-        "broad-capability",
-        "the capability is enough to get around the profile, or to take over the node",
-    ),
-    (
-        "contradiction",
-        "a path that one list allows and another denies is denied, whatever was meant",
-    ),
-    (
-        "exec-and-write",
-        "a program that the process may change and execute is any program",
-    ),
-    (
-        "no-effect",
-        "a path that a pattern of the same list covers adds nothing",
-    ),
+    },
+    Rule {
+        id: "broad-capability",
+        reason: "the capability is enough to get around the profile, or to take over the node",
+    },
+    Rule {
+        id: "contradiction",
+        reason: "a path that one list allows and another denies is denied, whatever was meant",
+    },
+    Rule {
+        id: "exec-and-write",
+        reason: "a program that the process may change and execute is any program",
+    },
+    Rule {
+        id: "no-effect",
+        reason: "a path that a pattern of the same list covers adds nothing",
+    },
 ];
 
 /// Capabilities that are enough to leave a container, and what a process can do with them.

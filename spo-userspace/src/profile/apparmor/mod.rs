@@ -30,6 +30,7 @@ pub use self::model::{
     Abstract, AppArmorProfile, AppArmorSpec, Capabilities, Executable, Filesystem, Mode, Network,
     complain, enforce,
 };
+pub(crate) use self::read::read_parsed;
 pub use self::read::{Document, read, read_and_lint};
 pub use self::rules::{
     DbusRule, FileRule, MountRule, NetworkRule, PtraceRule, RuleSet, Rules, SignalRule, UnixRule,

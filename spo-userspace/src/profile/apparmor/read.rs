@@ -10,10 +10,11 @@ use super::words::Word;
 use super::{KIND, lint, read_rules};
 use crate::profile::diagnostic::{Diagnostic, quoted};
 use crate::profile::fields::{Fields, Problems};
+use crate::profile::lint::silence;
 use crate::profile::named::Named;
 use crate::profile::object::{self, Object};
 use crate::profile::state::State;
-use crate::profile::tree::{self, Node, Place, Value};
+use crate::profile::tree::{Node, Parsed, Place, Value};
 
 /// What a file with an object holds.
 pub type Document = AppArmorProfile;
@@ -40,19 +41,25 @@ pub(super) struct Places {
 ///
 /// `file` is the name to use in messages.
 pub fn read(file: &str, source: &[u8]) -> (Option<Document>, Vec<Diagnostic>) {
-    read_with(file, source, false)
+    read_parsed(Parsed::of(file, source), false)
 }
 
 /// Like [`read`], and tells what is allowed but likely not meant: see [`LINTS`](super::LINTS).
 pub fn read_and_lint(file: &str, source: &[u8]) -> (Option<Document>, Vec<Diagnostic>) {
-    read_with(file, source, true)
+    read_parsed(Parsed::of(file, source), true)
 }
 
-fn read_with(file: &str, source: &[u8], lints: bool) -> (Option<Document>, Vec<Diagnostic>) {
-    let (root, error) = tree::parse(file, source);
+/// The same of a tree that may not be the file's any more, but has its places.
+pub(crate) fn read_parsed(parsed: Parsed<'_>, lints: bool) -> (Option<Document>, Vec<Diagnostic>) {
+    let Parsed {
+        file,
+        source,
+        root,
+        found,
+    } = parsed;
     let mut problems = Problems::new(file);
-    if let Some(error) = error {
-        problems.add(error);
+    for found in found {
+        problems.add(found);
     }
     let mut places = Places::default();
     let document = root.and_then(|root| document(&root, &mut problems, &mut places));
@@ -60,7 +67,7 @@ fn read_with(file: &str, source: &[u8], lints: bool) -> (Option<Document>, Vec<D
     if lints && document.is_some() {
         lint::lint(&places, &mut problems);
     }
-    (document, problems.finish())
+    (document, silence(source, problems.finish()))
 }
 
 fn document(

@@ -30,6 +30,7 @@ pub use self::engine::{
 pub use self::lint::LINTS;
 pub use self::merge::{MergeError, Merged, Note, merge};
 pub use self::names::{Action, Architecture, Flag, Operator};
+pub(crate) use self::read::read_parsed;
 pub use self::read::{read, read_and_lint};
 pub use self::verdict::{Arguments, Verdict, verdict};
 pub use self::write::{WriteError, write_object, write_raw};

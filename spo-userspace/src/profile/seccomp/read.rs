@@ -9,27 +9,33 @@ use crate::profile::diagnostic::Diagnostic;
 use crate::profile::fields::{Fields, Problems};
 use crate::profile::lint::silence;
 use crate::profile::object::{self, Object};
-use crate::profile::tree::{self, Node, Value};
+use crate::profile::tree::{self, Node, Parsed, Value};
 
 /// Reads a profile of any format, as YAML or JSON, and tells everything that is wrong with it.
 /// There is a document if nothing of that is an error.
 ///
 /// `file` is the name to use in messages. What the file itself silences is not told.
 pub fn read(file: &str, source: &[u8]) -> (Option<Document>, Vec<Diagnostic>) {
-    read_with(file, source, false)
+    read_parsed(Parsed::of(file, source), false)
 }
 
 /// [`read()`], and what else the author would want to know: see [`super::LINTS`]. What depends on
 /// the machine, that is a container engine's profile, is not looked at.
 pub fn read_and_lint(file: &str, source: &[u8]) -> (Option<Document>, Vec<Diagnostic>) {
-    read_with(file, source, true)
+    read_parsed(Parsed::of(file, source), true)
 }
 
-fn read_with(file: &str, source: &[u8], lint: bool) -> (Option<Document>, Vec<Diagnostic>) {
-    let (root, error) = tree::parse(file, source);
+/// The same of a tree that may not be the file's any more, but has its places.
+pub(crate) fn read_parsed(parsed: Parsed<'_>, lint: bool) -> (Option<Document>, Vec<Diagnostic>) {
+    let Parsed {
+        file,
+        source,
+        root,
+        found,
+    } = parsed;
     let mut problems = Problems::new(file);
-    if let Some(error) = error {
-        problems.add(error);
+    for found in found {
+        problems.add(found);
     }
     let document = root
         .as_ref()

@@ -3,58 +3,59 @@
 use super::{SELF, classes, risk, usage};
 use crate::profile::diagnostic::quoted;
 use crate::profile::fields::Problems;
+use crate::profile::lint::Rule;
 use crate::profile::tree::Place;
 
 /// The names of all findings that a file can silence, with their reasons.
-pub const LINTS: &[(&str, &str)] = &[
-    (
-        "broad-attribute",
-        "an attribute stands for many types, also those that are still to come",
-    ),
-    (
-        "dangerous-permission",
-        "the permission is a known step out of a container or into other processes",
-    ),
-    (
-        "duplicate-inherit",
-        "inheriting a block twice does nothing, or keeps the policy from being compiled",
-    ),
-    (
-        "duplicate-permission",
-        "naming a permission twice does nothing",
-    ),
-    (
-        "empty-permissions",
-        "a class without permissions allows nothing, and is left out of the policy",
-    ),
-    (
-        "misspelled-type",
-        "a policy with a type that the node does not have cannot be installed",
-    ),
-    (
-        "no-process",
-        "pods use a policy by its type `process`; without one nobody can use it",
-    ),
-    (
-        "old-block-name",
-        "earlier versions called the block of a raw profile NAME_, so that its usage did not work",
-    ),
-    (
-        "permissive",
-        "a permissive profile logs what it does not allow, and denies nothing",
-    ),
-    (
-        "self-by-name",
-        "`@self` stays right when the profile is renamed or copied",
-    ),
-    (
-        "unknown-class",
-        "a policy with a class that the node does not have cannot be installed",
-    ),
-    (
-        "unknown-permission",
-        "a policy with a permission that the class does not have cannot be installed",
-    ),
+pub const LINTS: &[Rule] = &[
+    Rule {
+        id: "broad-attribute",
+        reason: "an attribute stands for many types, also those that are still to come",
+    },
+    Rule {
+        id: "dangerous-permission",
+        reason: "the permission is a known step out of a container or into other processes",
+    },
+    Rule {
+        id: "duplicate-inherit",
+        reason: "inheriting a block twice does nothing, or keeps the policy from being compiled",
+    },
+    Rule {
+        id: "duplicate-permission",
+        reason: "naming a permission twice does nothing",
+    },
+    Rule {
+        id: "empty-permissions",
+        reason: "a class without permissions allows nothing, and is left out of the policy",
+    },
+    Rule {
+        id: "misspelled-type",
+        reason: "a policy with a type that the node does not have cannot be installed",
+    },
+    Rule {
+        id: "no-process",
+        reason: "pods use a policy by its type `process`; without one nobody can use it",
+    },
+    Rule {
+        id: "old-block-name",
+        reason: "earlier versions called the block of a raw profile NAME_, so that its usage did not work",
+    },
+    Rule {
+        id: "permissive",
+        reason: "a permissive profile logs what it does not allow, and denies nothing",
+    },
+    Rule {
+        id: "self-by-name",
+        reason: "`@self` stays right when the profile is renamed or copied",
+    },
+    Rule {
+        id: "unknown-class",
+        reason: "a policy with a class that the node does not have cannot be installed",
+    },
+    Rule {
+        id: "unknown-permission",
+        reason: "a policy with a permission that the class does not have cannot be installed",
+    },
 ];
 
 pub(super) fn permissive(place: Place, problems: &mut Problems<'_>) {

@@ -23,10 +23,12 @@ pub use self::cil::{Item, Tree, read_cil};
 pub use self::diff::{Access, Changed, Diff, diff};
 pub use self::lint::LINTS;
 pub use self::merge::{complain, enforce, merge};
+pub(crate) use self::raw::read_raw_parsed;
 pub use self::raw::{
     RawSelinuxSpec, check_raw_restrictions, read_raw, read_raw_and_lint, write_raw_cil,
     write_raw_object,
 };
+pub(crate) use self::read::read_parsed;
 pub use self::read::{read, read_and_lint};
 pub use self::restrict::{Finding, Options, Refused, check_inherits, check_restrictions};
 pub use self::risk::reason;

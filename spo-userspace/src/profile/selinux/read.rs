@@ -8,41 +8,50 @@ use super::{
 };
 use crate::profile::diagnostic::{Diagnostic, quoted};
 use crate::profile::fields::{Fields, Problems};
+use crate::profile::lint::silence;
 use crate::profile::object::{self, Kind, Metadata, Object};
 use crate::profile::state::State;
 use crate::profile::suggest::nearest;
-use crate::profile::tree::{self, Node, Value};
+use crate::profile::tree::{Node, Parsed, Value};
 
 /// Reads a profile, as YAML or JSON, and tells everything that is wrong with it. There is a
 /// profile if nothing of that is an error.
 ///
 /// `file` is the name to use in messages.
 pub fn read(file: &str, source: &[u8]) -> (Option<SelinuxProfile>, Vec<Diagnostic>) {
-    read_with(file, source, false)
+    read_parsed(Parsed::of(file, source), false)
 }
 
 /// Like [`read()`], and looks for what [`super::LINTS`] lists.
 pub fn read_and_lint(file: &str, source: &[u8]) -> (Option<SelinuxProfile>, Vec<Diagnostic>) {
-    read_with(file, source, true)
+    read_parsed(Parsed::of(file, source), true)
 }
 
-fn read_with(file: &str, source: &[u8], lints: bool) -> (Option<SelinuxProfile>, Vec<Diagnostic>) {
-    read_object(file, source, &KIND, |metadata, fields, problems| {
+/// The same of a tree that may not be the file's any more, but has its places.
+pub(crate) fn read_parsed(
+    parsed: Parsed<'_>,
+    lints: bool,
+) -> (Option<SelinuxProfile>, Vec<Diagnostic>) {
+    read_object(parsed, &KIND, |metadata, fields, problems| {
         spec(metadata, fields, lints, problems)
     })
 }
 
 /// Reads an object of a kind. `spec` reads its own fields, also where the metadata is wrong.
 pub(super) fn read_object<Spec>(
-    file: &str,
-    source: &[u8],
+    parsed: Parsed<'_>,
     kind: &Kind,
     spec: impl FnOnce(Option<&Metadata>, &Fields<'_>, &mut Problems<'_>) -> Option<Spec>,
 ) -> (Option<Object<Spec>>, Vec<Diagnostic>) {
-    let (root, error) = tree::parse(file, source);
+    let Parsed {
+        file,
+        source,
+        root,
+        found,
+    } = parsed;
     let mut problems = Problems::new(file);
-    if let Some(error) = error {
-        problems.add(error);
+    for found in found {
+        problems.add(found);
     }
     let object = root.and_then(|root| {
         if matches!(root.value, Value::Null) {
@@ -61,7 +70,7 @@ pub(super) fn read_object<Spec>(
         })
     });
     let object = object.filter(|_| !problems.any_error());
-    (object, problems.finish())
+    (object, silence(source, problems.finish()))
 }
 
 /// The fields that profiles had up to version 0.10.1 of the reference.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
+use spo::api;
 use spo::profile::arch::Arch;
 use spo::profile::diagnostic::{has_errors, render};
 use spo::profile::lint;
@@ -110,7 +111,7 @@ fn every_finding_is_in_the_documents() {
     let page = fs::read_to_string(page).unwrap();
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
     let told: BTreeSet<_> = rows.filter_map(|row| row.split('`').next()).collect();
-    let rules = lint::RULES.iter().copied().flatten();
+    let rules = lint::RULES.iter().chain([&api::LINTS]).copied().flatten();
     let known: BTreeSet<_> = rules.clone().map(|rule| rule.id).collect();
     assert_eq!(told, known);
     assert_eq!(rules.count(), known.len(), "an id is there twice");

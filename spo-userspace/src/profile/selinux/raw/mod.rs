@@ -6,6 +6,7 @@ mod rules;
 mod scope;
 mod write;
 
+pub(crate) use self::read::read_parsed as read_raw_parsed;
 pub use self::read::{read_raw, read_raw_and_lint};
 pub use self::restrict::check_raw_restrictions;
 pub use self::write::{write_raw_cil, write_raw_object};

@@ -10,13 +10,14 @@ use crate::profile::selinux::cil::{self, Flaws, Item, Places, Tree, class_permis
 use crate::profile::selinux::read::{read_object, unknown_field_help};
 use crate::profile::selinux::{RAW_KIND, RawSelinuxProfile, classes, lint, risk};
 use crate::profile::state::State;
+use crate::profile::tree::Parsed;
 
 /// Reads a raw profile, as YAML or JSON, and tells everything that is wrong with it, also in its
 /// policy. There is a profile if nothing of that is an error.
 ///
 /// `file` is the name to use in messages.
 pub fn read_raw(file: &str, source: &[u8]) -> (Option<RawSelinuxProfile>, Vec<Diagnostic>) {
-    read_with(file, source, false)
+    read_parsed(Parsed::of(file, source), false)
 }
 
 /// Like [`read_raw`], and looks for what [`super::super::LINTS`] lists.
@@ -24,15 +25,16 @@ pub fn read_raw_and_lint(
     file: &str,
     source: &[u8],
 ) -> (Option<RawSelinuxProfile>, Vec<Diagnostic>) {
-    read_with(file, source, true)
+    read_parsed(Parsed::of(file, source), true)
 }
 
-fn read_with(
-    file: &str,
-    source: &[u8],
+/// The same of a tree that may not be the file's any more, but has its places.
+pub(crate) fn read_parsed(
+    parsed: Parsed<'_>,
     lints: bool,
 ) -> (Option<RawSelinuxProfile>, Vec<Diagnostic>) {
-    read_object(file, source, &RAW_KIND, |metadata, fields, problems| {
+    let source = parsed.source;
+    read_object(parsed, &RAW_KIND, |metadata, fields, problems| {
         spec(metadata, fields, source, lints, problems)
     })
 }

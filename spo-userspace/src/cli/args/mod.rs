@@ -4,12 +4,17 @@
     reason = "these comments are the help texts, in which backticks would stand out"
 )]
 
+mod profiles;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+pub(super) use self::profiles::{
+    CheckArgs, ConvertArgs, DiffArgs, MergeArgs, ProfileForm, ReportForm,
+};
 use crate::profile::base::BASE_SYSCALLS;
 use crate::profile::syscalls;
 
@@ -38,6 +43,14 @@ pub(super) enum Verb {
     Record(RecordArgs),
     /// Run a command under a seccomp profile, and name what the profile denies
     Run(RunArgs),
+    /// Tell everything that is wrong with profiles
+    Check(CheckArgs),
+    /// Make one profile that allows what any of several allows
+    Merge(MergeArgs),
+    /// Write a profile in another form, version or mode
+    Convert(ConvertArgs),
+    /// Tell what one profile allows and another does not
+    Diff(DiffArgs),
     /// Tell what can be recorded and observed here, and how to mend what cannot
     Doctor(DoctorArgs),
     /// Print a completion script for a shell

@@ -1,0 +1,98 @@
+//! `spo diff`: what one profile allows and another does not.
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use serde::Serialize;
+use serde_json::json;
+
+use super::args::{DiffArgs, Form};
+use super::exit::{DIFFERENT, Failure, TROUBLE};
+use super::input::{self, Profile, unfit};
+use super::progress::output;
+use super::result;
+use crate::node::machine;
+use crate::profile::apparmor::AppArmorSpec;
+use crate::profile::seccomp::SeccompSpec;
+use crate::profile::{apparmor, seccomp, selinux};
+
+/// Tells the difference; exit code 1 if there is one.
+pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
+    let trouble = |error| Failure::new(TROUBLE, error);
+    let answer = compare(args).map_err(trouble)?;
+    let text = match args.output {
+        Form::Table => answer.words,
+        Form::Json => format!("{:#}\n", answer.json),
+    };
+    output(&text)?;
+    Ok(if answer.same {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(DIFFERENT)
+    })
+}
+
+struct Answer {
+    same: bool,
+    words: String,
+    json: serde_json::Value,
+}
+
+impl Answer {
+    fn of(same: bool, widens: bool, difference: &(impl Display + Serialize)) -> Self {
+        let text = difference.to_string();
+        Self {
+            same,
+            words: format!("{}\n", text.trim_end()),
+            json: json!({ "same": same, "widens": widens, "difference": difference }),
+        }
+    }
+}
+
+fn compare(args: &DiffArgs) -> Result<Answer> {
+    let DiffArgs {
+        left,
+        right,
+        output: _,
+    } = args;
+    let (a, b) = (input::one(left)?, input::one(right)?);
+    Ok(match (a, b) {
+        (Profile::Seccomp(a), Profile::Seccomp(b)) => {
+            let difference = seccomp::diff(&seccomp_spec(a)?, &seccomp_spec(b)?);
+            Answer::of(difference.is_same(), difference.widens(), &difference)
+        }
+        (
+            a @ (Profile::AppArmor(_) | Profile::AppArmorText(_)),
+            b @ (Profile::AppArmor(_) | Profile::AppArmorText(_)),
+        ) => {
+            let difference = apparmor::diff(&apparmor_spec(a)?, &apparmor_spec(b)?);
+            Answer::of(difference.is_same(), difference.widens(), &difference)
+        }
+        (Profile::Selinux(a), Profile::Selinux(b)) => {
+            let difference = selinux::diff(&a.spec, &b.spec);
+            Answer::of(difference.is_same(), difference.widens(), &difference)
+        }
+        (Profile::RawSelinux(_), _) | (_, Profile::RawSelinux(_)) => {
+            return Err(unfit("RawSelinuxProfile", "compared: its rules are text"));
+        }
+        (Profile::Other(what), _) | (_, Profile::Other(what)) => {
+            return Err(unfit(what, "compared"));
+        }
+        _ => bail!("the profiles are of different kinds"),
+    })
+}
+
+/// A container engine's profile is taken as for a container on this machine without capabilities.
+fn seccomp_spec(document: seccomp::Document) -> Result<SeccompSpec> {
+    let machine = machine::without_capabilities().context("failed to tell what machine this is")?;
+    Ok(document.into_spec(&machine))
+}
+
+fn apparmor_spec(profile: Profile) -> Result<AppArmorSpec> {
+    match profile {
+        Profile::AppArmor(object) => Ok(object.spec),
+        Profile::AppArmorText(text) => result::apparmor_spec(&text),
+        _ => bail!("the profiles are of different kinds"),
+    }
+}

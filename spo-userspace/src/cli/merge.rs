@@ -1,0 +1,174 @@
+//! `spo merge`: what any of several profiles allows.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::args::MergeArgs;
+use super::exit::{FAILED, Failure};
+use super::held::shown;
+use super::input::{self, Profile, unfit};
+use super::progress::line;
+use super::result;
+use crate::profile::object::{Metadata, Object};
+use crate::profile::{apparmor, seccomp, selinux};
+use crate::recorder::ANNOTATION_PREFIX;
+
+/// Writes the union, or with `--check` tells whether the first profile already is it.
+pub(super) fn run(args: &MergeArgs) -> Result<ExitCode, Failure> {
+    merge(args).map_err(|error| Failure::new(FAILED, error))
+}
+
+fn merge(args: &MergeArgs) -> Result<ExitCode> {
+    let MergeArgs {
+        files,
+        output_file,
+        check,
+    } = args;
+    let profiles: Vec<Profile> = files
+        .iter()
+        .map(|file| input::one(file))
+        .collect::<Result<_>>()?;
+    let union = match profiles.first().context("no profile")? {
+        Profile::Seccomp(_) => seccomp_union(&profiles)?,
+        Profile::AppArmor(_) | Profile::AppArmorText(_) => apparmor_union(&profiles)?,
+        Profile::Selinux(_) => selinux_union(&profiles)?,
+        Profile::RawSelinux(_) => {
+            return Err(unfit("RawSelinuxProfile", "merged: its rules are text"));
+        }
+        Profile::Other(what) => return Err(unfit(what, "merged")),
+    };
+    if *check {
+        let first = shown(files[0].as_os_str());
+        if let Some(difference) = union.difference {
+            line(format_args!(
+                "{first} does not allow all of it:\n{difference}"
+            ));
+            return Ok(ExitCode::from(FAILED));
+        }
+        line(format_args!("{first} is up to date"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    for note in &union.notes {
+        line(format_args!("{note}"));
+    }
+    result::write(output_file, &union.text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What all allow together, in the form of the first.
+struct Union {
+    text: String,
+    notes: Vec<String>,
+    /// What the union allows and the first does not, if they differ.
+    difference: Option<String>,
+}
+
+fn seccomp_union(profiles: &[Profile]) -> Result<Union> {
+    let mut specs = Vec::new();
+    for profile in profiles {
+        let Profile::Seccomp(document) = profile else {
+            bail!("the profiles are of different kinds");
+        };
+        specs.push(document.spec().context(
+            "a container engine's profile depends on the machine: `spo convert` it first",
+        )?);
+    }
+    let seccomp::Merged { spec, notes } = seccomp::merge(&specs)?;
+    let difference = seccomp::diff(specs[0], &spec);
+    let text = match &profiles[0] {
+        Profile::Seccomp(seccomp::Document::Object(first)) => {
+            let objects = profiles.iter().filter_map(|profile| match profile {
+                Profile::Seccomp(seccomp::Document::Object(object)) => Some(&object.metadata),
+                _ => None,
+            });
+            let metadata = metadata(&first.metadata, objects);
+            seccomp::write_object(&Object { metadata, spec })?
+        }
+        _ => seccomp::write_raw(&spec)?,
+    };
+    Ok(Union {
+        text,
+        notes: notes.iter().map(ToString::to_string).collect(),
+        difference: (!difference.is_same()).then(|| difference.to_string()),
+    })
+}
+
+fn apparmor_union(profiles: &[Profile]) -> Result<Union> {
+    let mut specs = Vec::new();
+    for profile in profiles {
+        specs.push(match profile {
+            Profile::AppArmor(object) => object.spec.clone(),
+            Profile::AppArmorText(text) => result::apparmor_spec(text)?,
+            _ => bail!("the profiles are of different kinds"),
+        });
+    }
+    let all: Vec<_> = specs.iter().collect();
+    let apparmor::Merged { spec, notes } = apparmor::merge(&all);
+    let difference = apparmor::diff(&specs[0], &spec);
+    let text = match &profiles[0] {
+        Profile::AppArmorText(first) => apparmor::write_text(first.name(), &spec)?,
+        Profile::AppArmor(first) => apparmor::write_object(&Object {
+            metadata: first.metadata.clone(),
+            spec,
+        })?,
+        _ => bail!("the profiles are of different kinds"),
+    };
+    Ok(Union {
+        text,
+        notes: notes.iter().map(ToString::to_string).collect(),
+        difference: (!difference.is_same()).then(|| difference.to_string()),
+    })
+}
+
+fn selinux_union(profiles: &[Profile]) -> Result<Union> {
+    let mut objects = Vec::new();
+    for profile in profiles {
+        let Profile::Selinux(object) = profile else {
+            bail!("the profiles are of different kinds");
+        };
+        objects.push(object);
+    }
+    let specs: Vec<_> = objects.iter().map(|object| &object.spec).collect();
+    let spec = selinux::merge(&specs);
+    let difference = selinux::diff(specs[0], &spec);
+    let text = selinux::write_object(&Object {
+        metadata: objects[0].metadata.clone(),
+        spec,
+    })?;
+    Ok(Union {
+        text,
+        notes: Vec::new(),
+        difference: (!difference.is_same()).then(|| difference.to_string()),
+    })
+}
+
+/// The first one's metadata, but what it says about its recording holds for all of them: what was
+/// lost, and why it is partial.
+fn metadata<'a>(first: &Metadata, all: impl Iterator<Item = &'a Metadata>) -> Metadata {
+    let mut metadata = first.clone();
+    metadata
+        .annotations
+        .retain(|name, _| !name.starts_with(ANNOTATION_PREFIX));
+    let key = |name: &str| format!("{ANNOTATION_PREFIX}{name}");
+    let mut lost: Option<u64> = None;
+    let mut partial = BTreeSet::new();
+    for other in all {
+        let annotation = |name: &str| other.annotations.get(&key(name));
+        if let Some(number) = annotation("lost").and_then(|text| text.parse::<u64>().ok()) {
+            lost = Some(lost.unwrap_or_default().saturating_add(number));
+        }
+        partial.extend(annotation("partial").map(String::as_str));
+    }
+    if let Some(lost) = lost {
+        metadata.annotations.insert(key("lost"), lost.to_string());
+    }
+    if !partial.is_empty() {
+        let reasons: Vec<_> = partial.into_iter().collect();
+        metadata
+            .annotations
+            .insert(key("partial"), reasons.join("; "));
+    }
+    metadata
+}
