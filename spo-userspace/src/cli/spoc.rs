@@ -1,6 +1,7 @@
 //! The command line of the reference (`spoc`), which a link of that name to `spo` understands.
 //!
-//! Its `record` and `run` have the same flags and defaults. Its other verbs are not there yet.
+//! Its `record`, `run`, `merge` and `convert` have the same flags and defaults. Its other verbs are
+//! not there yet.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,10 +10,10 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
-use super::args::{RecordArgs, RecordKind, RunArgs, syscall};
+use super::args::{ConvertArgs, MergeArgs, ProfileForm, RecordArgs, RecordKind, RunArgs, syscall};
 use super::exit::{FAILED, Failure, USAGE};
 use super::progress::{line, output};
-use super::{record, run};
+use super::{convert, merge, record, run};
 
 /// Record and run with security profiles (spo under the name that scripts know).
 #[derive(Debug, Parser)]
@@ -30,12 +31,12 @@ enum Verb {
     /// Run a command with a profile
     #[command(visible_alias = "x")]
     Run(Run),
-    /// Not there yet
+    /// Make one profile that allows what any of several allows
     #[command(visible_alias = "m")]
-    Merge(Rest),
-    /// Not there yet
+    Merge(Merge),
+    /// Write a profile as runtimes and AppArmor read it
     #[command(visible_alias = "c")]
-    Convert(Rest),
+    Convert(Convert),
     /// Not there yet
     #[command(visible_alias = "i")]
     Install(Rest),
@@ -89,6 +90,31 @@ struct Run {
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+struct Merge {
+    /// File to write
+    #[arg(short, long, default_value = "/tmp/profile.yaml")]
+    output_file: PathBuf,
+    /// Write nothing: tell whether the first profile already is the result
+    #[arg(short, long)]
+    check: bool,
+    /// The profiles
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Convert {
+    /// File to write
+    #[arg(short, long, default_value = "/dev/stdout")]
+    output_file: PathBuf,
+    /// Name of the program that the profile is for
+    #[arg(short, long)]
+    program_name: Option<String>,
+    /// The profile
+    file: PathBuf,
 }
 
 /// Arguments of a verb that is not there yet.
@@ -162,12 +188,38 @@ pub(super) fn main() -> Result<ExitCode, Failure> {
     let missing = match verb {
         Verb::Record(args) => return record::run(as_record(args)),
         Verb::Run(args) => return as_run(args),
+        Verb::Merge(args) => {
+            let Merge {
+                output_file,
+                check,
+                files,
+            } = args;
+            return merge::run(&MergeArgs {
+                files,
+                output_file,
+                check,
+            });
+        }
+        Verb::Convert(args) => {
+            let Convert {
+                output_file,
+                program_name,
+                file,
+            } = args;
+            return convert::run(&ConvertArgs {
+                file,
+                output_file,
+                program_name,
+                to: Some(ProfileForm::Raw),
+                complain: false,
+                keep_blocked: Vec::new(),
+                enforce: false,
+            });
+        }
         Verb::Version => {
             output(concat!("spoc ", env!("CARGO_PKG_VERSION"), "\n"))?;
             return Ok(ExitCode::SUCCESS);
         }
-        Verb::Merge(_) => "merge",
-        Verb::Convert(_) => "convert",
         Verb::Install(_) => "install",
         Verb::Remove(_) => "remove",
         Verb::Push(_) => "push",
@@ -175,7 +227,9 @@ pub(super) fn main() -> Result<ExitCode, Failure> {
     };
     Err(Failure::new(
         FAILED,
-        anyhow!("`spoc {missing}` is not there yet: this version has record and run"),
+        anyhow!(
+            "`spoc {missing}` is not there yet: this version has record, run, merge and convert"
+        ),
     ))
 }
 

@@ -8,3 +8,4 @@ mod profile;
 mod seccomp;
 mod selinux;
 mod tidy;
+mod verbs;

@@ -1,0 +1,359 @@
+//! The verbs that read and write profiles, as programs and people call them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const SPO: &str = env!("CARGO_BIN_EXE_spo");
+
+/// A folder with files, in which the command runs.
+struct Folder(TempDir);
+
+struct Answer {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Folder {
+    fn with(files: &[(&str, &str)]) -> Self {
+        let folder = Self(tempfile::tempdir().expect("a folder"));
+        for (name, text) in files {
+            let path = folder.path(name);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            fs::write(path, text).expect("a file");
+        }
+        folder
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).expect("a file")
+    }
+
+    fn run(&self, words: &str) -> Answer {
+        self.run_as(Path::new(SPO), words)
+    }
+
+    fn run_as(&self, program: &Path, words: &str) -> Answer {
+        let output = Command::new(program)
+            .args(words.split_whitespace())
+            .current_dir(self.0.path())
+            .stdin(Stdio::null())
+            .output()
+            .expect("spo runs");
+        Answer {
+            code: output.status.code().expect("an exit code"),
+            stdout: String::from_utf8(output.stdout).expect("text"),
+            stderr: String::from_utf8(output.stderr).expect("text"),
+        }
+    }
+}
+
+const READ: &str = r#"{"defaultAction": "SCMP_ACT_ERRNO",
+ "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW"}]}"#;
+const READ_WRITE: &str = r#"{"defaultAction": "SCMP_ACT_ERRNO",
+ "syscalls": [{"names": ["read", "write"], "action": "SCMP_ACT_ALLOW"}]}"#;
+const WRITE_OBJECT: &str = "\
+apiVersion: security-profiles-operator.x-k8s.io/v1
+kind: SeccompProfile
+metadata:
+  name: web
+  annotations:
+    spo.x-k8s.io/recording-lost: '2'
+    spo.x-k8s.io/recording-kernel: '6.1'
+    mine: kept
+spec:
+  defaultAction: SCMP_ACT_ERRNO
+  syscalls:
+  - action: SCMP_ACT_ALLOW
+    names: [write]
+";
+const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: x # as it was\n";
+const OLD: &str = "\
+apiVersion: security-profiles-operator.x-k8s.io/v1alpha1
+kind: AppArmorProfile
+metadata:
+  name: old
+spec:
+  complainMode: true
+  abstract:
+    filesystem:
+      readOnlyPaths: [/etc/passwd]
+";
+
+#[test]
+fn check_finds_profiles_in_folders() {
+    let folder = Folder::with(&[
+        ("good.json", READ),
+        ("manifests/all.yaml", &format!("{POD}---\n{WRITE_OBJECT}")),
+        ("manifests/chart.yaml", "{{ .Values.nothing }}\n"),
+        ("manifests/pod.yaml", POD),
+        ("manifests/policy.cil", "(block web\n  (type process)\n"),
+        ("notes.txt", "nothing"),
+    ]);
+    let answer = folder.run("check -o json .");
+    assert_eq!(answer.code, 1, "{}", answer.stderr);
+    let report: Value = serde_json::from_str(&answer.stdout).expect("JSON");
+    assert_eq!(report["files"], 3);
+    let problems = report["problems"].as_array().expect("a list");
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert_eq!(problems[0]["file"], "./manifests/policy.cil");
+    assert_eq!(
+        (&problems[0]["line"], &problems[0]["column"]),
+        (&1.into(), &1.into())
+    );
+    assert!(
+        answer
+            .stderr
+            .contains("3 files: 1 error, 0 warnings; 2 files without a profile")
+    );
+    fs::remove_file(folder.path("manifests/policy.cil")).expect("it is there");
+    assert_eq!(folder.run("check .").code, 0);
+}
+
+#[test]
+fn check_says_what_a_named_file_is_not() {
+    let folder = Folder::with(&[("pod.yaml", POD), ("empty.yaml", "")]);
+    for (words, told) in [
+        ("check pod.yaml", "there is no profile in this file"),
+        ("check empty.yaml", "the file is empty"),
+        ("check missing.yaml", "failed to read missing.yaml"),
+    ] {
+        let answer = folder.run(words);
+        assert_eq!(answer.code, 1, "{words}");
+        assert!(answer.stdout.contains(told), "{words}: {}", answer.stdout);
+    }
+    let answer = folder.run("check --allow no-such-rule pod.yaml");
+    assert_eq!(answer.code, 2);
+    assert!(
+        answer.stderr.contains("io-uring-bypass"),
+        "{}",
+        answer.stderr
+    );
+}
+
+#[test]
+fn lints_are_asked_for_and_silenced() {
+    let folder = Folder::with(&[("p.yaml", WRITE_OBJECT)]);
+    assert_eq!(folder.run("check p.yaml").code, 0);
+    let answer = folder.run("check --strict p.yaml");
+    assert_eq!(answer.code, 1);
+    assert!(
+        answer.stdout.contains("warning[missing-futex]"),
+        "{}",
+        answer.stdout
+    );
+    let allowed = "missing-futex,missing-exit-group,libc-drift,errno-enosys";
+    let answer = folder.run(&format!("check --strict --allow {allowed} p.yaml"));
+    assert_eq!(answer.code, 0, "{}", answer.stdout);
+    let silenced = format!("{WRITE_OBJECT}# spo: allow({allowed})\n");
+    fs::write(folder.path("p.yaml"), silenced).expect("a file");
+    assert_eq!(folder.run("check --strict p.yaml").code, 0);
+}
+
+#[test]
+fn reports_for_programs() {
+    let folder = Folder::with(&[("p.json", &READ.replace("ERRNO", "ERNO"))]);
+    let sarif: Value =
+        serde_json::from_str(&folder.run("check -o sarif p.json").stdout).expect("JSON");
+    let result = &sarif["runs"][0]["results"][0];
+    assert_eq!(result["level"], "error");
+    let github = folder.run("check -o github p.json").stdout;
+    assert_eq!(
+        github,
+        "::error file=p.json,line=1,col=19,title=profile::`SCMP_ACT_ERNO` is not an action; did \
+         you mean `SCMP_ACT_ERRNO`?\n"
+    );
+}
+
+#[test]
+fn merge_keeps_the_form_of_the_first() {
+    let folder = Folder::with(&[("read.json", READ), ("write.yaml", WRITE_OBJECT)]);
+    let raw = folder.run("merge read.json write.yaml");
+    assert_eq!(raw.code, 0, "{}", raw.stderr);
+    let raw: Value = serde_json::from_str(&raw.stdout).expect("JSON");
+    assert_eq!(
+        raw["syscalls"][0]["names"],
+        serde_json::json!(["read", "write"])
+    );
+    let answer = folder.run("merge -o all.yaml write.yaml read.json");
+    assert_eq!((answer.code, answer.stdout.as_str()), (0, ""));
+    let object = folder.read("all.yaml");
+    for text in [
+        "name: web",
+        "mine: kept",
+        "recording-lost: \"2\"",
+        "- read\n",
+    ] {
+        assert!(object.contains(text), "{object}");
+    }
+    assert!(!object.contains("recording-kernel"), "{object}");
+}
+
+#[test]
+fn merge_checks_whether_a_profile_is_wide_enough() {
+    let folder = Folder::with(&[("committed.json", READ_WRITE), ("new.json", READ)]);
+    let answer = folder.run("merge --check committed.json new.json");
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    let answer = folder.run("merge --check new.json committed.json");
+    assert_eq!(answer.code, 1);
+    assert!(
+        answer
+            .stderr
+            .contains("write: SCMP_ACT_ERRNO -> SCMP_ACT_ALLOW")
+    );
+    assert_eq!(folder.read("new.json"), READ);
+}
+
+#[test]
+fn merge_refuses_what_does_not_fit() {
+    let folder = Folder::with(&[
+        ("a.json", READ),
+        ("b.cil", "(block b (type process))"),
+        ("old.yaml", OLD),
+        ("bad.json", "{"),
+    ]);
+    for (words, told) in [
+        ("merge a.json old.yaml", "of different kinds"),
+        ("merge b.cil", "SELinux policy text cannot be merged"),
+        ("merge a.json bad.json", "bad.json is not valid"),
+        ("merge a.json missing.json", "failed to read missing.json"),
+        (
+            "merge -o no/such/folder a.json",
+            "cannot write no/such/folder",
+        ),
+    ] {
+        let answer = folder.run(words);
+        assert_eq!(answer.code, 1, "{words}: {}", answer.stderr);
+        assert!(answer.stderr.contains(told), "{words}: {}", answer.stderr);
+        assert_eq!(answer.stdout, "", "{words}");
+    }
+}
+
+#[test]
+fn convert_changes_the_form() {
+    let folder = Folder::with(&[
+        ("w.yaml", WRITE_OBJECT),
+        ("r.json", READ),
+        ("old.yaml", OLD),
+    ]);
+    let raw: Value = serde_json::from_str(&folder.run("convert w.yaml").stdout).expect("JSON");
+    assert_eq!(raw["syscalls"][0]["names"], serde_json::json!(["write"]));
+    let answer = folder.run("convert --to object -p reader r.json");
+    assert!(
+        answer.stdout.contains("  name: reader\n"),
+        "{}",
+        answer.stdout
+    );
+    let answer = folder.run("convert --to object r.json");
+    assert_eq!(answer.code, 1);
+    assert!(
+        answer.stderr.contains("--program-name"),
+        "{}",
+        answer.stderr
+    );
+    let text = folder.run("convert old.yaml").stdout;
+    assert!(text.contains("profile old flags=(complain"), "{text}");
+    fs::write(folder.path("old.apparmor"), text).expect("a file");
+    let object = folder
+        .run("convert --to object -p again old.apparmor")
+        .stdout;
+    assert!(
+        object.contains("mode: Complain") && object.contains("name: again"),
+        "{object}"
+    );
+}
+
+#[test]
+fn convert_brings_manifests_to_the_current_version() {
+    let manifest = format!("{POD}---\n{OLD}---\n{WRITE_OBJECT}");
+    let folder = Folder::with(&[("all.yaml", &manifest), ("pod.yaml", POD)]);
+    let answer = folder.run("convert --to object all.yaml");
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    assert!(answer.stdout.starts_with(POD), "{}", answer.stdout);
+    assert!(answer.stdout.ends_with(WRITE_OBJECT), "{}", answer.stdout);
+    assert!(answer.stdout.contains("mode: Complain"));
+    assert!(!answer.stdout.contains("v1alpha1"));
+    assert_eq!(folder.run("convert --to object pod.yaml").code, 1);
+}
+
+#[test]
+fn convert_to_complain_mode_and_back() {
+    let folder = Folder::with(&[("w.yaml", WRITE_OBJECT)]);
+    let answer = folder.run("convert --complain --keep-blocked bpf -o c.yaml w.yaml");
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    let complaining = folder.read("c.yaml");
+    assert!(
+        complaining.contains("defaultAction: SCMP_ACT_LOG"),
+        "{complaining}"
+    );
+    assert!(complaining.contains("- bpf"), "{complaining}");
+    let answer = folder.run("convert --enforce -o back.yaml c.yaml");
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    assert_eq!(folder.run("diff w.yaml back.yaml").code, 0);
+    let answer = folder.run("convert --complain --keep-blocked bfp w.yaml");
+    assert_eq!(answer.code, 2);
+    assert!(
+        answer.stderr.contains("did you mean `bpf`?"),
+        "{}",
+        answer.stderr
+    );
+}
+
+#[test]
+fn diff_tells_both_ways() {
+    let folder = Folder::with(&[
+        ("r.json", READ),
+        ("w.yaml", WRITE_OBJECT),
+        ("bad.json", "["),
+    ]);
+    let answer = folder.run("diff r.json r.json");
+    assert_eq!(
+        (answer.code, answer.stdout.as_str()),
+        (0, "no difference\n")
+    );
+    let answer = folder.run("diff r.json w.yaml");
+    assert_eq!(answer.code, 1);
+    assert!(
+        answer
+            .stdout
+            .contains("write: SCMP_ACT_ERRNO -> SCMP_ACT_ALLOW")
+    );
+    assert!(
+        answer
+            .stdout
+            .contains("read: SCMP_ACT_ALLOW -> SCMP_ACT_ERRNO")
+    );
+    let answer: Value =
+        serde_json::from_str(&folder.run("diff -o json r.json w.yaml").stdout).expect("JSON");
+    assert_eq!(
+        (&answer["same"], &answer["widens"]),
+        (&false.into(), &true.into())
+    );
+    assert_eq!(folder.run("diff r.json bad.json").code, 3);
+    assert_eq!(folder.run("diff r.json missing.json").code, 3);
+}
+
+#[test]
+fn the_reference_s_merge_and_convert() {
+    let folder = Folder::with(&[
+        ("a.json", READ),
+        ("b.json", READ_WRITE),
+        ("w.yaml", WRITE_OBJECT),
+    ]);
+    let spoc = folder.path("spoc");
+    std::os::unix::fs::symlink(SPO, &spoc).expect("a link");
+    let answer = folder.run_as(&spoc, "m -o out.json a.json b.json");
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    assert!(folder.read("out.json").contains("write"));
+    assert_eq!(folder.run_as(&spoc, "merge --check a.json b.json").code, 1);
+    let answer = folder.run_as(&spoc, "c w.yaml");
+    assert!(answer.stdout.starts_with('{'), "{}", answer.stdout);
+}
