@@ -17,14 +17,13 @@ mod programs;
 
 use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use spo::profile::arch::Arch;
-use spo::profile::base::BASE_SYSCALLS;
 use spo::profile::syscalls;
 use spo_kernel_tests::spo::{Finished, allowed, architectures, command, write_profile};
 use spo_kernel_tests::tier;
@@ -61,14 +60,19 @@ fn check(program: &Program) {
     let folder = tempfile::tempdir().expect("a folder");
     let profile = folder.path().join("profile.json");
     let mut names = BTreeSet::new();
+    let mut recordings = Vec::new();
     for round in 0..runs().0 {
+        let recording = folder.path().join(format!("round-{round}.json"));
         names.extend(recorded_and_observed(
             program,
             folder.path(),
-            &profile,
+            &recording,
             round,
         ));
+        recordings.push(recording);
     }
+    spo("merge", &profile, &recordings);
+    assert_eq!(allowed(&profile), names);
     let arches = architectures(&profile);
     assert!(arches.contains("SCMP_ARCH_X86_64"), "{arches:?}");
     assert_eq!(
@@ -86,7 +90,6 @@ fn check(program: &Program) {
         );
     }
 
-    write_profile(&profile, &names, &arches);
     let finished = under_profile(program, folder.path(), &profile);
     assert!(
         finished.denied().is_empty(),
@@ -97,14 +100,19 @@ fn check(program: &Program) {
 
     control(program, folder.path(), &names, &arches);
 
+    // What `spo record` writes by default: an object, with base calls.
+    let based = folder.path().join("based.yaml");
+    let run = program.prepare(folder.path());
+    let mut record = command(["record", "-o"]);
+    record.arg(&based).arg("--").args(&run.command);
+    run.drive(&mut record);
+    recordings.insert(0, based);
+    let object = folder.path().join("profile.yaml");
+    spo("merge", &object, &recordings);
+    spo("convert", &profile, &[object]);
+
     for runtime in ["runc", "crun"] {
         if tier::has(runtime, &[runtime]) {
-            let based = names
-                .iter()
-                .cloned()
-                .chain(BASE_SYSCALLS.map(str::to_owned))
-                .collect();
-            write_profile(&profile, &based, &arches);
             let finished = container::run(runtime, program, folder.path(), &profile);
             assert!(
                 finished.denied().is_empty(),
@@ -114,6 +122,13 @@ fn check(program: &Program) {
             );
         }
     }
+}
+
+/// Has `spo` make a profile of others.
+fn spo(verb: &str, output: &Path, inputs: &[PathBuf]) {
+    let child = command([verb, "-o"]).arg(output).args(inputs).spawn();
+    let finished = Finished::of(child.expect("spo starts"));
+    assert!(finished.status.success(), "{verb}: {}", finished.stderr);
 }
 
 /// One recording with the observer beside it: both must name the same calls.
