@@ -3,7 +3,7 @@
 use super::diagnostic::{Diagnostic, Severity, quoted};
 use super::named::Named;
 use super::suggest::nearest;
-use super::tree::{Node, Place, Value};
+use super::tree::{Node, Parsed, Place, Value};
 
 /// How many problems of each severity are told. A file that is wrong throughout would
 /// otherwise cost much time and tell nothing more.
@@ -25,6 +25,21 @@ impl<'a> Problems<'a> {
             warnings: Vec::new(),
             untold: 0,
         }
+    }
+
+    /// The tree of a file, and what was found in it so far.
+    pub(crate) fn continued(parsed: Parsed<'a>) -> (Option<Node>, Self) {
+        let Parsed {
+            file,
+            source: _,
+            root,
+            found,
+        } = parsed;
+        let mut problems = Self::new(file);
+        for found in found {
+            problems.add(found);
+        }
+        (root, problems)
     }
 
     /// Takes in what was found elsewhere.

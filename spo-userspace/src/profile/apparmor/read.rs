@@ -51,16 +51,8 @@ pub fn read_and_lint(file: &str, source: &[u8]) -> (Option<Document>, Vec<Diagno
 
 /// The same of a tree that may not be the file's any more, but has its places.
 pub(crate) fn read_parsed(parsed: Parsed<'_>, lints: bool) -> (Option<Document>, Vec<Diagnostic>) {
-    let Parsed {
-        file,
-        source,
-        root,
-        found,
-    } = parsed;
-    let mut problems = Problems::new(file);
-    for found in found {
-        problems.add(found);
-    }
+    let source = parsed.source;
+    let (root, mut problems) = Problems::continued(parsed);
     let mut places = Places::default();
     let document = root.and_then(|root| document(&root, &mut problems, &mut places));
     let document = document.filter(|_| !problems.any_error());

@@ -43,16 +43,8 @@ pub(super) fn read_object<Spec>(
     kind: &Kind,
     spec: impl FnOnce(Option<&Metadata>, &Fields<'_>, &mut Problems<'_>) -> Option<Spec>,
 ) -> (Option<Object<Spec>>, Vec<Diagnostic>) {
-    let Parsed {
-        file,
-        source,
-        root,
-        found,
-    } = parsed;
-    let mut problems = Problems::new(file);
-    for found in found {
-        problems.add(found);
-    }
+    let source = parsed.source;
+    let (root, mut problems) = Problems::continued(parsed);
     let object = root.and_then(|root| {
         if matches!(root.value, Value::Null) {
             problems.error(root.place, "the file is empty".to_owned(), None);
