@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-/// How the first line of a file begins that the server must refuse; the rest must be in its answer.
+/// How the first line of a file begins that the server must refuse; the rest is the path of the
+/// field that its answer must name.
 const REJECTED: &str = "# rejected: ";
-/// The second line of a file whose rule is in CEL.
-const NEEDS_CEL: &str = "# needs: cel";
 
 /// A file with one object.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,10 +17,8 @@ pub struct File {
     pub name: String,
     /// What it holds.
     pub object: Value,
-    /// What the server's answer must have in it, if it must refuse the object.
+    /// The field that the server's answer must name, if it must refuse the object.
     pub rejected: Option<String>,
-    /// Whether only a server that knows CEL can refuse it.
-    pub needs_cel: bool,
 }
 
 impl File {
@@ -33,8 +30,8 @@ impl File {
     fn parse(name: String, text: &str) -> Result<Self> {
         let object = serde_saphyr::from_str(text)
             .with_context(|| format!("{name} is not one YAML document"))?;
-        let mut lines = text.lines();
-        let rejected = lines
+        let rejected = text
+            .lines()
             .next()
             .and_then(|line| line.strip_prefix(REJECTED))
             .map(|expected| expected.trim().to_owned());
@@ -45,18 +42,14 @@ impl File {
             name,
             object,
             rejected,
-            needs_cel: lines.next().is_some_and(|line| line.trim() == NEEDS_CEL),
         })
     }
 }
 
-/// The YAML files of a folder below the root of the repository, by name; `None` if the folder does
-/// not exist. An empty folder is an error.
-pub fn folder(path: &str) -> Result<Option<Vec<File>>> {
+/// The YAML files of a folder below the root of the repository, by name. An empty folder is an
+/// error.
+pub fn folder(path: &str) -> Result<Vec<File>> {
     let folder = root().join(path);
-    if !folder.exists() {
-        return Ok(None);
-    }
     let context = || format!("failed to read the folder {path}");
     let mut files = Vec::new();
     for entry in folder.read_dir().with_context(context)? {
@@ -71,7 +64,7 @@ pub fn folder(path: &str) -> Result<Option<Vec<File>>> {
     }
     ensure!(!files.is_empty(), "{path} has no file *.yaml");
     files.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Some(files))
+    Ok(files)
 }
 
 fn root() -> PathBuf {
@@ -89,15 +82,9 @@ mod tests {
     #[test]
     fn a_file_says_what_is_to_become_of_it() {
         let valid = parse("# a comment\nkind: A\n").unwrap();
-        assert_eq!((valid.rejected, valid.needs_cel), (None, false));
-        let invalid = parse("# rejected: spec.a in body\nkind: A\n").unwrap();
-        assert_eq!(invalid.rejected.as_deref(), Some("spec.a in body"));
-        assert!(!invalid.needs_cel);
-        assert!(
-            parse("# rejected: a\n# needs: cel\nkind: A\n")
-                .unwrap()
-                .needs_cel
-        );
+        assert_eq!(valid.rejected, None);
+        let invalid = parse("# rejected: spec.a[0]\nkind: A\n").unwrap();
+        assert_eq!(invalid.rejected.as_deref(), Some("spec.a[0]"));
         assert!(parse("# rejected: \nkind: A\n").is_err());
         assert!(parse("kind: A\n---\nkind: B\n").is_err());
     }

@@ -25,6 +25,43 @@ impl std::fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
+impl Refusal {
+    /// Whether it is about the field at a path, such as `spec.rules[0].name`. The numbers in
+    /// brackets do not count: servers before 1.21 leave them out.
+    pub fn is_about(&self, path: &str) -> bool {
+        let path = without_indices(path);
+        let message = without_indices(&self.message);
+        let part_of_a_name =
+            |character: char| character.is_ascii_alphanumeric() || "._[".contains(character);
+        message.match_indices(&path).any(|(start, found)| {
+            let before = message.get(..start).and_then(|text| text.chars().last());
+            let after = message.get(start + found.len()..);
+            !before.is_some_and(part_of_a_name)
+                && !after.is_some_and(|text| text.starts_with(part_of_a_name))
+        })
+    }
+}
+
+/// The text without `[0]`, `[1]` and so on.
+fn without_indices(text: &str) -> String {
+    let mut pieces = text.split('[');
+    let mut kept = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        match piece.split_once(']') {
+            Some((index, rest))
+                if !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit()) =>
+            {
+                kept.push_str(rest);
+            }
+            _ => {
+                kept.push('[');
+                kept.push_str(piece);
+            }
+        }
+    }
+    kept
+}
+
 /// Asks for something at a path; `Err` inside is the server's own answer.
 pub async fn send(
     client: &Client,
@@ -82,6 +119,8 @@ pub enum Outcome {
     },
     /// The server does not take it.
     Refused(Refusal),
+    /// The server takes it, but not its status.
+    StatusRefused(Refusal),
 }
 
 /// Creates an object of a kind, in `namespace` if its kind is in namespaces, with its status; reads
@@ -125,7 +164,7 @@ pub async fn try_out(
         .await?
         .with_context(|| format!("failed to remove {path}"))?;
     if let Some(refusal) = refusal {
-        return Ok(Outcome::Refused(refusal));
+        return Ok(Outcome::StatusRefused(refusal));
     }
     let read = read.with_context(|| format!("{path} is gone at once"))?;
     Ok(Outcome::Kept {
@@ -134,7 +173,7 @@ pub async fn try_out(
 }
 
 /// The paths of what was written and is not there, or is not the same. What the server adds, such as
-/// defaults, is none of it.
+/// defaults, is none of it, and a `null` says as much as nothing.
 pub fn lost(written: &Value, read: &Value) -> Vec<String> {
     let mut paths = Vec::new();
     compare(written, read, "", &mut paths);
@@ -148,6 +187,7 @@ fn compare(written: &Value, read: &Value, path: &str, lost: &mut Vec<String>) {
             for (name, value) in written {
                 let path = format!("{path}.{name}");
                 match read.get(name) {
+                    _ if value.is_null() => {}
                     Some(read) => compare(value, read, &path, lost),
                     None => lost.push(format!("{path} is gone")),
                 }
@@ -168,7 +208,23 @@ fn compare(written: &Value, read: &Value, path: &str, lost: &mut Vec<String>) {
 mod tests {
     use serde_json::json;
 
-    use super::lost;
+    use super::{Refusal, lost};
+
+    #[test]
+    fn a_refusal_is_about_a_whole_path() {
+        let refusal = |message: &str| Refusal {
+            code: 422,
+            message: message.to_owned(),
+        };
+        let old = refusal("\"a\" is invalid: spec.rules.names in body must be of type string");
+        assert!(old.is_about("spec.rules[0].names[12]"));
+        assert!(!old.is_about("spec.rules"));
+        assert!(!old.is_about("rules.names"));
+        let new = refusal("\"a\" is invalid: spec.rules[0].names[12]: Invalid value");
+        assert!(new.is_about("spec.rules[0].names[12]"));
+        assert!(!new.is_about("spec.rules[0].name"));
+        assert!(refusal("spec.allow[proc_t]: a").is_about("spec.allow[proc_t]"));
+    }
 
     #[test]
     fn what_is_lost_is_named_and_what_is_added_is_not() {
@@ -183,5 +239,6 @@ mod tests {
             ]
         );
         assert!(lost(&written, &written).is_empty());
+        assert!(lost(&json!({ "a": null }), &json!({})).is_empty());
     }
 }

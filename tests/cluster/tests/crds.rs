@@ -13,84 +13,103 @@ use spo_cluster_tests::files::{File, folder};
 use spo_cluster_tests::objects::{Outcome, try_out};
 
 const DEFINITIONS: &str = "deploy/crds";
-const VALID: &str = "tests/data/crds/valid";
-const INVALID: &str = "tests/data/crds/invalid";
+
+/// What the server must say to the objects of a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// It keeps every field, those of the status too.
+    Kept,
+    /// It refuses them.
+    Refused,
+    /// It takes them, and refuses the status.
+    StatusRefused,
+}
+
+const FOLDERS: [(&str, Verdict); 3] = [
+    ("tests/data/crds/valid", Verdict::Kept),
+    ("tests/data/crds/invalid", Verdict::Refused),
+    ("tests/data/crds/invalid-status", Verdict::StatusRefused),
+];
+
+/// What is refused here breaks a rule in CEL.
+const RULES: &str = "tests/data/crds/rules";
 
 #[tokio::test]
-async fn the_server_judges_objects_as_their_files_say() -> Result<()> {
-    let folders = [folder(DEFINITIONS)?, folder(VALID)?, folder(INVALID)?];
-    let [Some(definitions), Some(valid), Some(invalid)] = folders else {
-        // Either all of them are there or none is.
-        ensure!(
-            folders.iter().all(Option::is_none),
-            "one of {DEFINITIONS}, {VALID} and {INVALID} is missing"
-        );
-        println!("skipped: crds: {DEFINITIONS} does not exist, so that there is nothing to apply");
-        return Ok(());
-    };
+async fn the_server_judges_objects_as_their_folders_say() -> Result<()> {
     let admin = admin().await?;
     let mut kinds = Vec::new();
-    for File { name, object, .. } in &definitions {
-        let applied = crd::apply(&admin, object).await;
+    for File { name, object, .. } in folder(DEFINITIONS)? {
+        let applied = crd::apply(&admin, &object).await;
         kinds.push(applied.with_context(|| format!("failed to apply {name}"))?);
     }
+    ensure!(kinds.len() == 8, "{} of 8 kinds are defined", kinds.len());
+    let mut files = Vec::new();
+    for (path, verdict) in FOLDERS {
+        files.extend(folder(path)?.into_iter().map(|file| (file, verdict)));
+    }
+    let rules = folder(RULES)?;
+    if crd::knows_cel(&admin).await? {
+        files.extend(rules.into_iter().map(|file| (file, Verdict::Refused)));
+    } else {
+        println!(
+            "skipped: {} files of {RULES}: this API server does not know CEL",
+            rules.len()
+        );
+    }
     let namespace = namespace(&admin).await?;
-    let knows_cel = crd::knows_cel(&admin).await?;
-    let (mut problems, mut passed_over) = (Vec::new(), Vec::new());
-    let mut seen = 0_usize;
-    for file in valid.iter().chain(&invalid) {
-        if file.needs_cel && !knows_cel {
-            passed_over.push(file.name.as_str());
-            continue;
-        }
-        seen += 1;
-        if let Err(problem) = judge(&admin, &kinds, &namespace, file).await {
+    let mut problems = Vec::new();
+    for (file, verdict) in &files {
+        if let Err(problem) = judge(&admin, &kinds, &namespace, file, *verdict).await {
             problems.push(format!("{}: {problem:#}", file.name));
         }
     }
     remove_namespace(&admin, &namespace).await?;
-    println!("{} kinds, {seen} files", kinds.len());
-    if !passed_over.is_empty() {
-        println!(
-            "skipped: {} files that need CEL, which this API server does not know: {}",
-            passed_over.len(),
-            passed_over.join(", ")
-        );
-    }
+    println!("{} kinds, {} files", kinds.len(), files.len());
     ensure!(
         problems.is_empty(),
-        "{} of {seen} files:\n{}",
+        "{} of {} files:\n{}",
         problems.len(),
+        files.len(),
         problems.join("\n")
     );
     Ok(())
 }
 
-/// Fails if the server does not do with a file's object what the file says.
-async fn judge(client: &Client, kinds: &[Kind], namespace: &str, file: &File) -> Result<()> {
+/// Fails if the server does not do with a file's object what it must.
+async fn judge(
+    client: &Client,
+    kinds: &[Kind],
+    namespace: &str,
+    file: &File,
+    verdict: Verdict,
+) -> Result<()> {
     let File {
-        name,
+        name: _,
         object,
         rejected,
-        needs_cel: _,
     } = file;
-    ensure!(
-        rejected.is_some() == name.starts_with(INVALID),
-        "the first line of a file in {INVALID}, and only there, says what is wrong"
-    );
     let group = object["apiVersion"].as_str().unwrap_or_default();
     let kind = kinds
         .iter()
         .find(|kind| object["kind"] == kind.kind && group.starts_with(&format!("{}/", kind.group)))
         .with_context(|| format!("no definition defines {} of {group}", object["kind"]))?;
-    match (rejected, try_out(client, kind, namespace, object).await?) {
-        (None, Outcome::Kept { lost }) => ensure!(lost.is_empty(), "{}", lost.join("; ")),
-        (None, Outcome::Refused(refusal)) => bail!("is refused: {refusal}"),
-        (Some(_), Outcome::Kept { .. }) => bail!("is not refused"),
-        (Some(expected), Outcome::Refused(refusal)) => ensure!(
-            refusal.message.contains(expected),
-            "is refused, but not with {expected:?}: {refusal}"
-        ),
-    }
+    let outcome = try_out(client, kind, namespace, object).await?;
+    let refusal = match (verdict, outcome) {
+        (Verdict::Kept, Outcome::Kept { lost }) => {
+            ensure!(rejected.is_none(), "it says that it is rejected");
+            ensure!(lost.is_empty(), "{}", lost.join("; "));
+            return Ok(());
+        }
+        (Verdict::Refused, Outcome::Refused(refusal))
+        | (Verdict::StatusRefused, Outcome::StatusRefused(refusal)) => refusal,
+        (_, outcome) => bail!("is to be {verdict:?}, and is {outcome:?}"),
+    };
+    let path = rejected
+        .as_deref()
+        .context("the first line does not say which field is wrong")?;
+    ensure!(
+        refusal.is_about(path),
+        "is refused, but not for {path}: {refusal}"
+    );
     Ok(())
 }
