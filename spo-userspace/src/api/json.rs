@@ -8,7 +8,7 @@ use crate::profile::tree::{Node, Place, Value};
 const DEEPEST: usize = 128;
 
 /// The tree as JSON. Keys that are no text are left out.
-pub(super) fn of_tree(node: &Node) -> Json {
+pub(crate) fn of_tree(node: &Node) -> Json {
     match &node.value {
         Value::Null => Json::Null,
         Value::Bool(truth) => Json::Bool(*truth),

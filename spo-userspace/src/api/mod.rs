@@ -25,6 +25,7 @@ pub mod selinux_profile;
 
 pub use self::apparmor_profile::{AppArmorProfile, AppArmorProfileSpec};
 pub use self::daemon::{SecurityProfilesOperatorDaemon, SecurityProfilesOperatorDaemonSpec};
+pub(crate) use self::json::of_tree as as_json;
 pub use self::node_status::{SecurityProfileNodeStatus, SecurityProfileNodeStatusSpec};
 pub use self::profile_binding::{ProfileBinding, ProfileBindingSpec};
 pub use self::profile_recording::{ProfileRecording, ProfileRecordingSpec};

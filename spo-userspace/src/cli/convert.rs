@@ -13,9 +13,12 @@ use super::manifest;
 use super::progress::line;
 use super::result;
 use crate::node::machine;
-use crate::profile::object::{Metadata, Object};
+use crate::profile::diagnostic::quoted;
+use crate::profile::format::Format;
+use crate::profile::object::{Metadata, Object, is_object_name};
 use crate::profile::seccomp::{Document, Note};
 use crate::profile::selinux::Options;
+use crate::profile::state::State;
 use crate::profile::{apparmor, seccomp, selinux};
 
 /// Which mode the result has.
@@ -50,6 +53,9 @@ fn convert(args: &ConvertArgs) -> Result<()> {
     if *to == Some(ProfileForm::Object) && change == Change::None && program_name.is_none() {
         let source = files::read(file)?;
         let name = shown(file.as_os_str());
+        if Format::of(&name, &source) != Format::Tree {
+            bail!("{name} holds policy text: to make an object of it, name it with --program-name");
+        }
         if let Some(manifest) = manifest::upgrade(&name, &source)? {
             return result::write(output_file, &manifest);
         }
@@ -85,8 +91,15 @@ fn convert(args: &ConvertArgs) -> Result<()> {
                     "set to another mode: its rules are text",
                 ));
             }
-            let name = converter.name.unwrap_or(&object.metadata.name);
-            selinux::write_raw_cil(name, &object.spec, &Options::default())?
+            let form = converter.form(ProfileForm::Object);
+            let Object { metadata, spec } = object;
+            let metadata = converter.named(metadata, form)?;
+            match form {
+                ProfileForm::Raw => {
+                    selinux::write_raw_cil(&metadata.name, &spec, &Options::default())?
+                }
+                ProfileForm::Object => selinux::write_raw_object(&Object { metadata, spec })?,
+            }
         }
         Profile::Other(what) => return Err(unfit(what, "converted")),
     };
@@ -110,11 +123,18 @@ impl Converter<'_> {
         }
     }
 
-    fn named(&self, mut metadata: Metadata) -> Metadata {
+    fn named(&self, mut metadata: Metadata, form: ProfileForm) -> Result<Metadata> {
         if let Some(name) = self.name {
             name.clone_into(&mut metadata.name);
         }
-        metadata
+        if form == ProfileForm::Object && !is_object_name(&metadata.name) {
+            bail!(
+                "{} cannot be an object's name: lower-case letters, digits, `-` and `.` can \
+                 (--program-name)",
+                quoted(&metadata.name)
+            );
+        }
+        Ok(metadata)
     }
 
     fn seccomp(&self, document: Document) -> Result<String> {
@@ -145,12 +165,14 @@ impl Converter<'_> {
         };
         tell(&notes);
         if form == ProfileForm::Object {
-            let metadata = self.named(object.metadata);
-            let object = Object {
-                metadata,
-                spec: object.spec,
-            };
-            return Ok(seccomp::write_object(&object)?);
+            let metadata = self.named(object.metadata, form)?;
+            let spec = object.spec;
+            return Ok(seccomp::write_object(&Object { metadata, spec })?);
+        }
+        if object.spec.state == State::Disabled {
+            line(format_args!(
+                "the profile is disabled, which the raw form does not say"
+            ));
         }
         if let Some(base) = &object.spec.base_profile_name {
             bail!(
@@ -183,8 +205,9 @@ impl Converter<'_> {
             Change::Complain => apparmor::complain(spec),
             Change::Enforce => apparmor::enforce(spec),
         };
-        let metadata = self.named(metadata);
-        Ok(match self.form(from) {
+        let form = self.form(from);
+        let metadata = self.named(metadata, form)?;
+        Ok(match form {
             ProfileForm::Raw => apparmor::write_text(&metadata.name, &spec)?,
             ProfileForm::Object => apparmor::write_object(&Object { metadata, spec })?,
         })
@@ -198,8 +221,9 @@ impl Converter<'_> {
             Change::Complain => selinux::complain(&spec),
             Change::Enforce => selinux::enforce(&spec),
         };
-        let metadata = self.named(metadata);
-        Ok(match self.form(ProfileForm::Object) {
+        let form = self.form(ProfileForm::Object);
+        let metadata = self.named(metadata, form)?;
+        Ok(match form {
             ProfileForm::Raw => selinux::write_cil(&metadata.name, &spec, &Options::default())?,
             ProfileForm::Object => selinux::write_object(&Object { metadata, spec })?,
         })

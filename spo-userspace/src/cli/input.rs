@@ -43,6 +43,15 @@ pub(super) struct Read {
 }
 
 impl Read {
+    fn too_many(name: &str, documents: usize) -> Self {
+        let message = format!("the file has {documents} documents");
+        let help = format!("the limit is {}", documents::MOST);
+        Self {
+            profile: None,
+            diagnostics: vec![Diagnostic::of_file(name, message, Some(&help))],
+        }
+    }
+
     fn of<T>(
         (value, diagnostics): (Option<T>, Vec<Diagnostic>),
         profile: impl FnOnce(T) -> Profile,
@@ -75,15 +84,19 @@ pub(super) fn read_file(name: &str, source: &[u8], lint: bool) -> Vec<Read> {
             read.diagnostics = silence(source, read.diagnostics);
             vec![read]
         }
-        Format::Tree => documents::split(source)
-            .into_iter()
-            .filter_map(|part| {
+        Format::Tree => {
+            let parts = documents::split(source);
+            if parts.len() > documents::MOST {
+                return vec![Read::too_many(name, parts.len())];
+            }
+            let read = |part: documents::Part<'_>| {
                 let mut read = read_document(name, part.text, lint)?;
                 read.diagnostics = silence(source, read.diagnostics);
                 part.place(&mut read.diagnostics);
                 Some(read)
-            })
-            .collect(),
+            };
+            parts.into_iter().filter_map(read).collect()
+        }
     }
 }
 

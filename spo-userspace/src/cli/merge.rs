@@ -79,11 +79,7 @@ fn seccomp_union(profiles: &[Profile]) -> Result<Union> {
     let difference = seccomp::diff(specs[0], &spec);
     let text = match &profiles[0] {
         Profile::Seccomp(seccomp::Document::Object(first)) => {
-            let objects = profiles.iter().filter_map(|profile| match profile {
-                Profile::Seccomp(seccomp::Document::Object(object)) => Some(&object.metadata),
-                _ => None,
-            });
-            let metadata = metadata(&first.metadata, objects);
+            let metadata = metadata(&first.metadata, profiles);
             seccomp::write_object(&Object { metadata, spec })?
         }
         _ => seccomp::write_raw(&spec)?,
@@ -110,7 +106,7 @@ fn apparmor_union(profiles: &[Profile]) -> Result<Union> {
     let text = match &profiles[0] {
         Profile::AppArmorText(first) => apparmor::write_text(first.name(), &spec)?,
         Profile::AppArmor(first) => apparmor::write_object(&Object {
-            metadata: first.metadata.clone(),
+            metadata: metadata(&first.metadata, profiles),
             spec,
         })?,
         _ => bail!("the profiles are of different kinds"),
@@ -134,7 +130,7 @@ fn selinux_union(profiles: &[Profile]) -> Result<Union> {
     let spec = selinux::merge(&specs);
     let difference = selinux::diff(specs[0], &spec);
     let text = selinux::write_object(&Object {
-        metadata: objects[0].metadata.clone(),
+        metadata: metadata(&objects[0].metadata, profiles),
         spec,
     })?;
     Ok(Union {
@@ -146,7 +142,7 @@ fn selinux_union(profiles: &[Profile]) -> Result<Union> {
 
 /// The first one's metadata, but what it says about its recording holds for all of them: what was
 /// lost, and why it is partial.
-fn metadata<'a>(first: &Metadata, all: impl Iterator<Item = &'a Metadata>) -> Metadata {
+fn metadata(first: &Metadata, all: &[Profile]) -> Metadata {
     let mut metadata = first.clone();
     metadata
         .annotations
@@ -154,7 +150,13 @@ fn metadata<'a>(first: &Metadata, all: impl Iterator<Item = &'a Metadata>) -> Me
     let key = |name: &str| format!("{ANNOTATION_PREFIX}{name}");
     let mut lost: Option<u64> = None;
     let mut partial = BTreeSet::new();
-    for other in all {
+    let objects = all.iter().filter_map(|profile| match profile {
+        Profile::Seccomp(seccomp::Document::Object(object)) => Some(&object.metadata),
+        Profile::AppArmor(object) => Some(&object.metadata),
+        Profile::Selinux(object) => Some(&object.metadata),
+        _ => None,
+    });
+    for other in objects {
         let annotation = |name: &str| other.annotations.get(&key(name));
         if let Some(number) = annotation("lost").and_then(|text| text.parse::<u64>().ok()) {
             lost = Some(lost.unwrap_or_default().saturating_add(number));

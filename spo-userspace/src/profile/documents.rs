@@ -24,6 +24,9 @@ impl Part<'_> {
     }
 }
 
+/// More documents than these are no manifest that somebody wrote.
+pub const MOST: usize = 1000;
+
 /// Splits a file into its documents. Documents without content are left out; a file without any
 /// has one part, which is the whole file.
 ///

@@ -357,3 +357,108 @@ fn the_reference_s_merge_and_convert() {
     let answer = folder.run_as(&spoc, "c w.yaml");
     assert!(answer.stdout.starts_with('{'), "{}", answer.stdout);
 }
+
+/// Words that older parsers take for something else stay what they are.
+#[test]
+fn convert_changes_no_scalar() {
+    let manifest = "\
+apiVersion: security-profiles-operator.x-k8s.io/v1alpha1
+kind: ProfileRecording
+metadata:
+  name: r
+  namespace: n
+  labels: {app: yes, era: '1.10'}
+spec:
+  kind: SeccompProfile
+  recorder: bpf
+  podSelector: {}
+";
+    let folder = Folder::with(&[("r.yaml", manifest)]);
+    let answer = folder.run("convert --to object r.yaml");
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    fs::write(folder.path("new.yaml"), &answer.stdout).expect("a file");
+    assert_eq!(folder.run("check new.yaml").code, 0, "{}", answer.stdout);
+    assert!(answer.stdout.contains("recorder: Bpf"), "{}", answer.stdout);
+    for text in ["namespace: \"n\"", "app: \"yes\"", "era: \"1.10\""] {
+        let plain = text.replace('"', "");
+        let quoted = text.replace('"', "'");
+        assert!(
+            [text, &plain, &quoted]
+                .iter()
+                .any(|text| answer.stdout.contains(*text)),
+            "{text}: {}",
+            answer.stdout
+        );
+    }
+}
+
+#[test]
+fn convert_writes_nothing_that_is_not_valid() {
+    let twice = WRITE_OBJECT.replace(
+        "  defaultAction",
+        "  defaultAction: SCMP_ACT_LOG\n  defaultAction",
+    );
+    let raw = "apiVersion: security-profiles-operator.x-k8s.io/v1\nkind: RawSelinuxProfile\n\
+               metadata:\n  name: raw\nspec:\n  policy: |\n    (type process)\n";
+    let folder = Folder::with(&[("twice.yaml", &twice), ("a.json", READ), ("raw.yaml", raw)]);
+    for (words, told) in [
+        ("convert --to object twice.yaml", "is there twice"),
+        (
+            "convert --to object -p ../x a.json",
+            "cannot be an object's name",
+        ),
+        (
+            "convert --to object -p Web a.json",
+            "cannot be an object's name",
+        ),
+    ] {
+        let answer = folder.run(words);
+        assert_eq!((answer.code, answer.stdout.as_str()), (1, ""), "{words}");
+        assert!(answer.stderr.contains(told), "{words}: {}", answer.stderr);
+    }
+    let object = folder.run("convert --to object -p other raw.yaml").stdout;
+    assert!(object.contains("kind: RawSelinuxProfile") && object.contains("name: other"));
+}
+
+#[test]
+fn a_denial_in_complain_mode_is_kept() {
+    let text = "profile x flags=(complain) {\n  /a r,\n  deny /b w,\n}\n";
+    let without = text.replace("  deny /b w,\n", "");
+    let folder = Folder::with(&[("x.apparmor", text), ("y.apparmor", &without)]);
+    assert_eq!(folder.run("diff x.apparmor y.apparmor").code, 1);
+    let object = folder.run("convert --to object -p x x.apparmor").stdout;
+    assert!(object.contains("/b"), "{object}");
+}
+
+#[test]
+fn merged_objects_say_what_all_recordings_say() {
+    let object = |lost: &str, partial: &str| {
+        OLD.replace("v1alpha1", "v1")
+            .replace("  complainMode: true\n", "")
+            .replace(
+                "  name: old\n",
+                &format!(
+                    "  name: old\n  annotations:\n    spo.x-k8s.io/recording-lost: '{lost}'\n    \
+                     spo.x-k8s.io/recording-partial: {partial}\n"
+                ),
+            )
+    };
+    let folder = Folder::with(&[
+        ("a.yaml", &object("3", "one")),
+        ("b.yaml", &object("4", "two")),
+    ]);
+    let merged = folder.run("merge a.yaml b.yaml").stdout;
+    assert!(merged.contains("recording-lost: \"7\""), "{merged}");
+    assert!(merged.contains("one; two"), "{merged}");
+}
+
+#[test]
+fn too_many_documents_are_refused() {
+    let folder = Folder::with(&[("many.yaml", &"---\na: b\n".repeat(2000))]);
+    for words in ["check many.yaml", "convert --to object many.yaml"] {
+        let answer = folder.run(words);
+        assert_eq!(answer.code, 1);
+        let told = format!("{}{}", answer.stdout, answer.stderr);
+        assert!(told.contains("2000 documents"), "{told}");
+    }
+}

@@ -14,6 +14,9 @@ use super::progress::{line, output};
 use crate::profile::diagnostic::{Diagnostic, Severity, render};
 use crate::recorder::count;
 
+/// Problems of one file that are shown. Each document is bounded already.
+const MOST: usize = 1000;
+
 /// Checks all files; exit code 1 if there are errors, or with `--strict` any finding.
 pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     let CheckArgs {
@@ -88,6 +91,14 @@ fn check(file: &Listed, strict: bool) -> (Option<Vec<Diagnostic>>, Vec<u8>) {
         let problem = Diagnostic::of_file(&name, message, Some(help));
         return (file.named.then_some(vec![problem]), source);
     }
-    let found = documents.into_iter().flat_map(|read| read.diagnostics);
-    (Some(found.collect()), source)
+    let mut found: Vec<_> = documents
+        .into_iter()
+        .flat_map(|read| read.diagnostics)
+        .collect();
+    if let Some(more) = found.len().checked_sub(MOST).filter(|more| *more > 0) {
+        found.truncate(MOST);
+        let message = format!("{more} more problems are not shown");
+        found.push(Diagnostic::of_file(&name, message, None));
+    }
+    (Some(found), source)
 }

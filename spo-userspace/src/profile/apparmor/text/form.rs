@@ -67,7 +67,11 @@ pub fn to_abstract(profile: &TextProfile) -> (AppArmorSpec, Vec<Diagnostic>) {
 /// [`write_text`](super::write_text) makes of it. The text does not say whether the profile is
 /// enabled, and in complain mode nothing that is denied.
 pub fn as_text(spec: &AppArmorSpec) -> AppArmorSpec {
-    Flat::of(spec).fold()
+    let mut flat = Flat::of(spec);
+    if flat.mode == Mode::Complain {
+        flat.deny = RuleSet::default();
+    }
+    flat.fold()
 }
 
 fn no_place(problems: &mut Problems<'_>, place: Place, what: &str, denied: bool) {
@@ -249,9 +253,6 @@ impl Flat {
             mut deny,
             rawio: _,
         } = self;
-        if mode == Mode::Complain {
-            deny = RuleSet::default();
-        }
         for (path, access) in DEFAULT_DENIALS {
             deny.file.remove(&plain(path, *access));
         }
