@@ -3,16 +3,17 @@
 //! The tests read small ones, `cargo xtask bench profiles` large ones.
 
 use spo::api;
+use spo::profile::diagnostic::Diagnostic;
 use spo::profile::{apparmor, seccomp, selinux};
 
-use super::check_all;
+const FILE: &str = "file";
 
 /// A language, and what hostile files of it look like.
 pub struct Language {
     /// Its name.
     pub name: &'static str,
-    /// Reads a file with everything that reads the language, and checks what is told.
-    pub read: fn(&[u8]),
+    /// Reads a file with what reads the language, and gives all that is told.
+    pub read: fn(&[u8]) -> Vec<Diagnostic>,
     /// What each of the files is, what it begins with, and what comes again and again.
     pub files: &'static [(&'static str, &'static str, &'static str)],
 }
@@ -32,32 +33,39 @@ const BOMB: &str = "a: &a [x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\n\
                     c: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c]\n\
                     e: &e [*d,*d,*d,*d,*d,*d,*d,*d]\nf:\n";
 
+const YAML: &[(&str, &str, &str)] = &[
+    ("nested lists", "", "["),
+    ("nested items", "", "- "),
+    ("one long line", "kind: ", "a"),
+    ("one long list", "kind: [", "a,"),
+    (
+        "wrong rules",
+        OBJECT,
+        "  - {action: SCMP_ACT_ALOW, names: [opennat]}\n",
+    ),
+    ("unknown fields", OBJECT, "  - {aktion: a}\n"),
+    ("a key again and again", "", "kind: a\n"),
+    ("aliases of aliases", BOMB, " - *e\n"),
+    ("anchors", "", "- &a a\n"),
+    ("comments", OBJECT, "# spo: allow(\n"),
+    ("open quotes", "", "- 'a\n"),
+];
+
 /// All of them.
-pub const LANGUAGES: [Language; 4] = [
+pub const LANGUAGES: [Language; 5] = [
     Language {
         name: "YAML",
-        read: objects,
-        files: &[
-            ("nested lists", "", "["),
-            ("nested items", "", "- "),
-            ("one long line", "kind: ", "a"),
-            ("one long list", "kind: [", "a,"),
-            (
-                "wrong rules",
-                OBJECT,
-                "  - {action: SCMP_ACT_ALOW, names: [opennat]}\n",
-            ),
-            ("unknown fields", OBJECT, "  - {aktion: a}\n"),
-            ("a key again and again", "", "kind: a\n"),
-            ("aliases of aliases", BOMB, " - *e\n"),
-            ("anchors", "", "- &a a\n"),
-            ("comments", OBJECT, "# spo: allow(\n"),
-            ("open quotes", "", "- 'a\n"),
-        ],
+        read: seccomp,
+        files: YAML,
+    },
+    Language {
+        name: "YAML, API check",
+        read: api_check,
+        files: YAML,
     },
     Language {
         name: "JSON",
-        read: objects,
+        read: seccomp,
         files: &[
             ("nested objects", "", "{\"a\":"),
             (
@@ -105,19 +113,22 @@ pub const LANGUAGES: [Language; 4] = [
     },
 ];
 
-fn objects(source: &[u8]) {
-    check_all(source, &api::check(super::FILE, source));
-    check_all(source, &seccomp::read_and_lint(super::FILE, source).1);
+fn api_check(source: &[u8]) -> Vec<Diagnostic> {
+    api::check(FILE, source)
 }
 
-fn cil(source: &[u8]) {
-    check_all(source, &selinux::read_cil(super::FILE, source).1);
+fn seccomp(source: &[u8]) -> Vec<Diagnostic> {
+    seccomp::read_and_lint(FILE, source).1
 }
 
-fn apparmor_text(source: &[u8]) {
-    let (profile, told) = apparmor::read_text(super::FILE, source);
-    check_all(source, &told);
+fn cil(source: &[u8]) -> Vec<Diagnostic> {
+    selinux::read_cil(FILE, source).1
+}
+
+fn apparmor_text(source: &[u8]) -> Vec<Diagnostic> {
+    let (profile, mut told) = apparmor::read_text(FILE, source);
     if let Some(profile) = profile {
-        check_all(source, &apparmor::to_abstract(&profile).1);
+        told.extend(apparmor::to_abstract(&profile).1);
     }
+    told
 }

@@ -63,10 +63,10 @@ fn check_all(source: &[u8], told: &[Diagnostic]) {
             source.len()
         );
         let before = &source[..span.start];
-        let newlines = before.iter().filter(|byte| **byte == b'\n').count();
         // YAML also ends lines with a carriage return alone.
         if !source.contains(&b'\r') {
-            assert_eq!(*line, newlines + 1, "{one:?}");
+            let lines = before.split(|byte| *byte == b'\n').count();
+            assert_eq!(*line, lines, "{one:?}");
         }
         assert!(*column >= 1 && *column <= source.len() + 1, "{one:?}");
         assert!(!one.to_string().chars().any(char::is_control), "{one:?}");

@@ -5,6 +5,8 @@ use std::fs;
 use std::panic;
 use std::path::Path;
 
+use spo::profile::diagnostic::Diagnostic;
+
 #[expect(unreachable_pub, reason = "it is a crate of its own for libFuzzer")]
 #[path = "../../../fuzz/src/lib.rs"]
 mod targets;
@@ -40,7 +42,12 @@ fn hostile_files_are_refused() {
         for (what, start, again) in language.files {
             for size in [100_000, 10 << 20] {
                 eprintln!("{}: {what}, {size} bytes", language.name);
-                (language.read)(targets::hostile::file(start, again, size).as_bytes());
+                let text = targets::hostile::file(start, again, size);
+                let told = (language.read)(text.as_bytes());
+                // 100 errors, 100 warnings, how many more there are; the text is told to be one twice.
+                assert!(told.len() <= 303, "{} problems", told.len());
+                let too_large = |one: &Diagnostic| one.message.contains("more than any profile");
+                assert_eq!(told.iter().any(too_large), size > 4 << 20);
             }
         }
     }
