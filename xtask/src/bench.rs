@@ -11,6 +11,20 @@ use crate::{build, process};
 
 const PROGRAM: &str = "bench-record";
 
+/// Builds what measures reading and merging profiles, and runs it. It loads no eBPF programs, so
+/// that it is built without them.
+pub(crate) fn profiles(args: Vec<OsString>) -> Result<ExitCode> {
+    let target = env::target_dir()?;
+    let mut command = process::cargo(&env::root(), &target);
+    command
+        .args(["bench", "--quiet", "--package", "spo-userspace"])
+        .args(["--bench", "profiles", "--"])
+        .args(args)
+        .env("SPO_EBPF", "skip");
+    let line = process::line(&command);
+    Err(anyhow!(command.exec()).context(format!("failed to run {line}")))
+}
+
 /// Builds the measuring program, and becomes it, as root.
 pub(crate) fn record(args: Vec<OsString>) -> Result<ExitCode> {
     let target = env::target_dir()?;

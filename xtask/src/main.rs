@@ -11,6 +11,7 @@ mod check;
 mod cluster;
 mod codegen;
 mod env;
+mod fuzz;
 mod process;
 mod record;
 mod setup;
@@ -37,6 +38,7 @@ Examples:
   cargo xtask cluster up                   a Kubernetes control plane for tests and for trying things
   cargo xtask setup --tests                install what building and testing need
   cargo xtask bench record -o json         what recording costs, as JSON
+  cargo xtask fuzz cil --seconds 600       feed the reader of CIL with broken files for ten minutes
   cargo xtask ci                           everything that CI runs";
 
 #[derive(Debug, Parser)]
@@ -77,11 +79,19 @@ enum Verb {
         #[command(subcommand)]
         what: cluster::Verb,
     },
-    /// Measure what spo costs: `bench record [-o json]`
+    /// Measure what spo costs: `bench record [-o json]`, `bench profiles [-o json]`
     Bench {
         /// What to measure
         #[command(subcommand)]
         what: Bench,
+    },
+    /// Feed everything that reads a profile with broken files, and end with a table
+    Fuzz {
+        /// The readers to feed; all when none is named
+        targets: Vec<fuzz::Target>,
+        /// For how long to feed each
+        #[arg(long, value_name = "N", default_value_t = 60)]
+        seconds: u32,
     },
     /// Write the generated source files anew
     Codegen {
@@ -107,6 +117,13 @@ enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Reading, checking and merging profiles, against a baseline
+    #[command(disable_help_flag = true)]
+    Profiles {
+        /// Passed to the measuring program as they stand
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -120,6 +137,10 @@ fn main() -> ExitCode {
         Verb::Bench {
             what: Bench::Record { args: _ },
         } => bench::record(std::env::args_os().skip(3).collect()),
+        Verb::Bench {
+            what: Bench::Profiles { args: _ },
+        } => bench::profiles(std::env::args_os().skip(3).collect()),
+        Verb::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
         Verb::Codegen { check } => codegen::run(check).map(|()| ExitCode::SUCCESS),
         Verb::Check { only } => check::run(&only),
         Verb::Ci => check::ci(),

@@ -1,6 +1,6 @@
 //! The rules of a kind that its schema has no keywords for, as the API server evaluates them.
 
-use kube::core::cel::Validator;
+use kube::core::cel::validate_compiled;
 use serde_json::Value as Json;
 
 use super::crds::Definition;
@@ -14,7 +14,7 @@ pub(super) fn check(
     root: &Node,
     problems: &mut Problems<'_>,
 ) {
-    let Err(errors) = Validator::new().validate(definition.schema(), object, None) else {
+    let Err(errors) = validate_compiled(definition.rules(), object, None) else {
         return;
     };
     for error in errors.as_slice() {

@@ -1,8 +1,9 @@
 //! The custom resource definitions.
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use kube::CustomResourceExt;
+use kube::core::cel::{CompiledSchema, compile_schema};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -19,6 +20,7 @@ pub struct Definition {
     pub plural: String,
     /// The whole definition, as the API server takes it.
     pub crd: Value,
+    rules: OnceLock<CompiledSchema>,
 }
 
 /// The definitions of all kinds, by plural. Take these and not what [`CustomResourceExt`] gives
@@ -52,6 +54,11 @@ impl Definition {
     /// The schema of the kind's objects.
     pub fn schema(&self) -> &Value {
         &self.crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    }
+
+    /// The rules in the schema. To compile them takes much longer than to check an object.
+    pub(super) fn rules(&self) -> &CompiledSchema {
+        self.rules.get_or_init(|| compile_schema(self.schema()))
     }
 
     /// The text of the file in `deploy/crds/`.
@@ -88,7 +95,12 @@ fn definition<K: CustomResourceExt>(kind: &'static str, spec: bool) -> Definitio
         }
         properties.insert("metadata".to_owned(), json!({ "type": "object" }));
     }
-    Definition { kind, plural, crd }
+    Definition {
+        kind,
+        plural,
+        crd,
+        rules: OnceLock::new(),
+    }
 }
 
 /// Takes away that a field may be `null`, and makes paragraphs of descriptions one line each.

@@ -4,6 +4,7 @@ mod api;
 mod apparmor;
 mod cli;
 mod filter;
+mod fuzz;
 mod profile;
 mod seccomp;
 mod selinux;

@@ -53,6 +53,8 @@ fn repetition_costs_little() {
         ";;*\n",
         ";;* lme\n",
         "\\\n",
+        "\u{b}",
+        "\u{c}",
         "(alow)",
         "(block a\n (type b))\n (type c)\n)\n",
         "(allow a b (c (d)) (allow a b (c (d))))\n",

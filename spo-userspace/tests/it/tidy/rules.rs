@@ -189,7 +189,9 @@ pub(super) const WORDS: &[Words] = &[
         files: &[
             "spo-userspace/build.rs",
             "spo-userspace/src/bpf",
+            "xtask/src/bench.rs",
             "xtask/src/check.rs",
+            "xtask/src/fuzz.rs",
             "ARCHITECTURE.md",
             "CONTRIBUTING.md",
             "docs/building.md",

@@ -54,7 +54,7 @@ pub(super) fn scan(text: &str, flaws: &mut Flaws<'_, '_>) -> Option<Vec<Token>> 
     while let Some(byte) = bytes.get(at) {
         let start = at;
         let kind = match byte {
-            b' ' | b'\t' | b'\n' | b'\r' => {
+            _ if is_blank(*byte) => {
                 at += 1;
                 continue;
             }
@@ -100,7 +100,7 @@ pub(super) fn scan(text: &str, flaws: &mut Flaws<'_, '_>) -> Option<Vec<Token>> 
             }
             _ => {
                 at = until(bytes, at, |byte| {
-                    is_word(byte) || byte.is_ascii_whitespace() || b"()\";".contains(&byte)
+                    is_word(byte) || is_blank(byte) || b"()\";".contains(&byte)
                 });
                 let message = format!("{} is no character of CIL", quoted(&text[start..at]));
                 let help = "comments begin with `;`";
@@ -123,6 +123,11 @@ fn until(bytes: &[u8], from: usize, stop: impl Fn(u8) -> bool) -> usize {
         .iter()
         .position(|byte| stop(*byte))
         .map_or(bytes.len(), |length| from + length)
+}
+
+/// What the compiler skips. A form feed is not among it.
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
 /// What the compiler takes as part of a word.
