@@ -36,10 +36,11 @@ fn a_profile_in_continuous_integration() {
     let (code, told) = in_ci(&folder, &["sh", "-c", "true"]);
     assert_eq!(code, Some(0), "{told}");
     // Another call than those of an empty script and of runtimes.
-    let (code, told) = in_ci(&folder, &["sh", "-c", "ulimit -c 0; nice true"]);
+    let probe = env!("CARGO_BIN_EXE_probe");
+    let (code, told) = in_ci(&folder, &["sh", "-c", "exec \"$0\" one acct", probe]);
     assert_eq!(code, Some(1), "{told}");
     assert!(
-        told.contains("setpriority: SCMP_ACT_ERRNO -> SCMP_ACT_ALLOW"),
+        told.contains("acct: SCMP_ACT_ERRNO -> SCMP_ACT_ALLOW"),
         "{told}"
     );
     let (code, _) = in_ci(&folder, &["sh", "-c", "exit 7"]);

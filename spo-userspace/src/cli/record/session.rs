@@ -142,7 +142,13 @@ impl<'a> Session<'a> {
             ),
         );
         let known = joined.processes().context("failed to list the processes")?;
-        if known.is_empty() || (joined.is_tree() && self.recorder.seeded()? == 0) {
+        // A tree is marked by now, and may go on without the process that it began with.
+        let came_too_late = if joined.is_tree() {
+            self.recorder.seeded()? == 0
+        } else {
+            known.is_empty()
+        };
+        if came_too_late {
             return Err(
                 anyhow!("process {} ended before the recording began", joined.pid()).into(),
             );
