@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
-use crate::env::{root, target_dir};
+use crate::env::{self, root, target_dir};
 use crate::setup::ebpf::Compiler;
 use crate::table::{Outcome, Table};
 use crate::{codegen, process, setup, test, tools};
@@ -211,6 +211,12 @@ fn aarch64(target: &Path) -> Result<Outcome> {
         how = format!("toolchain `{}`", compiler.toolchain);
     } else {
         return Ok(Outcome::Skipped("no compiler for it".to_owned()));
+    }
+    if env::which("aarch64-linux-gnu-gcc").is_none() {
+        // ring has parts in C. They are not looked at here, and would be linked only.
+        for tool in ["CC", "AR"] {
+            command.env(format!("{tool}_{}", TRIPLE.replace('-', "_")), "true");
+        }
     }
     command.env("SPO_EBPF", "skip").args([
         "check",

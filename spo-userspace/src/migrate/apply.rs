@@ -14,7 +14,7 @@ use super::server::{Server, text};
 use crate::api::crds::Definition;
 
 /// How long a server may take to serve a version.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const INTERVAL: Duration = Duration::from_millis(100);
 /// A server shows a changed definition before it goes by it, and nothing says when it does.
 const SETTLING: Duration = Duration::from_secs(2);

@@ -92,15 +92,15 @@ impl Old {
         let path = format!("/apis/{GROUP}/v1beta1/seccompprofiles/web");
         let owner = get(&self.admin, &path).await?.context("no profile")?;
         let path = format!("/apis/{GROUP}/v1alpha1/securityprofilenodestatuses/web-node-1");
-        let mut owned = get(&self.admin, &path).await?.context("no status")?;
-        owned["metadata"]["ownerReferences"] = json!([{
+        let mut status = get(&self.admin, &path).await?.context("no status")?;
+        status["metadata"]["ownerReferences"] = json!([{
             "apiVersion": format!("{GROUP}/v1beta1"),
             "kind": "SeccompProfile",
             "name": "web",
             "uid": owner["metadata"]["uid"],
             "controller": true,
         }]);
-        replace(&self.admin, &path, &owned).await??;
+        replace(&self.admin, &path, &status).await??;
         Ok(())
     }
 
