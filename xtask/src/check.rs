@@ -193,7 +193,7 @@ fn aarch64(target: &Path) -> Result<Outcome> {
     }
     let sysroot = process::output(Command::new("rustc").args(["--print", "sysroot"]))?;
     let mut command;
-    let how;
+    let mut how;
     if Path::new(sysroot.trim())
         .join("lib/rustlib")
         .join(TRIPLE)
@@ -217,6 +217,7 @@ fn aarch64(target: &Path) -> Result<Outcome> {
         for tool in ["CC", "AR"] {
             command.env(format!("{tool}_{}", TRIPLE.replace('-', "_")), "true");
         }
+        how += ", ring's parts in C left out";
     }
     command.env("SPO_EBPF", "skip").args([
         "check",

@@ -86,30 +86,63 @@ struct Run<'r> {
     outcome: &'r mut Outcome,
 }
 
+/// What becomes of a definition.
+#[derive(Clone, Copy)]
+enum Change {
+    OnItsWay,
+    AllStored,
+    Ours,
+}
+
 impl Run<'_> {
     async fn kind(&mut self, step: &DefinitionPlan) -> Result<(), Error> {
-        let Self {
-            server, definition, ..
-        } = *self;
-        let crd = match step.action {
+        match step.action {
             Action::Absent | Action::Keep => return Ok(()),
-            Action::Replace => step.found.clone(),
+            Action::Replace => {}
             Action::Convert => {
                 let mut crd = step.found.clone();
                 if definition::raw(&crd).is_none() {
-                    let next = definition::on_its_way(&crd, definition);
-                    crd = server.replace_definition(&next, false).await?;
+                    crd = self.change(Change::OnItsWay).await?;
                     self.served(&crd).await?;
                 }
                 self.objects(&crd).await?;
-                let current = server.definition(&definition.plural).await?;
-                let crd = definition::all_stored(&current.unwrap_or(crd));
-                server.replace_definition_status(&crd).await?
+                self.change(Change::AllStored).await?;
             }
-        };
-        let ours = definition::ours(&crd, definition);
-        server.replace_definition(&ours, false).await?;
+        }
+        self.change(Change::Ours).await?;
         Ok(())
+    }
+
+    /// Changes the definition, also while the server writes to its status.
+    async fn change(&self, change: Change) -> Result<Json, Error> {
+        let Self {
+            server, definition, ..
+        } = *self;
+        let mut tries = 0;
+        loop {
+            let Some(crd) = server.definition(&definition.plural).await? else {
+                return Err(Error::NotServed(definition.kind.to_owned()));
+            };
+            let changed = match change {
+                Change::OnItsWay => {
+                    let next = definition::on_its_way(&crd, definition);
+                    server.replace_definition(&next, false).await
+                }
+                Change::AllStored => {
+                    let next = definition::all_stored(&crd);
+                    server.replace_definition_status(&next).await
+                }
+                Change::Ours => {
+                    let next = definition::ours(&crd, definition);
+                    server.replace_definition(&next, false).await
+                }
+            };
+            tries += 1;
+            match changed {
+                Err(Error::Refused { code: 409, .. }) if tries < TRIES => {}
+                changed => return changed,
+            }
+        }
     }
 
     /// Waits until the server goes by a definition.
@@ -249,5 +282,36 @@ fn compare(written: &Json, read: &Json, path: &str, lost: &mut Vec<String>) {
         (Json::Number(written), Json::Number(read)) if written.as_f64() == read.as_f64() => {}
         _ if written == read => {}
         _ => lost.push(format!("{path} was {written}, and is {read}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::lost;
+
+    #[test]
+    fn what_is_lost_is_named_and_what_servers_count_is_not() {
+        let written = json!({
+            "apiVersion": "a/v1alpha1",
+            "metadata": { "name": "a", "resourceVersion": "1", "labels": { "b": "c" } },
+            "spec": { "list": [1, { "d": 2 }], "nothing": null },
+        });
+        let mut read = json!({
+            "apiVersion": "a/v1",
+            "metadata": { "name": "a", "labels": { "b": "c" }, "generation": 2 },
+            "spec": { "list": [1.0, { "d": 2, "default": 3 }] },
+        });
+        assert_eq!(lost(&written, &read), [""; 0]);
+        read["metadata"]["labels"] = json!({});
+        read["spec"]["list"][1]["d"] = json!(3);
+        assert_eq!(
+            lost(&written, &read),
+            [
+                "metadata.labels.b is gone",
+                "spec.list[1].d was 2, and is 3"
+            ]
+        );
     }
 }

@@ -119,3 +119,41 @@ fn with_spec(crd: &Json, mut spec: Json) -> Json {
     }
     crd
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{on_its_way, ours, raw, readable};
+    use crate::api::crds::Definition;
+
+    #[test]
+    fn on_its_way_an_older_version_hides_nothing() {
+        let definition = Definition::of("SeccompProfile").unwrap();
+        let old = json!({
+            "metadata": { "name": "a", "annotations": { "cert-manager.io/inject-ca-from": "b" } },
+            "spec": {
+                "conversion": { "strategy": "Webhook", "webhook": {} },
+                "versions": [
+                    { "name": "v1alpha1", "served": true, "storage": false, "schema": {} },
+                    { "name": "v1beta1", "served": true, "storage": true, "schema": {} },
+                    { "name": "v0", "served": false, "storage": false, "schema": {} },
+                ],
+            },
+        });
+        assert_eq!(raw(&old), None);
+        assert_eq!(readable(&old), ["v1beta1", "v1alpha1"]);
+        let next = on_its_way(&old, definition);
+        assert_eq!(next["metadata"]["annotations"], json!({}));
+        assert_eq!(next["spec"]["conversion"], json!({ "strategy": "None" }));
+        assert_eq!(next["spec"]["versions"][0]["name"], "v1");
+        assert!(next["spec"]["versions"][0]["subresources"].is_null());
+        assert_eq!(raw(&next), Some("v1alpha1"));
+        assert_eq!(readable(&next), ["v1alpha1"]);
+        // The next run finds the same.
+        assert_eq!(on_its_way(&next, definition), next);
+        let last = ours(&next, definition);
+        assert_eq!(last["spec"]["versions"], definition.crd["spec"]["versions"]);
+        assert_eq!(raw(&last), None);
+    }
+}

@@ -10,7 +10,7 @@ use super::server::{Server, text};
 use crate::api;
 use crate::api::convert::{Converted, Note, to_v1};
 use crate::api::crds::{Definition, definitions};
-use crate::profile::diagnostic::Severity;
+use crate::profile::diagnostic::{Severity, escape};
 
 /// What a migration would do.
 #[derive(Clone, Debug)]
@@ -213,7 +213,7 @@ pub(super) fn convert(definition: &'static Definition, old: Json) -> ObjectPlan 
             plan.problems = problems(&new);
             plan.new = plan.problems.is_empty().then_some(new);
         }
-        Err(error) => plan.problems.push(error.to_string()),
+        Err(error) => plan.problems.push(escape(&error.to_string())),
     }
     plan.old = old;
     plan
@@ -231,6 +231,7 @@ fn problems(object: &Json) -> Vec<String> {
             Some(help) => format!("{}; {help}", problem.message),
             None => problem.message,
         })
+        .map(|problem| escape(&problem))
         .collect()
 }
 
@@ -269,5 +270,96 @@ fn prune(schema: &Json, value: &mut Json, path: &str, notes: &mut Vec<Note>) {
             }
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::convert;
+    use crate::api::convert::to_v1;
+    use crate::api::crds::Definition;
+
+    fn definition(kind: &str) -> &'static Definition {
+        Definition::of(kind).unwrap()
+    }
+
+    #[test]
+    fn fields_that_no_version_knows_are_told_and_dropped() {
+        let old = json!({
+            "apiVersion": "security-profiles-operator.x-k8s.io/v1alpha1",
+            "kind": "AppArmorProfile",
+            "metadata": {
+                "name": "web",
+                "managedFields": [{ "manager": "kubectl" }],
+                "labels": { "any": "text" },
+            },
+            "spec": { "complainMode": true, "abstract": { "speed": 3 }, "stale": [] },
+        });
+        let plan = convert(definition("AppArmorProfile"), old.clone());
+        assert_eq!(plan.problems, [""; 0]);
+        let mut dropped: Vec<_> = plan.changes.iter().map(|note| note.path.as_str()).collect();
+        dropped.sort_unstable();
+        assert_eq!(
+            dropped,
+            ["spec.abstract.speed", "spec.complainMode", "spec.stale"]
+        );
+        let new = plan.new.unwrap();
+        assert_eq!(new["spec"], json!({ "mode": "Complain", "abstract": {} }));
+        assert_eq!(
+            new["metadata"],
+            json!({ "name": "web", "labels": { "any": "text" } })
+        );
+        assert_eq!(plan.old, old);
+    }
+
+    #[test]
+    fn what_was_converted_is_not_converted_again() {
+        for (kind, version, mut object) in [
+            (
+                "SeccompProfile",
+                "v1beta1",
+                json!({ "spec": { "disabled": true, "defaultAction": "SCMP_ACT_LOG" } }),
+            ),
+            (
+                "SecurityProfileNodeStatus",
+                "v1alpha1",
+                json!({ "nodeName": "a", "status": "Installed" }),
+            ),
+            (
+                "SecurityProfilesOperatorDaemon",
+                "v1alpha1",
+                json!({ "spec": { "enableSelinux": true, "logEnricherSource": "bpf" }, "status": { "state": "RUNNING" } }),
+            ),
+        ] {
+            let older = format!("security-profiles-operator.x-k8s.io/{version}");
+            object["apiVersion"] = json!(older);
+            object["kind"] = json!(kind);
+            object["metadata"] = json!({ "name": "a" });
+            let first = convert(definition(kind), object);
+            let first = first.new.unwrap_or_else(|| panic!("{:?}", first.problems));
+            // An object in v1 that is seen through the older version.
+            let mut seen = first.clone();
+            seen["apiVersion"] = json!(older);
+            let second = to_v1(seen).unwrap();
+            assert_eq!((second.object, second.notes), (first, Vec::new()));
+        }
+    }
+
+    #[test]
+    fn what_the_server_would_refuse_is_a_problem() {
+        let plan = convert(
+            definition("SeccompProfile"),
+            json!({
+                "apiVersion": "security-profiles-operator.x-k8s.io/v1beta1",
+                "kind": "SeccompProfile",
+                "metadata": { "name": "web" },
+                "spec": { "defaultAction": "SCMP_ACT_\u{1b}[2J", "listenerPath": "/tmp/a" },
+            }),
+        );
+        assert_eq!(plan.problems.len(), 2, "{:?}", plan.problems);
+        assert!(plan.new.is_none());
+        assert!(!plan.problems.concat().contains('\u{1b}'));
     }
 }

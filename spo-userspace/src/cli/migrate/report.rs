@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Value as Json, json};
 
 use crate::migrate::{Action, DefinitionPlan, ObjectPlan, Outcome, Plan};
+use crate::profile::diagnostic::escape;
 
 /// What there is to do, and how much of it was done, if it was tried.
 pub(super) struct Report<'r> {
@@ -87,7 +88,7 @@ impl<'r> Report<'r> {
         for object in self.objects() {
             let changes = object.changes.iter();
             let mut said: Vec<_> = changes
-                .map(|note| format!("{} {}", note.path, note.text))
+                .map(|note| escape(&format!("{} {}", note.path, note.text)))
                 .collect();
             said.extend(problems(&object.problems));
             if said.is_empty() {

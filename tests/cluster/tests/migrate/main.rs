@@ -61,6 +61,8 @@ async fn a_dry_run_changes_nothing_and_a_run_loses_nothing() -> Result<()> {
     assert!(again.status.success(), "{}", said(&again));
     assert!(said(&again).contains("nothing to do"), "{}", said(&again));
     assert_eq!(old.everything().await?, after);
+
+    old.restore("backup", &before).await?;
     old.remove().await
 }
 

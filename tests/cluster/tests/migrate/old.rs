@@ -82,7 +82,8 @@ impl Old {
             let name = made["metadata"]["name"].as_str().unwrap_or_default();
             let path = format!("{collection}/{name}/status");
             let read = replace(&self.admin, &path, &made).await??;
-            ensure!(lost(object, &read).is_empty(), "{:?}", lost(object, &read));
+            let lost = lost(&object["status"], &read["status"]);
+            ensure!(lost.is_empty(), "{}", lost.join("; "));
         }
         Ok(())
     }
@@ -151,6 +152,48 @@ impl Old {
             Some(namespace) => format!("objects/{kind}_{namespace}_{name}.yaml"),
             None => format!("objects/{kind}_{name}.yaml"),
         })
+    }
+
+    /// Goes back as `docs/api.md` says, and fails if something of what was there before is not
+    /// there then.
+    pub(crate) async fn restore(&self, backup: &str, before: &[Value]) -> Result<()> {
+        let (definitions, objects): (Vec<_>, Vec<_>) = before
+            .iter()
+            .partition(|object| object["kind"] == "CustomResourceDefinition");
+        let read = |object: &Value| -> Result<Value> {
+            let file = self.backed_up(backup, object);
+            let text = std::fs::read_to_string(file).context("failed to read the backup")?;
+            serde_saphyr::from_str(&text).context("the backup is not YAML")
+        };
+        for definition in &definitions {
+            let plural = definition["spec"]["names"]["plural"].as_str();
+            self.remove_definition(plural.unwrap_or_default()).await?;
+            crd::apply(&self.admin, &read(definition)?).await?;
+        }
+        for object in objects {
+            self.put(&read(object)?).await?;
+            // The owner of a node's status is another object now, so that it is collected.
+            if object["kind"] == "SecurityProfileNodeStatus" {
+                continue;
+            }
+            let (kind, version) = self.kind(object)?;
+            let name = object["metadata"]["name"].as_str().unwrap_or_default();
+            let path = kind.path(&version, Some(&self.namespace));
+            let there = get(&self.admin, &format!("{path}/{name}")).await?;
+            let mut expected = object.clone();
+            for own in [
+                "uid",
+                "resourceVersion",
+                "managedFields",
+                "creationTimestamp",
+                "generation",
+            ] {
+                expected["metadata"][own] = Value::Null;
+            }
+            let lost = lost(&expected, &there.context("not restored")?);
+            ensure!(lost.is_empty(), "{kind:?} {name}: {}", lost.join("; "));
+        }
+        Ok(())
     }
 
     /// Fails if an object is not in `v1` with all that it had, or a definition is not ours.
