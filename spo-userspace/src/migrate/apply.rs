@@ -45,36 +45,48 @@ pub struct Outcome {
     pub error: Option<Error>,
 }
 
-/// Carries a plan out, kind by kind, up to the first failure. It must be a possible one.
+/// Carries a plan out, up to the first failure. It must be a possible one.
+///
+/// No version goes before all objects of all kinds are written: objects name their owners with the
+/// version, and a cluster collects those whose owner it cannot find.
 pub async fn apply(server: &Server, plan: &Plan, observer: &mut dyn Observer) -> Outcome {
     let mut outcome = Outcome::default();
-    for step in &plan.definitions {
-        let Some(definition) = Definition::of(step.kind) else {
-            continue;
-        };
-        let known = || {
+    for phase in [Phase::Write, Phase::Finish] {
+        for step in &plan.definitions {
+            let Some(definition) = Definition::of(step.kind) else {
+                continue;
+            };
             let objects = plan.objects.iter().filter(|known| known.kind == step.kind);
-            objects.map(|known| (text(&known.old, "/metadata/uid"), &known.old))
-        };
-        let mut run = Run {
-            server,
-            definition,
-            known: known().collect(),
-            observer: &mut *observer,
-            outcome: &mut outcome,
-        };
-        match run.kind(step).await {
-            Ok(()) => {
-                outcome.kinds.push(step.kind);
-                observer.done(step.kind);
-            }
-            Err(error) => {
+            let known = objects.map(|known| (text(&known.old, "/metadata/uid"), &known.old));
+            let mut run = Run {
+                server,
+                definition,
+                known: known.collect(),
+                observer: &mut *observer,
+                outcome: &mut outcome,
+            };
+            if let Err(error) = run.kind(step, phase).await {
                 outcome.error = Some(error);
-                break;
+                return outcome;
+            }
+            if phase == Phase::Finish {
+                outcome.kinds.push(step.kind);
+                if matches!(step.action, Action::Replace | Action::Convert) {
+                    observer.done(step.kind);
+                }
             }
         }
     }
     outcome
+}
+
+/// Part of a migration.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Objects are written in `v1`, and older versions are still there.
+    Write,
+    /// Definitions become ours.
+    Finish,
 }
 
 struct Run<'r> {
@@ -95,21 +107,24 @@ enum Change {
 }
 
 impl Run<'_> {
-    async fn kind(&mut self, step: &DefinitionPlan) -> Result<(), Error> {
-        match step.action {
-            Action::Absent | Action::Keep => return Ok(()),
-            Action::Replace => {}
-            Action::Convert => {
+    async fn kind(&mut self, step: &DefinitionPlan, phase: Phase) -> Result<(), Error> {
+        match (phase, step.action) {
+            (_, Action::Absent | Action::Keep) | (Phase::Write, Action::Replace) => {}
+            (Phase::Write, Action::Convert) => {
                 let mut crd = step.found.clone();
                 if definition::raw(&crd).is_none() {
                     crd = self.change(Change::OnItsWay).await?;
                     self.served(&crd).await?;
                 }
                 self.objects(&crd).await?;
-                self.change(Change::AllStored).await?;
+            }
+            (Phase::Finish, action) => {
+                if action == Action::Convert {
+                    self.change(Change::AllStored).await?;
+                }
+                self.change(Change::Ours).await?;
             }
         }
-        self.change(Change::Ours).await?;
         Ok(())
     }
 

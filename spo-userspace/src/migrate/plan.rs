@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::Error;
 use super::definition::{self, Action};
@@ -11,6 +11,7 @@ use crate::api;
 use crate::api::convert::{Converted, Note, to_v1};
 use crate::api::crds::{Definition, definitions};
 use crate::profile::diagnostic::{Severity, escape};
+use crate::profile::object::{API_VERSION, GROUP};
 
 /// What a migration would do.
 #[derive(Clone, Debug)]
@@ -209,6 +210,7 @@ pub(super) fn convert(definition: &'static Definition, old: Json) -> ObjectPlan 
             if let Some(Json::Object(metadata)) = new.get_mut("metadata") {
                 // The server keeps its own.
                 metadata.remove("managedFields");
+                owners(metadata);
             }
             plan.problems = problems(&new);
             plan.new = plan.problems.is_empty().then_some(new);
@@ -217,6 +219,17 @@ pub(super) fn convert(definition: &'static Definition, old: Json) -> ObjectPlan 
     }
     plan.old = old;
     plan
+}
+
+/// Names the owners of our kinds in `v1`: older versions end.
+fn owners(metadata: &mut Map<String, Json>) {
+    let owners = metadata.get_mut("ownerReferences");
+    for owner in owners.and_then(Json::as_array_mut).into_iter().flatten() {
+        let version = text(owner, "/apiVersion").split_once('/');
+        if version.is_some_and(|(group, _)| group == GROUP) {
+            owner["apiVersion"] = API_VERSION.into();
+        }
+    }
 }
 
 /// What the API server would say against an object.

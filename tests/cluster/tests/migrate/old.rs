@@ -209,6 +209,11 @@ impl Old {
             if kind.kind == "SecurityProfileNodeStatus" {
                 let owner = &read["metadata"]["ownerReferences"][0];
                 ensure!(owner["name"] == "web", "the owner is lost: {owner}");
+                // Else the cluster would collect the object.
+                ensure!(
+                    owner["apiVersion"] == format!("{GROUP}/v1"),
+                    "the owner's version is gone: {owner}"
+                );
             }
         }
         for file in folder("deploy/crds")? {
@@ -303,6 +308,12 @@ impl Old {
         let Some(mut crd) = get(&self.admin, &path).await? else {
             return Ok(Value::Null);
         };
+        // A server asks the webhook to remove objects, too, and that one is dead.
+        if crd["spec"]["conversion"]["strategy"] == "Webhook" {
+            let mut without = crd.clone();
+            without["spec"]["conversion"] = json!({ "strategy": "None" });
+            replace(&self.admin, &path, &without).await??;
+        }
         send(&self.admin, Method::DELETE, &path, None).await??;
         let start = Instant::now();
         while get(&self.admin, &path).await?.is_some() {
