@@ -7,6 +7,7 @@ pub mod api;
 pub mod bpf;
 pub mod cli;
 pub mod event;
+pub mod migrate;
 pub mod node;
 pub mod profile;
 pub mod recorder;

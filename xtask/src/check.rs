@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
-use crate::env::{root, target_dir};
+use crate::env::{self, root, target_dir};
 use crate::setup::ebpf::Compiler;
 use crate::table::{Outcome, Table};
 use crate::{codegen, process, setup, test, tools};
@@ -193,7 +193,7 @@ fn aarch64(target: &Path) -> Result<Outcome> {
     }
     let sysroot = process::output(Command::new("rustc").args(["--print", "sysroot"]))?;
     let mut command;
-    let how;
+    let mut how;
     if Path::new(sysroot.trim())
         .join("lib/rustlib")
         .join(TRIPLE)
@@ -211,6 +211,13 @@ fn aarch64(target: &Path) -> Result<Outcome> {
         how = format!("toolchain `{}`", compiler.toolchain);
     } else {
         return Ok(Outcome::Skipped("no compiler for it".to_owned()));
+    }
+    if env::which("aarch64-linux-gnu-gcc").is_none() {
+        // ring has parts in C. They are not looked at here, and would be linked only.
+        for tool in ["CC", "AR"] {
+            command.env(format!("{tool}_{}", TRIPLE.replace('-', "_")), "true");
+        }
+        how += ", ring's parts in C left out";
     }
     command.env("SPO_EBPF", "skip").args([
         "check",

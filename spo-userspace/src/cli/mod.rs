@@ -14,6 +14,7 @@ mod hold;
 mod input;
 mod manifest;
 mod merge;
+mod migrate;
 mod progress;
 mod record;
 mod result;
@@ -55,6 +56,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Merge(args) => merge::run(&args),
         Verb::Convert(args) => convert::run(&args),
         Verb::Diff(args) => diff::run(&args),
+        Verb::Migrate(args) => migrate::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Completions(args) => generate::completions(&args),
         Verb::Man(args) => generate::man(&args),

@@ -25,6 +25,15 @@ pub async fn admin() -> Result<Client> {
 
 /// A service account, which is made if it is not there. It may do what roles are bound to it for.
 pub async fn service_account(admin: &Client, namespace: &str, name: &str) -> Result<Client> {
+    client(service_account_config(admin, namespace, name).await?).await
+}
+
+/// The same for a program, as the contents of a `KUBECONFIG`.
+pub async fn service_account_config(
+    admin: &Client,
+    namespace: &str,
+    name: &str,
+) -> Result<Kubeconfig> {
     let context = || format!("failed to get a token for {namespace}/{name}");
     let accounts: Api<ServiceAccount> = Api::namespaced(admin.clone(), namespace);
     let account = ServiceAccount {
@@ -67,7 +76,7 @@ pub async fn service_account(admin: &Client, namespace: &str, name: &str) -> Res
             serde_json::from_value(json!({ "token": token })).context("failed to make a user")?,
         );
     }
-    client(config).await
+    Ok(config)
 }
 
 async fn client(config: Kubeconfig) -> Result<Client> {

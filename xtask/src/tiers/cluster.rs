@@ -28,6 +28,7 @@ pub(crate) fn run(target: &Path) -> Result<Outcome> {
             "{KUBECONFIG} is set: testing against the cluster of {}",
             kubeconfig.display()
         );
+        build(target)?;
         return tests(target, &kubeconfig);
     }
     let binaries = match binaries::find()? {
@@ -36,6 +37,7 @@ pub(crate) fn run(target: &Path) -> Result<Outcome> {
     };
     // The cluster need not wait while its tests are compiled.
     process::run(cargo_test(target).arg("--no-run"))?;
+    build(target)?;
     let _lock = own.lock()?;
     // A run that was killed left its folder.
     own.down()?;
@@ -56,8 +58,26 @@ impl Drop for TakenDown {
 }
 
 fn tests(target: &Path, kubeconfig: &Path) -> Result<Outcome> {
-    let (status, said) = process::tee(cargo_test(target).args(ARGS).env(KUBECONFIG, kubeconfig))?;
+    let mut command = cargo_test(target);
+    command
+        .args(ARGS)
+        .env(KUBECONFIG, kubeconfig)
+        .env("SPO_BIN", target.join("debug/spo"));
+    let (status, said) = process::tee(&mut command)?;
     Ok(Counts::read(&said).outcome((!status.success()).then(|| format!("cargo test: {status}"))))
+}
+
+/// The binary that tests run: nothing here is recorded, so that it needs no eBPF objects, and a
+/// debug build has stubs where they cannot be built.
+fn build(target: &Path) -> Result<()> {
+    process::run(process::cargo(&root(), target).args([
+        "build",
+        "--quiet",
+        "--package",
+        "spo-userspace",
+        "--bin",
+        "spo",
+    ]))
 }
 
 fn cargo_test(target: &Path) -> Command {

@@ -4,6 +4,7 @@
     reason = "these comments are the help texts, in which backticks would stand out"
 )]
 
+mod migrate;
 mod profiles;
 
 use std::ffi::OsString;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+pub(super) use self::migrate::MigrateArgs;
 pub(super) use self::profiles::{
     CheckArgs, ConvertArgs, DiffArgs, MergeArgs, ProfileForm, ReportForm,
 };
@@ -51,6 +53,8 @@ pub(super) enum Verb {
     Convert(ConvertArgs),
     /// Tell what one profile allows and another does not
     Diff(DiffArgs),
+    /// Bring the objects of a cluster from older versions to v1
+    Migrate(MigrateArgs),
     /// Tell what can be recorded and observed here, and how to mend what cannot
     Doctor(DoctorArgs),
     /// Print a completion script for a shell

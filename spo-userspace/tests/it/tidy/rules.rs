@@ -22,6 +22,7 @@ pub(super) const MODULES: &[(&str, Uses)] = &[
     ("recorder", Only(&["event", "profile"])),
     ("enrich", Only(&["event"])),
     ("api", Only(&["profile"])),
+    ("migrate", Only(&["api", "profile"])),
     ("bpf", Only(&["event", "config"])),
     ("source", Only(&["bpf", "enrich", "event"])),
     ("node", Only(&["event", "profile"])),
@@ -57,7 +58,7 @@ const PURE: &[&str] = &["event", "profile", "recorder", "enrich"];
 const HANDED_IN: &str = "this module is pure: have the value handed in";
 const THROUGH_BPF: &str = "only `bpf` talks to the kernel's eBPF: give it a function";
 const THROUGH_NODE: &str = "effects on the host are in `node`: give it a function";
-const CLUSTER: &[&str] = &["api", "controller", "webhook", "daemon"];
+const CLUSTER: &[&str] = &["api", "migrate", "controller", "webhook", "daemon"];
 
 /// The first line that fits a path counts.
 pub(super) const OUTSIDE: &[Outside] = &[
