@@ -78,10 +78,14 @@ impl Server {
         self.put(&path(plural, "v1", object), object).await
     }
 
-    /// Whether a version of a kind is served.
+    /// Whether a version of a kind is served, and can be read.
     pub(super) async fn serves(&self, plural: &str, version: &str) -> Result<bool, Error> {
         let path = format!("/apis/{GROUP}/{version}/{plural}?limit=1");
-        Ok(self.get(&path).await?.is_some())
+        match self.get(&path).await {
+            // By the definition before, it asks a webhook still, which may be dead.
+            Err(Error::Refused { code, .. }) if code >= 500 => Ok(false),
+            found => Ok(found?.is_some()),
+        }
     }
 
     async fn get(&self, path: &str) -> Result<Option<Json>, Error> {
