@@ -6,6 +6,7 @@ pub mod api;
 #[expect(unsafe_code, reason = "eBPF maps and records are raw memory")]
 pub mod bpf;
 pub mod cli;
+pub mod cluster;
 pub mod event;
 pub mod migrate;
 pub mod node;

@@ -1,4 +1,8 @@
 //! `AppArmorProfile`.
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "columns of one type are no duplicates"
+)]
 
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -31,7 +35,9 @@ named! {
     status = "StatusBase",
     derive = "PartialEq",
     doc = "An AppArmor profile: the files, networks and capabilities that a container may use.",
-    printcolumn(name = "Status", type_ = "string", json_path = ".status.status")
+    printcolumn(name = "Status", type_ = "string", json_path = ".status.status"),
+    printcolumn(name = "Ready", type_ = "integer", json_path = ".status.nodes.ready"),
+    printcolumn(name = "Nodes", type_ = "integer", json_path = ".status.nodes.desired")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct AppArmorProfileSpec {

@@ -40,6 +40,18 @@ named! {
     }
 }
 
+/// On how many nodes a profile is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeCount {
+    /// Nodes that have the profile as it is now.
+    #[schemars(with = "i32", range(min = 0))]
+    pub ready: u32,
+    /// Nodes that should have it.
+    #[schemars(with = "i32", range(min = 0))]
+    pub desired: u32,
+}
+
 /// The status of a profile that pods name by its own name.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -51,6 +63,13 @@ pub struct StatusBase {
     /// The lowest status that the profile has on any node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<ProfileStatus>,
+    /// How many nodes have the profile, and how many should.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<NodeCount>,
+    /// The pods that use the profile, as `namespace/pod`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub active_workloads: Vec<String>,
 }
 
 /// The status of profiles for `SELinux`.
@@ -71,4 +90,7 @@ pub struct SelinuxStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub active_workloads: Vec<String>,
+    /// How many nodes have the profile, and how many should.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<NodeCount>,
 }

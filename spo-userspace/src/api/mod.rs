@@ -13,6 +13,7 @@ pub mod convert;
 pub mod crds;
 pub mod daemon;
 mod json;
+pub mod names;
 pub mod node_status;
 pub mod profile_binding;
 pub mod profile_recording;

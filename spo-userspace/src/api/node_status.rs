@@ -4,6 +4,7 @@
     reason = "columns of one type are no duplicates"
 )]
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,7 +22,7 @@ use super::common::ProfileStatus;
     category = "spo",
     status = "NodeStatus",
     derive = "PartialEq",
-    doc = "How far a profile got on one node. The operator writes it; its owner is the profile.",
+    doc = "How far a profile got on one node. The daemon of the node writes it; its owner is the profile.",
     printcolumn(name = "Status", type_ = "string", json_path = ".status.status"),
     printcolumn(
         name = "Age",
@@ -32,6 +33,12 @@ use super::common::ProfileStatus;
         name = "Node",
         type_ = "string",
         json_path = ".spec.nodeName",
+        priority = 10
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.reason",
         priority = 10
     )
 )]
@@ -49,4 +56,20 @@ pub struct NodeStatus {
     /// How far the profile got.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<ProfileStatus>,
+    /// Why, in one word that programs compare; without a value there is nothing to say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Why, for people: what is wrong and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32768))]
+    pub message: Option<String>,
+    /// What the node has: `sha256:` and the digest of the file's content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// The `metadata.generation` of the profile that this is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// When the status became what it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
 }

@@ -24,7 +24,9 @@ use crate::profile::state::State;
     derive = "PartialEq",
     doc = "An SELinux profile written in CIL.",
     printcolumn(name = "Usage", type_ = "string", json_path = ".status.usage"),
-    printcolumn(name = "State", type_ = "string", json_path = ".status.status")
+    printcolumn(name = "State", type_ = "string", json_path = ".status.status"),
+    printcolumn(name = "Ready", type_ = "integer", json_path = ".status.nodes.ready"),
+    printcolumn(name = "Nodes", type_ = "integer", json_path = ".status.nodes.desired")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct RawSelinuxProfileSpec {

@@ -9,7 +9,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common::ProfileStatus;
+use super::common::{NodeCount, ProfileStatus};
 use super::schema;
 use crate::profile::seccomp::{Action, Architecture, Flag, Operator};
 use crate::profile::state::State;
@@ -41,7 +41,9 @@ pub use self::model::NotAnObject;
         type_ = "string",
         json_path = ".status.localhostProfile",
         priority = 10
-    )
+    ),
+    printcolumn(name = "Ready", type_ = "integer", json_path = ".status.nodes.ready"),
+    printcolumn(name = "Nodes", type_ = "integer", json_path = ".status.nodes.desired")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct SeccompProfileSpec {
@@ -138,6 +140,9 @@ pub struct SeccompProfileStatus {
     /// What a pod names as `seccompProfile.localhostProfile` to run under the profile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub localhost_profile: Option<String>,
+    /// How many nodes have the profile, and how many should.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<NodeCount>,
 }
 
 #[expect(

@@ -47,7 +47,9 @@ named! {
     derive = "PartialEq",
     doc = "An SELinux profile: what a container may do beyond what it inherits.",
     printcolumn(name = "Usage", type_ = "string", json_path = ".status.usage"),
-    printcolumn(name = "State", type_ = "string", json_path = ".status.status")
+    printcolumn(name = "State", type_ = "string", json_path = ".status.status"),
+    printcolumn(name = "Ready", type_ = "integer", json_path = ".status.nodes.ready"),
+    printcolumn(name = "Nodes", type_ = "integer", json_path = ".status.nodes.desired")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct SelinuxProfileSpec {

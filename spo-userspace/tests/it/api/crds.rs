@@ -42,8 +42,10 @@ const AGE: Column = ("Age", ".metadata.creationTimestamp", "date", 0);
 const STATUS: Column = ("Status", ".status.status", "string", 0);
 const USAGE: Column = ("Usage", ".status.usage", "string", 0);
 const STATE: Column = ("State", ".status.status", "string", 0);
+const READY: Column = ("Ready", ".status.nodes.ready", "integer", 0);
+const NODES: Column = ("Nodes", ".status.nodes.desired", "integer", 0);
 
-/// Names, scopes and columns are those of the reference.
+/// Names and scopes are those of the reference, and so are columns, after which ours may follow.
 #[test]
 #[expect(clippy::too_many_lines, reason = "it is a table")]
 fn kinds_are_those_of_the_reference() {
@@ -61,8 +63,15 @@ fn kinds_are_those_of_the_reference() {
         STATUS,
         AGE,
         ("LocalhostProfile", ".status.localhostProfile", "string", 10),
+        READY,
+        NODES,
     ];
-    let node = [STATUS, AGE, ("Node", ".spec.nodeName", "string", 10)];
+    let node = [
+        STATUS,
+        AGE,
+        ("Node", ".spec.nodeName", "string", 10),
+        ("Reason", ".status.reason", "string", 10),
+    ];
     let recording = [("PodSelector", ".spec.podSelector", "string", 10)];
     let daemon = [("State", ".status.state", "string", 0)];
     for (kind, plural, short, namespaced, required, expected) in [
@@ -80,7 +89,7 @@ fn kinds_are_those_of_the_reference() {
             None,
             false,
             false,
-            &[USAGE, STATE],
+            &[USAGE, STATE, READY, NODES],
         ),
         (
             "RawSelinuxProfile",
@@ -88,7 +97,7 @@ fn kinds_are_those_of_the_reference() {
             None,
             false,
             false,
-            &[USAGE, STATE],
+            &[USAGE, STATE, READY, NODES],
         ),
         (
             "AppArmorProfile",
@@ -96,7 +105,7 @@ fn kinds_are_those_of_the_reference() {
             Some("aa"),
             false,
             false,
-            &[STATUS],
+            &[STATUS, READY, NODES],
         ),
         ("ProfileBinding", "profilebindings", None, true, true, &[]),
         (

@@ -26,15 +26,28 @@ pub(super) const MODULES: &[(&str, Uses)] = &[
     ("bpf", Only(&["event", "config"])),
     ("source", Only(&["bpf", "enrich", "event"])),
     ("node", Only(&["event", "profile"])),
+    ("cluster", Only(&[])),
     (
         "controller",
-        Only(&["api", "profile", "recorder", "node", "telemetry"]),
+        Only(&[
+            "api",
+            "cluster",
+            "profile",
+            "recorder",
+            "node",
+            "server",
+            "telemetry",
+        ]),
     ),
-    ("webhook", Only(&["api", "profile", "telemetry"])),
-    ("telemetry", Only(&[])),
+    ("server", Only(&[])),
+    (
+        "webhook",
+        Only(&["api", "cluster", "profile", "server", "telemetry"]),
+    ),
+    ("telemetry", Only(&["cluster", "server"])),
     ("config", Only(&[])),
     ("cli", AllBut(&["controller", "webhook"])),
-    ("daemon", AllBut(&[])),
+    ("services", AllBut(&["cli"])),
 ];
 
 /// Something outside the crate, and which modules may name it; `main` is src/main.rs.
@@ -58,7 +71,15 @@ const PURE: &[&str] = &["event", "profile", "recorder", "enrich"];
 const HANDED_IN: &str = "this module is pure: have the value handed in";
 const THROUGH_BPF: &str = "only `bpf` talks to the kernel's eBPF: give it a function";
 const THROUGH_NODE: &str = "effects on the host are in `node`: give it a function";
-const CLUSTER: &[&str] = &["api", "migrate", "controller", "webhook", "daemon"];
+const CLUSTER: &[&str] = &[
+    "api",
+    "cluster",
+    "controller",
+    "migrate",
+    "services",
+    "telemetry",
+    "webhook",
+];
 
 /// The first line that fits a path counts.
 pub(super) const OUTSIDE: &[Outside] = &[

@@ -1,0 +1,131 @@
+//! Names that every process agrees on: labels, annotations, finalizers, and the names of objects.
+
+use sha2::{Digest as _, Sha256};
+
+/// On a profile that is one of several to be merged: it is not installed.
+pub const PARTIAL: &str = "spo.x-k8s.io/partial";
+/// On a node's status: the profile, as [`profile_id`] writes it.
+pub const PROFILE_ID: &str = "spo.x-k8s.io/profile-id";
+/// On a node's status: the profile's kind.
+pub const PROFILE_KIND: &str = "spo.x-k8s.io/profile-kind";
+/// On a node's status: how far the profile got.
+pub const PROFILE_STATE: &str = "spo.x-k8s.io/profile-state";
+/// On a node's status: the node.
+pub const NODE_NAME: &str = "spo.x-k8s.io/node-name";
+/// On a profile, held by the operator as long as a node may have it or a pod may use it.
+pub const FINALIZER: &str = "spo.x-k8s.io/profile";
+/// On a profile that pods use, held by the operator.
+pub const IN_USE: &str = "in-use-by-active-pods";
+/// How the finalizers end that older versions held, one for each node.
+pub const OLD_NODE_FINALIZER: &str = "-deleted";
+/// On a seccomp profile: all its rules, those of its bases included, as JSON.
+pub const SYSCALLS: &str = "syscalls";
+/// What the folder is called in which the kubelet finds profiles.
+pub const FOLDER: &str = "operator";
+
+/// The longest value of a label.
+const LABEL: usize = 63;
+/// The longest name of an object.
+const NAME: usize = 253;
+/// Digits of a hash that make a name unique.
+const DIGITS: usize = 16;
+
+/// The value of [`PROFILE_ID`].
+pub fn profile_id(kind: &str, name: &str) -> String {
+    let id = format!("{kind}-{name}");
+    if id.len() < LABEL {
+        return id;
+    }
+    let mut id = format!("{kind}-{}", digest(&id));
+    id.truncate(LABEL);
+    id
+}
+
+/// The name of the object that says how far a profile got on a node.
+pub fn node_status(kind: &str, profile: &str, node: &str) -> String {
+    let name = format!("{}-{profile}-{node}", kind.to_ascii_lowercase());
+    if name.len() <= NAME {
+        return name;
+    }
+    let digest = digest(&name);
+    let keep = NAME - DIGITS - 1;
+    let begin = name[..keep].trim_end_matches(['-', '.']);
+    format!("{begin}-{}", &digest[..DIGITS])
+}
+
+/// The value of [`NODE_NAME`]: the node's name, or its end made unique where it is longer than a
+/// label may be.
+pub fn node_label(node: &str) -> String {
+    if node.len() <= LABEL {
+        return node.to_owned();
+    }
+    let digest = digest(node);
+    let begin = node[..LABEL - DIGITS - 1].trim_end_matches(['-', '.']);
+    format!("{begin}-{}", &digest[..DIGITS])
+}
+
+/// The file of a seccomp profile, in the folder of all of them.
+pub fn seccomp_file(profile: &str) -> String {
+    let name = profile.strip_suffix(".json").unwrap_or(profile);
+    format!("{name}.json")
+}
+
+/// What a pod names to run under a seccomp profile.
+pub fn localhost_profile(profile: &str) -> String {
+    format!("{FOLDER}/{}", seccomp_file(profile))
+}
+
+/// A SHA-256, in hexadecimal digits.
+pub fn digest(content: impl AsRef<[u8]>) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(64);
+    for byte in Sha256::digest(content) {
+        // Writing to a text cannot fail.
+        write!(text, "{byte:02x}").ok();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_labels() {
+        assert_eq!(profile_id("SeccompProfile", "a"), "SeccompProfile-a");
+        let long = profile_id("SeccompProfile", &"a".repeat(100));
+        assert_eq!(long.len(), 63);
+        // sha256sum of "SeccompProfile-" and a hundred times "a".
+        let hash = digest(format!("SeccompProfile-{}", "a".repeat(100)));
+        assert!(
+            long.starts_with(&format!("SeccompProfile-{}", &hash[..40])),
+            "{long}"
+        );
+    }
+
+    #[test]
+    fn digests_are_those_of_sha256sum() {
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(digest(""), empty);
+    }
+
+    #[test]
+    fn kinds_do_not_collide_and_names_fit() {
+        assert_eq!(
+            node_status("SeccompProfile", "nginx", "node-1"),
+            "seccompprofile-nginx-node-1"
+        );
+        let one = node_status("SeccompProfile", &"a".repeat(250), "one");
+        let two = node_status("SeccompProfile", &"a".repeat(250), "two");
+        assert_ne!(one, two);
+        assert!(one.len() <= 253 && two.len() <= 253);
+        let label = node_label(&format!("{}.{}", "a".repeat(46), "b".repeat(60)));
+        assert!(label.len() <= 63 && !label.contains(".-"), "{label}");
+    }
+
+    #[test]
+    fn files_are_named_once() {
+        assert_eq!(localhost_profile("nginx"), "operator/nginx.json");
+        assert_eq!(localhost_profile("nginx.json"), "operator/nginx.json");
+    }
+}

@@ -1,0 +1,202 @@
+//! One of several processes leads: it holds a `Lease`, and renews it. The rules are those of
+//! client-go's `leaderelection`: whether a lease has run out is judged by our own clock, from when
+//! we last saw it change, so that clocks need not agree.
+
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::api::{Api, ObjectMeta, PostParams};
+use kube::{Client, Error};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// How long a lease holds without being renewed.
+const DURATION: Duration = Duration::from_secs(15);
+/// How long the leader tries to renew before it gives up, so that it has stopped when others begin.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// How often the leader renews, and others look.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// A candidate.
+pub struct Election {
+    leases: Api<Lease>,
+    name: String,
+    identity: String,
+}
+
+/// What is known of the lease.
+struct Seen {
+    holder: Option<String>,
+    renewed: Option<MicroTime>,
+    version: Option<String>,
+    at: Instant,
+}
+
+impl Election {
+    /// A candidate for the lease `name`. The identity must be this process's alone.
+    pub fn new(client: Client, namespace: &str, name: &str, identity: String) -> Self {
+        Self {
+            leases: Api::namespaced(client, namespace),
+            name: name.to_owned(),
+            identity,
+        }
+    }
+
+    /// Waits until this process leads; false if `stop` came first.
+    pub async fn win(&self, stop: &CancellationToken) -> bool {
+        let mut seen: Option<Seen> = None;
+        loop {
+            match self.try_to_lead(&mut seen).await {
+                Ok(true) => return true,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(%error, lease = self.name, "cannot read or take the lease");
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return false,
+                () = tokio::time::sleep(INTERVAL) => {}
+            }
+        }
+    }
+
+    /// Renews until `stop`, and gives the lease back then. Returns earlier if it was lost: what the
+    /// leader does must end at once.
+    pub async fn keep(&self, stop: &CancellationToken) -> Kept {
+        let mut renewed = Instant::now();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => {
+                    if let Err(error) = self.write("", 1).await {
+                        tracing::warn!(%error, lease = self.name, "cannot give the lease back; others wait until it runs out");
+                    }
+                    return Kept::GivenBack;
+                }
+                () = tokio::time::sleep(INTERVAL) => {}
+            }
+            let left = DEADLINE.saturating_sub(renewed.elapsed());
+            match tokio::time::timeout(left, self.renew()).await {
+                Ok(Ok(true)) => renewed = Instant::now(),
+                Ok(Ok(false)) => return Kept::Lost,
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, lease = self.name, "cannot renew the lease");
+                }
+                Err(_) => {}
+            }
+            if renewed.elapsed() >= DEADLINE {
+                return Kept::Lost;
+            }
+        }
+    }
+
+    async fn try_to_lead(&self, seen: &mut Option<Seen>) -> Result<bool, Error> {
+        let Some(lease) = self.leases.get_opt(&self.name).await? else {
+            return taken(self.create().await);
+        };
+        let version = lease.metadata.resource_version.clone();
+        let spec = lease.spec.clone().unwrap_or_default();
+        let unchanged = seen.as_ref().filter(|seen| {
+            seen.holder == spec.holder_identity
+                && seen.renewed == spec.renew_time
+                && seen.version == version
+        });
+        let since = unchanged.map_or_else(Instant::now, |seen| seen.at);
+        let holder = spec.holder_identity.clone().unwrap_or_default();
+        *seen = Some(Seen {
+            holder: spec.holder_identity.clone(),
+            renewed: spec.renew_time.clone(),
+            version,
+            at: since,
+        });
+        let duration = spec
+            .lease_duration_seconds
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .map_or(DURATION, Duration::from_secs);
+        if !holder.is_empty() && holder != self.identity && since.elapsed() < duration {
+            return Ok(false);
+        }
+        let seconds = DURATION.as_secs();
+        taken(self.replace(lease, &self.identity, seconds).await)
+    }
+
+    async fn renew(&self) -> Result<bool, Error> {
+        self.write(&self.identity, DURATION.as_secs()).await
+    }
+
+    /// Writes the lease if it is ours.
+    async fn write(&self, holder: &str, seconds: u64) -> Result<bool, Error> {
+        let lease = self.leases.get(&self.name).await?;
+        let current = lease
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.holder_identity.as_deref());
+        if current != Some(self.identity.as_str()) {
+            return Ok(false);
+        }
+        self.replace(lease, holder, seconds).await.map(|()| true)
+    }
+
+    async fn create(&self) -> Result<(), Error> {
+        let lease = Lease {
+            metadata: ObjectMeta {
+                name: Some(self.name.clone()),
+                ..ObjectMeta::default()
+            },
+            spec: Some(spec(
+                LeaseSpec::default(),
+                &self.identity,
+                DURATION.as_secs(),
+            )),
+        };
+        self.leases.create(&PostParams::default(), &lease).await?;
+        Ok(())
+    }
+
+    async fn replace(&self, mut lease: Lease, holder: &str, seconds: u64) -> Result<(), Error> {
+        lease.spec = Some(spec(lease.spec.unwrap_or_default(), holder, seconds));
+        self.leases
+            .replace(&self.name, &PostParams::default(), &lease)
+            .await?;
+        Ok(())
+    }
+}
+
+/// How a leadership ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// We were asked to stop.
+    GivenBack,
+    /// Somebody else may lead now.
+    Lost,
+}
+
+/// Somebody else was faster: that is no error.
+fn taken(result: Result<(), Error>) -> Result<bool, Error> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(Error::Api(status)) if status.is_conflict() || status.is_already_exists() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn spec(old: LeaseSpec, holder: &str, seconds: u64) -> LeaseSpec {
+    let now = MicroTime(jiff::Timestamp::now());
+    let same = old.holder_identity.as_deref() == Some(holder);
+    LeaseSpec {
+        holder_identity: Some(holder.to_owned()),
+        lease_duration_seconds: i32::try_from(seconds).ok(),
+        acquire_time: if same {
+            old.acquire_time
+        } else {
+            Some(now.clone())
+        },
+        renew_time: Some(now),
+        lease_transitions: if same {
+            old.lease_transitions
+        } else {
+            Some(old.lease_transitions.unwrap_or(0).saturating_add(1))
+        },
+        ..old
+    }
+}

@@ -1,0 +1,163 @@
+//! Kubernetes events, of which there is a budget: what does not fit is counted.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+
+use super::MANAGER;
+
+/// Events that may be written at once.
+const BURST: u32 = 50;
+/// The time after which there may be one more.
+const REFILL: Duration = Duration::from_secs(1);
+
+/// Writes events.
+pub struct Events {
+    recorder: Recorder,
+    budget: Mutex<Budget>,
+}
+
+/// What to say of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Whether somebody has to do something.
+    pub warning: bool,
+    /// Why, as one word that programs compare.
+    pub reason: String,
+    /// Why, for people.
+    pub message: String,
+}
+
+/// What became of a note.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The server has it.
+    Yes,
+    /// The budget was used up.
+    OverBudget,
+    /// The server did not take it.
+    Failed,
+}
+
+impl Events {
+    /// Events of the process that runs on a node, or in a pod.
+    pub fn new(client: Client, instance: &str) -> Self {
+        let reporter = Reporter {
+            controller: MANAGER.to_owned(),
+            instance: Some(instance.to_owned()),
+        };
+        Self {
+            recorder: Recorder::new(client, reporter),
+            budget: Mutex::new(Budget::new(Instant::now())),
+        }
+    }
+
+    /// Tells a note about an object. What repeats within minutes is one event with a count.
+    pub async fn tell(&self, object: &ObjectReference, note: Note) -> Told {
+        let Note {
+            warning,
+            reason,
+            message,
+        } = note;
+        // Warnings are never left out: they are few, or something is very wrong.
+        if !warning && !self.take() {
+            return Told::OverBudget;
+        }
+        let event = Event {
+            type_: if warning {
+                EventType::Warning
+            } else {
+                EventType::Normal
+            },
+            reason: reason.clone(),
+            note: Some(shortened(message)),
+            action: reason,
+            secondary: None,
+        };
+        match self.recorder.publish(&event, object).await {
+            Ok(()) => Told::Yes,
+            Err(error) => {
+                let name = object.name.as_deref().unwrap_or_default();
+                tracing::warn!(%error, object = name, reason = event.reason, "cannot write an event");
+                Told::Failed
+            }
+        }
+    }
+
+    fn take(&self) -> bool {
+        let mut budget = match self.budget.lock() {
+            Ok(budget) => budget,
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        budget.take(Instant::now())
+    }
+}
+
+/// As long as an event's note may be: 1 kB.
+fn shortened(mut text: String) -> String {
+    const MOST: usize = 1024;
+    if text.len() > MOST {
+        let mut end = MOST - '…'.len_utf8();
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+#[derive(Debug)]
+struct Budget {
+    left: u32,
+    counted: Instant,
+}
+
+impl Budget {
+    fn new(now: Instant) -> Self {
+        Self {
+            left: BURST,
+            counted: now,
+        }
+    }
+
+    fn take(&mut self, now: Instant) -> bool {
+        while self.left < BURST && now.duration_since(self.counted) >= REFILL {
+            self.left += 1;
+            self.counted += REFILL;
+        }
+        if self.left == BURST {
+            self.counted = now;
+        }
+        let there = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        there
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_ends_and_comes_back() {
+        let start = Instant::now();
+        let mut budget = Budget::new(start);
+        let taken = (0..100).filter(|_| budget.take(start)).count();
+        assert_eq!(taken, 50);
+        let later = start + Duration::from_secs(3);
+        assert_eq!((0..10).filter(|_| budget.take(later)).count(), 3);
+        let much_later = start + Duration::from_hours(1);
+        assert_eq!((0..100).filter(|_| budget.take(much_later)).count(), 50);
+    }
+
+    #[test]
+    fn long_notes_end_at_a_character() {
+        let text = shortened("ä".repeat(1000));
+        assert!(text.len() <= 1024 && text.ends_with('…'), "{}", text.len());
+        assert_eq!(shortened("short".to_owned()), "short");
+    }
+}

@@ -1,0 +1,33 @@
+//! What every process that runs in a cluster needs of the Kubernetes API: a client, watches that
+//! feed queues, events, and a lease that says who leads. Nothing here knows what profiles are.
+
+pub mod election;
+pub mod events;
+pub mod queue;
+pub mod watch;
+
+use kube::{Client, Config};
+use thiserror::Error;
+
+/// The name under which our fields of objects are managed, and under which we are known to the
+/// server.
+pub const MANAGER: &str = "security-profiles-operator";
+
+/// Why there is no client.
+#[derive(Debug, Error)]
+pub enum ConnectError {
+    /// Nothing says where the cluster is.
+    #[error(
+        "found no cluster: in a pod there is a service account, elsewhere KUBECONFIG names a file"
+    )]
+    NotFound(#[source] kube::config::InferConfigError),
+    /// The configuration is no use.
+    #[error("cannot make a client for the cluster")]
+    Client(#[source] kube::Error),
+}
+
+/// A client for the cluster that this runs in, or that `KUBECONFIG` or `~/.kube/config` names.
+pub async fn connect() -> Result<Client, ConnectError> {
+    let config = Config::infer().await.map_err(ConnectError::NotFound)?;
+    Client::try_from(config).map_err(ConnectError::Client)
+}

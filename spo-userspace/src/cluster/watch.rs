@@ -1,0 +1,116 @@
+//! Watches: a store that is kept current, and a word for each change.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use kube::api::Api;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+/// Something happened to an object.
+#[derive(Debug)]
+pub enum Change<'a, K> {
+    /// It is there, new or changed, or was there when the watch began.
+    Present(&'a K),
+    /// It is gone. The object is as it was last seen; the store no longer has it.
+    Gone(&'a K),
+}
+
+impl<'a, K> Change<'a, K> {
+    /// The object.
+    pub fn object(&self) -> &'a K {
+        match self {
+            Self::Present(object) | Self::Gone(object) => object,
+        }
+    }
+}
+
+/// What a watch asks for, and what it leaves out of what it gets.
+#[derive(Clone, Debug, Default)]
+pub struct Wish {
+    /// Only objects with these labels.
+    pub labels: Option<String>,
+    /// Only objects with these fields.
+    pub fields: Option<String>,
+}
+
+/// Watches until `stop`. The store has the object by the time that `changed` is called for it.
+///
+/// `trim` removes from each object what nobody here reads. Objects that vanished while the watch
+/// was broken are told as gone when it works again. What the server refuses is told to `failed`,
+/// and tried again, later each time.
+pub async fn watch<K>(
+    api: Api<K>,
+    wish: Wish,
+    mut writer: Writer<K>,
+    stop: CancellationToken,
+    trim: impl Fn(&mut K) + Send,
+    mut changed: impl FnMut(Change<'_, K>) + Send,
+    mut failed: impl FnMut(&watcher::Error) + Send,
+) where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K::DynamicType: Eq + Hash + Clone + Default + Debug,
+{
+    let Wish { labels, fields } = wish;
+    let config = watcher::Config {
+        label_selector: labels,
+        field_selector: fields,
+        ..watcher::Config::default()
+    };
+    let store = writer.as_reader();
+    let mut before: Vec<Arc<K>> = Vec::new();
+    let mut events = pin!(watcher(api, config).default_backoff());
+    loop {
+        let event = tokio::select! {
+            () = stop.cancelled() => return,
+            event = events.next() => event,
+        };
+        let Some(event) = event else { return };
+        let mut event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                failed(&error);
+                continue;
+            }
+        };
+        if let Event::Apply(object) | Event::InitApply(object) = &mut event {
+            object.managed_fields_mut().clear();
+            trim(object);
+        }
+        if matches!(event, Event::Init) {
+            before = store.state();
+        }
+        writer.apply_watcher_event(&event);
+        match &event {
+            Event::Apply(object) => changed(Change::Present(object)),
+            Event::Delete(object) => changed(Change::Gone(object)),
+            Event::InitDone => {
+                for object in std::mem::take(&mut before) {
+                    if store.get(&ObjectRef::from_obj(&*object)).is_none() {
+                        changed(Change::Gone(&object));
+                    }
+                }
+                for object in store.state() {
+                    changed(Change::Present(&object));
+                }
+            }
+            Event::Init | Event::InitApply(_) => {}
+        }
+    }
+}
+
+/// A store that is filled by [`watch`].
+pub fn store<K>() -> (Store<K>, Writer<K>)
+where
+    K: Resource + Clone + 'static,
+    K::DynamicType: Eq + Hash + Clone + Default,
+{
+    kube::runtime::reflector::store()
+}
