@@ -16,6 +16,8 @@ pub const NODE_NAME: &str = "spo.x-k8s.io/node-name";
 pub const FINALIZER: &str = "spo.x-k8s.io/profile";
 /// On a profile that pods use, held by the operator.
 pub const IN_USE: &str = "in-use-by-active-pods";
+/// What older versions held on profiles that were to be merged.
+pub const OLD_PARTIAL_FINALIZER: &str = "spo.x-k8s.io/partial-profile-finalizer";
 /// How the finalizers end that older versions held, one for each node.
 pub const OLD_NODE_FINALIZER: &str = "-deleted";
 /// On a seccomp profile: all its rules, those of its bases included, as JSON.

@@ -19,6 +19,7 @@ mod progress;
 mod record;
 mod result;
 mod run;
+mod services;
 mod signals;
 mod spoc;
 
@@ -57,6 +58,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Convert(args) => convert::run(&args),
         Verb::Diff(args) => diff::run(&args),
         Verb::Migrate(args) => migrate::run(&args),
+        Verb::Operator(args) => services::operator(args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Completions(args) => generate::completions(&args),
         Verb::Man(args) => generate::man(&args),

@@ -39,26 +39,33 @@ pub struct Wish {
     pub labels: Option<String>,
     /// Only objects with these fields.
     pub fields: Option<String>,
+    /// Is cancelled when all objects that are there have been told for the first time.
+    pub complete: CancellationToken,
 }
 
 /// Watches until `stop`. The store has the object by the time that `changed` is called for it.
 ///
-/// `trim` removes from each object what nobody here reads. Objects that vanished while the watch
-/// was broken are told as gone when it works again. What the server refuses is told to `failed`,
-/// and tried again, later each time.
+/// `trim` removes from each object what nobody here reads, and says whether the object is of
+/// interest at all; one that is not, or no longer, is as good as gone. Objects that vanished while
+/// the watch was broken are told as gone when it works again. What the server refuses is told to
+/// `failed`, and tried again, later each time.
 pub async fn watch<K>(
     api: Api<K>,
     wish: Wish,
     mut writer: Writer<K>,
     stop: CancellationToken,
-    trim: impl Fn(&mut K) + Send,
+    trim: impl Fn(&mut K) -> bool + Send,
     mut changed: impl FnMut(Change<'_, K>) + Send,
     mut failed: impl FnMut(&watcher::Error) + Send,
 ) where
     K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     K::DynamicType: Eq + Hash + Clone + Default + Debug,
 {
-    let Wish { labels, fields } = wish;
+    let Wish {
+        labels,
+        fields,
+        complete,
+    } = wish;
     let config = watcher::Config {
         label_selector: labels,
         field_selector: fields,
@@ -82,7 +89,15 @@ pub async fn watch<K>(
         };
         if let Event::Apply(object) | Event::InitApply(object) = &mut event {
             object.managed_fields_mut().clear();
-            trim(object);
+            if !trim(object) {
+                let Event::Apply(object) = event else {
+                    continue;
+                };
+                if store.get(&ObjectRef::from_obj(&object)).is_none() {
+                    continue;
+                }
+                event = Event::Delete(object);
+            }
         }
         if matches!(event, Event::Init) {
             before = store.state();
@@ -100,6 +115,7 @@ pub async fn watch<K>(
                 for object in store.state() {
                     changed(Change::Present(&object));
                 }
+                complete.cancel();
             }
             Event::Init | Event::InitApply(_) => {}
         }

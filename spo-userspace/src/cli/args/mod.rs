@@ -6,6 +6,7 @@
 
 mod migrate;
 mod profiles;
+mod services;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ pub(super) use self::migrate::MigrateArgs;
 pub(super) use self::profiles::{
     CheckArgs, ConvertArgs, DiffArgs, MergeArgs, ProfileForm, ReportForm,
 };
+pub(super) use self::services::OperatorArgs;
 use crate::profile::base::BASE_SYSCALLS;
 use crate::profile::syscalls;
 
@@ -55,6 +57,9 @@ pub(super) enum Verb {
     Diff(DiffArgs),
     /// Bring the objects of a cluster from older versions to v1
     Migrate(MigrateArgs),
+    /// Run the operator: keep what profiles say of themselves (in a pod of a Deployment)
+    #[command(visible_aliases = ["manager", "m"])]
+    Operator(OperatorArgs),
     /// Tell what can be recorded and observed here, and how to mend what cannot
     Doctor(DoctorArgs),
     /// Print a completion script for a shell

@@ -1,0 +1,9 @@
+//! From what objects say to what nodes have, and from what nodes have to what objects say.
+//!
+//! Each controller observes, plans and applies. A plan is a pure function of what was observed, so
+//! that it is tested without a cluster.
+
+pub mod index;
+pub mod profile;
+pub mod status;
+pub mod usage;

@@ -1,0 +1,99 @@
+//! What a profile says of itself: its status, its finalizers, and all of its rules. By what its
+//! nodes report, and which pods use it. The operator alone writes these.
+
+mod apply;
+mod observe;
+mod plan;
+mod stores;
+mod watches;
+mod wording;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{Client, Error};
+use tokio_util::sync::CancellationToken;
+
+use self::stores::Stores;
+use self::watches::Watches;
+use super::profile::ProfileKey;
+use crate::cluster::events::Events;
+use crate::cluster::queue::{Keys, Outcome, queue};
+
+/// Profiles that are worked on at a time.
+const AT_ONCE: usize = 8;
+/// How long changes are collected before a status is written.
+const SETTLE: Duration = Duration::from_millis(200);
+/// The name of the daemons, which is that of their configuration.
+pub const DAEMONS: &str = "spod";
+
+/// What the controller works with.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// The operator's own namespace.
+    pub namespace: String,
+    /// Where events go.
+    pub events: Events,
+}
+
+/// Runs until `stop`.
+pub async fn run(context: Arc<Context>, stop: CancellationToken) {
+    let (queue, keys) = queue();
+    let mut watches = Watches::start(&context, queue, stop.clone());
+    for part in std::mem::take(&mut watches.complete) {
+        tokio::select! {
+            () = part.cancelled() => {}
+            () = stop.cancelled() => break,
+        }
+    }
+    work(context, watches.stores.clone(), keys, stop).await;
+    watches.tasks.join_all().await;
+}
+
+async fn work(
+    context: Arc<Context>,
+    stores: Arc<Stores>,
+    keys: Keys<ProfileKey>,
+    stop: CancellationToken,
+) {
+    let handle = |key: ProfileKey| {
+        let (context, stores) = (context.clone(), stores.clone());
+        async move { reconcile(&context, &stores, &key).await }
+    };
+    keys.work(AT_ONCE, SETTLE, stop, handle).await;
+}
+
+async fn reconcile(context: &Context, stores: &Stores, key: &ProfileKey) -> Outcome {
+    let Some(seen) = observe::observe(key, stores) else {
+        return Outcome::Done;
+    };
+    let plan = plan::plan(&seen.observed);
+    if let Some(note) = plan.note.clone() {
+        let object = object_reference(key);
+        context.events.tell(&object, note).await;
+    }
+    let field = seen.observed.usage.as_ref().map(|(field, _)| *field);
+    match apply::apply(&context.client, key, seen.version, field, &plan).await {
+        Ok(()) => Outcome::Done,
+        Err(Error::Api(status)) if status.is_conflict() => {
+            tracing::debug!(profile = %key, "changed by somebody else in between");
+            Outcome::Failed
+        }
+        Err(error) => {
+            tracing::warn!(profile = %key, %error, "cannot write what is known of a profile");
+            Outcome::Failed
+        }
+    }
+}
+
+fn object_reference(key: &ProfileKey) -> ObjectReference {
+    let resource = key.kind.resource();
+    ObjectReference {
+        api_version: Some(resource.api_version),
+        kind: Some(resource.kind),
+        name: Some(key.name.clone()),
+        ..ObjectReference::default()
+    }
+}

@@ -1,0 +1,86 @@
+//! What is known of the cluster.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::core::v1::Node;
+use kube::runtime::reflector::Store;
+use kube::{Resource, ResourceExt as _};
+
+use super::observe::Guarded;
+use crate::api::{
+    AppArmorProfile, RawSelinuxProfile, SeccompProfile, SecurityProfileNodeStatus, SelinuxProfile,
+};
+use crate::controller::index::Index;
+use crate::controller::profile::{Profile, ProfileKey};
+
+/// The objects that are watched, and which belong together.
+pub(super) struct Stores {
+    pub(super) seccomp: Store<Guarded<SeccompProfile>>,
+    pub(super) selinux: Store<Guarded<SelinuxProfile>>,
+    pub(super) raw_selinux: Store<Guarded<RawSelinuxProfile>>,
+    pub(super) apparmor: Store<Guarded<AppArmorProfile>>,
+    pub(super) reports: Store<SecurityProfileNodeStatus>,
+    pub(super) nodes: Store<Node>,
+    pub(super) daemons: Store<DaemonSet>,
+    pub(super) indexes: Mutex<Indexes>,
+}
+
+#[derive(Default)]
+pub(super) struct Indexes {
+    /// Pods, as `namespace/name`, by the profiles that they name.
+    pub(super) pods: Index<ProfileKey>,
+    /// Reports by the profile that they are about.
+    pub(super) reports: Index<ProfileKey>,
+    /// Seccomp profiles by the base that they name.
+    pub(super) bases: Index<String>,
+    /// Names of nodes, as all profiles were last told them.
+    pub(super) nodes: BTreeSet<String>,
+    /// How many daemons there should be, likewise.
+    pub(super) desired: Option<i32>,
+}
+
+impl Stores {
+    pub(super) fn indexes(&self) -> MutexGuard<'_, Indexes> {
+        self.indexes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn pods_of(&self, key: &ProfileKey) -> BTreeSet<String> {
+        self.indexes().pods.of(key)
+    }
+
+    pub(super) fn reports_of(&self, key: &ProfileKey) -> BTreeSet<String> {
+        self.indexes().reports.of(key)
+    }
+
+    pub(super) fn all(&self) -> Vec<ProfileKey> {
+        fn keys<K: Profile>(store: &Store<Guarded<K>>) -> Vec<ProfileKey>
+        where
+            Guarded<K>: Resource<DynamicType = ()>,
+        {
+            store
+                .state()
+                .iter()
+                .map(|profile| key_of(&**profile))
+                .collect()
+        }
+        [
+            keys(&self.seccomp),
+            keys(&self.selinux),
+            keys(&self.raw_selinux),
+            keys(&self.apparmor),
+        ]
+        .concat()
+    }
+}
+
+pub(super) fn key_of<K: Profile>(profile: &Guarded<K>) -> ProfileKey
+where
+    Guarded<K>: Resource<DynamicType = ()>,
+{
+    ProfileKey {
+        kind: K::KIND,
+        name: profile.name_any(),
+    }
+}

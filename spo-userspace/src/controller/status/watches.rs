@@ -1,0 +1,243 @@
+//! The watches, and which profiles are looked at when an object changes.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+
+use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::Api;
+use kube::core::ObjectMeta;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::watcher::Error;
+use kube::{Client, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::observe::{self, Guarded};
+use super::stores::{Stores, key_of};
+use super::{Context, DAEMONS};
+use crate::api::{SeccompProfile, SecurityProfileNodeStatus};
+use crate::cluster::queue::Queue;
+use crate::cluster::watch::{Change, Wish, store, watch};
+use crate::controller::profile::{Kind, Profile, ProfileKey};
+use crate::controller::usage;
+
+/// Watches that run.
+pub(super) struct Watches {
+    pub(super) stores: Arc<Stores>,
+    pub(super) tasks: JoinSet<()>,
+    /// Each is cancelled when a watch has told all that is there.
+    pub(super) complete: Vec<CancellationToken>,
+    client: Client,
+    queue: Queue<ProfileKey>,
+    stop: CancellationToken,
+}
+
+impl Watches {
+    /// Starts them.
+    pub(super) fn start(
+        context: &Context,
+        queue: Queue<ProfileKey>,
+        stop: CancellationToken,
+    ) -> Self {
+        let (seccomp, seccomp_writer) = store();
+        let (selinux, selinux_writer) = store();
+        let (raw_selinux, raw_selinux_writer) = store();
+        let (apparmor, apparmor_writer) = store();
+        let (reports, reports_writer) = store();
+        let (nodes, nodes_writer) = store();
+        let (daemons, daemons_writer) = store();
+        // Of pods, the index is enough.
+        let (_, pods_writer) = store();
+        let stores = Stores {
+            seccomp,
+            selinux,
+            raw_selinux,
+            apparmor,
+            reports,
+            nodes,
+            daemons,
+            indexes: Mutex::default(),
+        };
+        let mut watches = Self {
+            stores: Arc::new(stores),
+            tasks: JoinSet::new(),
+            complete: Vec::new(),
+            client: context.client.clone(),
+            queue,
+            stop,
+        };
+        let all = Wish::default;
+        watches.of(all(), seccomp_writer, observe::trim_seccomp, of_seccomp);
+        watches.of(all(), selinux_writer, observe::trim_selinux, of_profile);
+        watches.of(
+            all(),
+            raw_selinux_writer,
+            observe::trim_raw_selinux,
+            of_profile,
+        );
+        watches.of(all(), apparmor_writer, observe::trim_apparmor, of_profile);
+        watches.of(all(), reports_writer, |_| true, of_report);
+        watches.of(all(), pods_writer, trim_pod, of_pod);
+        watches.of(all(), nodes_writer, trim_node, of_nodes);
+        let own = Api::namespaced(context.client.clone(), &context.namespace);
+        let wish = Wish {
+            fields: Some(format!("metadata.name={DAEMONS}")),
+            ..Wish::default()
+        };
+        watches.of_some(own, wish, daemons_writer, |_| true, of_daemons);
+        watches
+    }
+
+    /// Watches the objects of all namespaces.
+    fn of<K>(
+        &mut self,
+        wish: Wish,
+        writer: Writer<K>,
+        trim: fn(&mut K) -> bool,
+        changed: fn(&Stores, &Queue<ProfileKey>, &Change<'_, K>),
+    ) where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
+        let api = Api::all(self.client.clone());
+        self.of_some(api, wish, writer, trim, changed);
+    }
+
+    fn of_some<K>(
+        &mut self,
+        api: Api<K>,
+        wish: Wish,
+        writer: Writer<K>,
+        trim: fn(&mut K) -> bool,
+        changed: fn(&Stores, &Queue<ProfileKey>, &Change<'_, K>),
+    ) where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
+        self.complete.push(wish.complete.clone());
+        let (stores, queue) = (self.stores.clone(), self.queue.clone());
+        let changed = move |change: Change<'_, K>| changed(&stores, &queue, &change);
+        let failed = |error: &Error| tracing::warn!(kind = %K::kind(&()), %error, "cannot watch");
+        let stop = self.stop.clone();
+        self.tasks
+            .spawn(watch(api, wish, writer, stop, trim, changed, failed));
+    }
+}
+
+/// A profile about which nothing else is to be known.
+fn of_profile<K: Profile>(_: &Stores, queue: &Queue<ProfileKey>, change: &Change<'_, Guarded<K>>) {
+    queue.add(key_of(change.object()));
+}
+
+fn trim_pod(pod: &mut Pod) -> bool {
+    usage::trim(pod);
+    usage::is_active(pod) && !usage::profiles(pod).is_empty()
+}
+
+/// The profile, and all those that have it as a base, directly or not.
+fn of_seccomp(
+    stores: &Stores,
+    queue: &Queue<ProfileKey>,
+    change: &Change<'_, Guarded<SeccompProfile>>,
+) {
+    let profile = change.object();
+    let name = profile.name_any();
+    let base = match change {
+        Change::Present(profile) => profile
+            .0
+            .as_ref()
+            .ok()
+            .and_then(|profile| profile.spec.base_profile_name.clone()),
+        Change::Gone(_) => None,
+    };
+    let mut indexes = stores.indexes();
+    indexes.bases.set(&name, base.into_iter().collect());
+    let mut open = vec![name];
+    let mut done = BTreeSet::new();
+    while let Some(name) = open.pop() {
+        if !done.insert(name.clone()) {
+            continue;
+        }
+        open.extend(indexes.bases.of(&name));
+        queue.add(ProfileKey {
+            kind: Kind::Seccomp,
+            name,
+        });
+    }
+}
+
+fn of_report(
+    stores: &Stores,
+    queue: &Queue<ProfileKey>,
+    change: &Change<'_, SecurityProfileNodeStatus>,
+) {
+    let report = change.object();
+    let profile = observe::profile_of(report);
+    let keys = match change {
+        Change::Present(_) => profile.iter().cloned().collect(),
+        Change::Gone(_) => BTreeSet::new(),
+    };
+    let changed = stores.indexes().reports.set(&report.name_any(), keys);
+    for key in changed.into_iter().chain(profile) {
+        queue.add(key);
+    }
+}
+
+fn of_pod(stores: &Stores, queue: &Queue<ProfileKey>, change: &Change<'_, Pod>) {
+    let pod = change.object();
+    let name = format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any());
+    let keys = match change {
+        Change::Present(_) => usage::profiles(pod),
+        Change::Gone(_) => BTreeSet::new(),
+    };
+    for key in stores.indexes().pods.set(&name, keys) {
+        queue.add(key);
+    }
+}
+
+fn of_nodes(stores: &Stores, queue: &Queue<ProfileKey>, _: &Change<'_, Node>) {
+    let names: BTreeSet<_> = stores
+        .nodes
+        .state()
+        .iter()
+        .map(|node| node.name_any())
+        .collect();
+    let changed = {
+        let mut indexes = stores.indexes();
+        std::mem::replace(&mut indexes.nodes, names.clone()) != names
+    };
+    if changed {
+        for key in stores.all() {
+            queue.add(key);
+        }
+    }
+}
+
+fn of_daemons(stores: &Stores, queue: &Queue<ProfileKey>, _: &Change<'_, DaemonSet>) {
+    let daemons = stores.daemons.state();
+    let status = daemons.first().and_then(|daemons| daemons.status.as_ref());
+    let desired = status.map(|status| status.desired_number_scheduled);
+    let before = std::mem::replace(&mut stores.indexes().desired, desired);
+    if before != desired {
+        for key in stores.all() {
+            queue.add(key);
+        }
+    }
+}
+
+/// Of nodes only the names are needed; those that run another system have no profiles.
+fn trim_node(node: &mut Node) -> bool {
+    let labels = node.metadata.labels.take().unwrap_or_default();
+    *node = Node {
+        metadata: ObjectMeta {
+            name: node.metadata.name.take(),
+            resource_version: node.metadata.resource_version.take(),
+            ..ObjectMeta::default()
+        },
+        ..Node::default()
+    };
+    labels
+        .get("kubernetes.io/os")
+        .is_none_or(|system| system == "linux")
+}

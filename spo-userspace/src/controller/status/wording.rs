@@ -1,0 +1,115 @@
+//! What a profile's condition says to people.
+
+use super::plan::{MOST_PODS, Observed, Report, is_about_this};
+use crate::api::common::ProfileStatus;
+use crate::profile::state::State;
+
+/// Nodes that are named; more are counted.
+const MOST_NODES: usize = 3;
+
+pub(super) fn message(status: ProfileStatus, observed: &Observed, reports: &[&Report]) -> String {
+    let mut text = match status {
+        ProfileStatus::Error => error(observed, reports),
+        ProfileStatus::Terminating => terminating(observed, reports),
+        ProfileStatus::Partial => {
+            "it is one of several profiles that are merged when the recording ends".to_owned()
+        }
+        ProfileStatus::Disabled => disabled(reports),
+        ProfileStatus::Pending | ProfileStatus::InProgress => waiting(observed, reports),
+        ProfileStatus::Installed => format!("on {}", count(reports.len(), "node")),
+    };
+    if observed.pods.len() > MOST_PODS {
+        let more = observed.pods.len() - MOST_PODS;
+        text = format!("{text}; {more} more pods use it than activeWorkloads names");
+    }
+    text
+}
+
+fn error(observed: &Observed, reports: &[&Report]) -> String {
+    if let Some(why) = &observed.unsupported {
+        return why.clone();
+    }
+    let failed: Vec<_> = reports
+        .iter()
+        .filter(|report| report.status == Some(ProfileStatus::Error))
+        .collect();
+    let Some(first) = failed.first() else {
+        return String::new();
+    };
+    let why = first.message.as_deref().or(first.reason.as_deref());
+    let why = why.unwrap_or("no reason was given");
+    match failed.len() {
+        1 => format!("node {}: {why}", first.node),
+        more => format!("node {}, and {} more: {why}", first.node, more - 1),
+    }
+}
+
+fn terminating(observed: &Observed, reports: &[&Report]) -> String {
+    if !observed.pods.is_empty() {
+        let pods: Vec<_> = observed.pods.iter().map(String::as_str).collect();
+        return format!(
+            "it is removed when no pod uses it any more; now {}",
+            some(&pods)
+        );
+    }
+    let nodes: Vec<_> = reports.iter().map(|report| report.node.as_str()).collect();
+    if nodes.is_empty() {
+        return "no node has it any more".to_owned();
+    }
+    format!("to be removed on {}", some(&nodes))
+}
+
+fn disabled(reports: &[&Report]) -> String {
+    let left = reports
+        .iter()
+        .filter(|report| report.status == Some(ProfileStatus::Installed));
+    let left: Vec<_> = left.map(|report| report.node.as_str()).collect();
+    if left.is_empty() {
+        return "spec.state is Disabled".to_owned();
+    }
+    format!(
+        "spec.state is Disabled; still on {}, until no pod uses it",
+        some(&left)
+    )
+}
+
+fn waiting(observed: &Observed, reports: &[&Report]) -> String {
+    let is_there = |node: &String| {
+        reports.iter().any(|report| {
+            report.node == *node
+                && is_about_this(report, observed)
+                && matches!(
+                    (report.status, observed.state),
+                    (Some(ProfileStatus::Installed), State::Enabled)
+                )
+        })
+    };
+    let missing: Vec<_> = observed
+        .nodes
+        .names
+        .iter()
+        .filter(|node| !is_there(node))
+        .map(String::as_str)
+        .collect();
+    if missing.is_empty() {
+        return "waiting for the daemons, which are being started".to_owned();
+    }
+    format!("waiting for {}", some(&missing))
+}
+
+/// The first few names, and how many there are besides.
+fn some(names: &[&str]) -> String {
+    let shown = names.iter().take(MOST_NODES).copied().collect::<Vec<_>>();
+    let shown = shown.join(", ");
+    match names.len().saturating_sub(MOST_NODES) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+fn count(number: usize, what: &str) -> String {
+    match number {
+        1 => format!("1 {what}"),
+        number => format!("{number} {what}s"),
+    }
+}

@@ -1,0 +1,265 @@
+//! Which profiles a pod names.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::{
+    Container, EphemeralContainer, Pod, PodSecurityContext, PodSpec, PodStatus, SecurityContext,
+};
+
+use super::profile::{Kind, ProfileKey};
+use crate::api::names;
+
+/// Annotations with which pods named seccomp profiles before there was a field.
+const OLD_SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
+const OLD_SECCOMP: &str = "container.seccomp.security.alpha.kubernetes.io/";
+/// The annotation with which pods named `AppArmor` profiles before there was a field.
+const OLD_APPARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
+/// How annotations say that a profile is one of the node.
+const LOCALHOST: &str = "localhost/";
+/// How the type ends that processes have under an `SELinux` profile.
+const PROCESS: &str = ".process";
+
+/// The profiles that a pod names, in whatever way: for the pod, or for one of its containers, init
+/// containers or ephemeral containers. A seccomp profile is named by its file, which may be that
+/// of two names, `a` and `a.json`; so all profiles are given that may be meant.
+pub fn profiles(pod: &Pod) -> BTreeSet<ProfileKey> {
+    let mut found = BTreeSet::new();
+    if let Some(spec) = &pod.spec {
+        if let Some(context) = &spec.security_context {
+            of_pod(context, &mut found);
+        }
+        for context in contexts(spec) {
+            of_container(context, &mut found);
+        }
+    }
+    for (key, value) in pod.metadata.annotations.iter().flatten() {
+        let Some(name) = value.strip_prefix(LOCALHOST) else {
+            continue;
+        };
+        if key == OLD_SECCOMP_POD || key.starts_with(OLD_SECCOMP) {
+            seccomp(Some(name), &mut found);
+        } else if key.starts_with(OLD_APPARMOR) {
+            apparmor(Some(name), &mut found);
+        }
+    }
+    found
+}
+
+/// Whether a pod may still run something: of those that ended, nobody starts a container again.
+pub fn is_active(pod: &Pod) -> bool {
+    let phase = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
+    !matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+/// Removes what [`profiles`] and [`is_active`] do not read.
+pub fn trim(pod: &mut Pod) {
+    pod.metadata.labels = None;
+    pod.metadata.owner_references = None;
+    if let Some(annotations) = &mut pod.metadata.annotations {
+        annotations.retain(|key, _| {
+            key == OLD_SECCOMP_POD || key.starts_with(OLD_SECCOMP) || key.starts_with(OLD_APPARMOR)
+        });
+    }
+    if let Some(status) = &mut pod.status {
+        let phase = status.phase.take();
+        *status = PodStatus::default();
+        status.phase = phase;
+    }
+    if let Some(spec) = &mut pod.spec {
+        let security = spec.security_context.take();
+        let slim = |container: Container| Container {
+            security_context: container.security_context,
+            ..Container::default()
+        };
+        let slim_ephemeral = |container: EphemeralContainer| EphemeralContainer {
+            security_context: container.security_context,
+            ..EphemeralContainer::default()
+        };
+        let ephemeral = spec.ephemeral_containers.take();
+        let init = spec.init_containers.take();
+        *spec = PodSpec {
+            containers: std::mem::take(&mut spec.containers)
+                .into_iter()
+                .map(slim)
+                .collect(),
+            init_containers: init.map(|all| all.into_iter().map(slim).collect()),
+            ephemeral_containers: ephemeral
+                .map(|all| all.into_iter().map(slim_ephemeral).collect()),
+            security_context: security,
+            ..PodSpec::default()
+        };
+    }
+}
+
+fn contexts(spec: &PodSpec) -> impl Iterator<Item = &SecurityContext> {
+    let usual = spec
+        .containers
+        .iter()
+        .chain(spec.init_containers.iter().flatten());
+    let usual = usual.map(|container| &container.security_context);
+    let ephemeral = spec.ephemeral_containers.iter().flatten();
+    let ephemeral = ephemeral.map(|container| &container.security_context);
+    usual.chain(ephemeral).filter_map(Option::as_ref)
+}
+
+fn of_pod(context: &PodSecurityContext, found: &mut BTreeSet<ProfileKey>) {
+    let profile = context.seccomp_profile.as_ref();
+    seccomp(
+        profile.and_then(|profile| profile.localhost_profile.as_deref()),
+        found,
+    );
+    let profile = context.app_armor_profile.as_ref();
+    apparmor(
+        profile.and_then(|profile| profile.localhost_profile.as_deref()),
+        found,
+    );
+    let options = context.se_linux_options.as_ref();
+    selinux(options.and_then(|options| options.type_.as_deref()), found);
+}
+
+fn of_container(context: &SecurityContext, found: &mut BTreeSet<ProfileKey>) {
+    let profile = context.seccomp_profile.as_ref();
+    seccomp(
+        profile.and_then(|profile| profile.localhost_profile.as_deref()),
+        found,
+    );
+    let profile = context.app_armor_profile.as_ref();
+    apparmor(
+        profile.and_then(|profile| profile.localhost_profile.as_deref()),
+        found,
+    );
+    let options = context.se_linux_options.as_ref();
+    selinux(options.and_then(|options| options.type_.as_deref()), found);
+}
+
+/// `operator/nginx.json`; up to 0.8 there was a namespace: `operator/NAMESPACE/nginx.json`.
+fn seccomp(path: Option<&str>, found: &mut BTreeSet<ProfileKey>) {
+    let parts: Vec<_> = path.unwrap_or_default().split('/').collect();
+    let ([names::FOLDER, file] | [names::FOLDER, _, file]) = parts.as_slice() else {
+        return;
+    };
+    let Some(name) = file.strip_suffix(".json") else {
+        return;
+    };
+    for name in [name, file] {
+        found.insert(ProfileKey {
+            kind: Kind::Seccomp,
+            name: name.to_owned(),
+        });
+    }
+}
+
+fn apparmor(name: Option<&str>, found: &mut BTreeSet<ProfileKey>) {
+    if let Some(name) = name.filter(|name| !name.is_empty()) {
+        found.insert(ProfileKey {
+            kind: Kind::AppArmor,
+            name: name.to_owned(),
+        });
+    }
+}
+
+fn selinux(label: Option<&str>, found: &mut BTreeSet<ProfileKey>) {
+    let Some(name) = label.and_then(|label| label.strip_suffix(PROCESS)) else {
+        return;
+    };
+    for kind in [Kind::Selinux, Kind::RawSelinux] {
+        found.insert(ProfileKey {
+            kind,
+            name: name.to_owned(),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn found(pod: Value) -> Vec<String> {
+        let mut pod: Pod = serde_json::from_value(pod).unwrap();
+        let all = profiles(&pod);
+        trim(&mut pod);
+        assert_eq!(profiles(&pod), all, "a trimmed pod names the same");
+        all.iter().map(ToString::to_string).collect()
+    }
+
+    fn localhost(profile: &str) -> Value {
+        json!({ "type": "Localhost", "localhostProfile": profile })
+    }
+
+    #[test]
+    fn every_way_to_name_a_seccomp_profile_counts() {
+        let both = ["SeccompProfile/a", "SeccompProfile/a.json"];
+        let context = json!({ "seccompProfile": localhost("operator/a.json") });
+        let container = json!({ "name": "c", "securityContext": context });
+        for spec in [
+            json!({ "containers": [], "securityContext": context }),
+            json!({ "containers": [container] }),
+            json!({ "containers": [], "initContainers": [container] }),
+            json!({ "containers": [], "ephemeralContainers": [container] }),
+        ] {
+            assert_eq!(found(json!({ "spec": spec })), both, "{spec}");
+        }
+        for key in [
+            "seccomp.security.alpha.kubernetes.io/pod",
+            "container.seccomp.security.alpha.kubernetes.io/c",
+        ] {
+            let annotations = json!({ key: "localhost/operator/a.json", "other": "x" });
+            assert_eq!(
+                found(json!({ "metadata": { "annotations": annotations } })),
+                both
+            );
+        }
+    }
+
+    #[test]
+    fn paths_of_old_versions_count_and_foreign_ones_do_not() {
+        for (path, expected) in [
+            ("operator/default/a.json", 2),
+            ("operator/a/b/c.json", 0),
+            ("operator/a", 0),
+            ("other/a.json", 0),
+            ("a.json", 0),
+        ] {
+            let spec = json!({ "containers": [], "securityContext": { "seccompProfile": localhost(path) } });
+            assert_eq!(found(json!({ "spec": spec })).len(), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_other_kinds_count() {
+        let context = json!({
+            "appArmorProfile": localhost("web"),
+            "seLinuxOptions": { "type": "errorlogger.process" },
+        });
+        let spec = json!({ "containers": [{ "name": "c", "securityContext": context }] });
+        let expected = [
+            "SelinuxProfile/errorlogger",
+            "RawSelinuxProfile/errorlogger",
+            "AppArmorProfile/web",
+        ];
+        assert_eq!(found(json!({ "spec": spec })), expected);
+        let annotations =
+            json!({ "container.apparmor.security.beta.kubernetes.io/c": "localhost/web" });
+        let pod = json!({ "metadata": { "annotations": annotations } });
+        assert_eq!(found(pod), ["AppArmorProfile/web"]);
+    }
+
+    #[test]
+    fn pods_that_ended_use_nothing() {
+        for (phase, active) in [
+            ("Running", true),
+            ("Pending", true),
+            ("Succeeded", false),
+            ("Failed", false),
+        ] {
+            let pod = serde_json::from_value(json!({ "status": { "phase": phase } })).unwrap();
+            assert_eq!(is_active(&pod), active, "{phase}");
+        }
+        assert!(is_active(&Pod::default()), "a pod whose phase is not known");
+    }
+}
