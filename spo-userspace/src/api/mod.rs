@@ -12,6 +12,7 @@ pub mod common;
 pub mod convert;
 pub mod crds;
 pub mod daemon;
+mod identifier;
 mod json;
 pub mod names;
 pub mod node_status;
@@ -26,12 +27,15 @@ pub mod selinux_profile;
 
 pub use self::apparmor_profile::{AppArmorProfile, AppArmorProfileSpec};
 pub use self::daemon::{SecurityProfilesOperatorDaemon, SecurityProfilesOperatorDaemonSpec};
+pub(crate) use self::identifier::{
+    Identifier, LAST_APPLIED, PROFILES, came_from_server, forget_server,
+};
 pub(crate) use self::json::of_tree as as_json;
 pub use self::node_status::{SecurityProfileNodeStatus, SecurityProfileNodeStatusSpec};
 pub use self::profile_binding::{ProfileBinding, ProfileBindingSpec};
 pub use self::profile_recording::{ProfileRecording, ProfileRecordingSpec};
 pub use self::raw_selinux_profile::{RawSelinuxProfile, RawSelinuxProfileSpec};
-pub(crate) use self::read::upgrade;
-pub use self::read::{LINTS, Object, check, read};
+pub use self::read::{LINTS, Object, SAME_OBJECT, check, read};
+pub(crate) use self::read::{read_parsed, upgrade};
 pub use self::seccomp_profile::{SeccompProfile, SeccompProfileSpec};
 pub use self::selinux_profile::{SelinuxProfile, SelinuxProfileSpec};

@@ -11,13 +11,13 @@ use super::{
 };
 use crate::profile::diagnostic::{Diagnostic, quoted};
 use crate::profile::fields::{Fields, Problems};
-use crate::profile::object::{self, API_VERSION, GROUP};
+use crate::profile::object::{self, API_VERSION, GROUP, Identity};
 use crate::profile::suggest::nearest;
 use crate::profile::tree::{self, Node, Parsed, Value};
 
 mod remarks;
 
-pub use self::remarks::LINTS;
+pub use self::remarks::{LINTS, SAME_OBJECT};
 
 /// An object of one of the kinds that are no profiles.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,14 +38,19 @@ pub enum Object {
 /// `file` is the name to use in messages. Profiles have readers of their own, in
 /// [`profile`](crate::profile).
 pub fn read(file: &str, source: &[u8]) -> (Option<Object>, Vec<Diagnostic>) {
+    read_parsed(Parsed::of(file, source))
+}
+
+/// The same of a tree.
+pub(crate) fn read_parsed(parsed: Parsed<'_>) -> (Option<Object>, Vec<Diagnostic>) {
     const KINDS: [&str; 4] = [
         "ProfileBinding",
         "ProfileRecording",
         "SecurityProfileNodeStatus",
         "SecurityProfilesOperatorDaemon",
     ];
-    let mut problems = Problems::new(file);
-    let value = examine(file, source, &KINDS, &mut problems);
+    let (root, mut problems) = Problems::continued(parsed);
+    let value = root.and_then(|root| examine(root, &KINDS, &mut problems));
     let value = value.filter(|_| !problems.any_error());
     let object = value.and_then(|(kind, value)| {
         let object = match kind {
@@ -69,40 +74,29 @@ pub fn read(file: &str, source: &[u8]) -> (Option<Object>, Vec<Diagnostic>) {
 /// and rules: what the API server would say to it, with places, and unknown fields besides.
 pub fn check(file: &str, source: &[u8]) -> Vec<Diagnostic> {
     let kinds: Vec<_> = definitions().iter().map(|known| known.kind).collect();
-    let mut problems = Problems::new(file);
-    examine(file, source, &kinds, &mut problems);
+    let (root, mut problems) = Problems::continued(Parsed::of(file, source));
+    if let Some(root) = root {
+        examine(root, &kinds, &mut problems);
+    }
     problems.finish()
 }
 
-/// Makes a profile of an older version one of `v1`, and notes what that changed. Its reader, which
+/// Makes a profile of an older version one of `v1`, and tells what that changed. Its reader, which
 /// knows `v1` only, takes it from there.
-pub(crate) fn upgrade(parsed: &mut Parsed<'_>) {
-    let Some(root) = &mut parsed.root else {
-        return;
-    };
-    let mut problems = Problems::new(parsed.file);
-    let text = |name| match convert::field(root, name) {
-        Some(Node {
-            value: Value::Text(text),
-            ..
-        }) => Some(text.clone()),
-        _ => None,
-    };
-    let (Some(kind), Some(version)) = (text("kind"), text("apiVersion")) else {
-        return;
-    };
-    let Some(definition) = Definition::of(&kind) else {
-        return;
-    };
-    // What is wrong with the version is the reader's to say.
-    let Some(version) = known_older(&version, definition.kind) else {
-        return;
-    };
-    if let Some(fields) = problems.fields(root, "an object", None) {
-        older_version(&fields, definition.kind, &mut problems);
+pub(crate) fn upgrade(file: &str, root: &mut Node) -> Vec<Diagnostic> {
+    let mut problems = Problems::new(file);
+    let identity = Identity::of(root);
+    // What is wrong with the kind or the version is the reader's to say.
+    if let (Some(kind), Some(version)) = (identity.kind, identity.api_version)
+        && let Some(definition) = Definition::of(&kind)
+        && let Some(version) = known_older(&version, definition.kind)
+    {
+        if let Some(fields) = problems.fields(root, "an object", None) {
+            older_version(&fields, definition.kind, &mut problems);
+        }
+        convert_noted(root, definition.kind, version, &mut problems);
     }
-    convert_noted(root, definition.kind, version, &mut problems);
-    parsed.found.extend(problems.finish());
+    problems.finish()
 }
 
 fn convert_noted(root: &mut Node, kind: &str, version: &str, problems: &mut Problems<'_>) {
@@ -134,16 +128,10 @@ fn typed<T: DeserializeOwned>(value: Json) -> Result<Box<T>, serde_json::Error> 
 
 /// The object in `v1` with its defaults, if it can be told what it is.
 fn examine(
-    file: &str,
-    source: &[u8],
+    mut root: Node,
     kinds: &[&'static str],
     problems: &mut Problems<'_>,
 ) -> Option<(&'static str, Json)> {
-    let (root, error) = tree::parse(file, source);
-    if let Some(error) = error {
-        problems.add(error);
-    }
-    let mut root = root?;
     if matches!(root.value, Value::Null) {
         problems.error(root.place, "the file is empty".to_owned(), None);
         return None;

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::args::{DiffArgs, Form};
 use super::exit::{DIFFERENT, Failure, TROUBLE};
+use super::files;
 use super::input::{self, Profile, unfit};
 use super::progress::output;
 use super::result;
@@ -19,6 +20,7 @@ use crate::profile::{apparmor, seccomp, selinux};
 
 /// Tells the difference; exit code 1 if there is one.
 pub(super) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
+    files::refuse_twice_standard(&[&args.left, &args.right])?;
     let trouble = |error| Failure::new(TROUBLE, error);
     let answer = compare(args).map_err(trouble)?;
     let text = match args.output {
@@ -56,7 +58,7 @@ fn compare(args: &DiffArgs) -> Result<Answer> {
         right,
         output: _,
     } = args;
-    let (a, b) = (input::one(left)?, input::one(right)?);
+    let (a, b) = (input::one_to_compare(left)?, input::one_to_compare(right)?);
     Ok(match (a, b) {
         (Profile::Seccomp(a), Profile::Seccomp(b)) => {
             let difference = seccomp::diff(&seccomp_spec(a)?, &seccomp_spec(b)?);

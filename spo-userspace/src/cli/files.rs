@@ -1,14 +1,17 @@
 //! Finding and reading the files that hold profiles.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow};
 
+use super::exit::{Failure, USAGE};
 use super::held::shown;
 use crate::profile::LARGEST_FILE;
+use crate::profile::diagnostic::Diagnostic;
 
 /// How deep folders may lie in each other.
 const DEEPEST: usize = 64;
@@ -23,43 +26,76 @@ pub(super) struct Listed {
     pub(super) named: bool,
 }
 
-/// The files that were named, and those below the folders that were, in the order of their names.
-/// Symbolic links in folders are not followed, hidden files left out.
-pub(super) fn list(paths: &[PathBuf]) -> Result<Vec<Listed>> {
-    let mut files = Vec::new();
-    for path in paths {
-        if path.is_dir() {
-            let mut found = Vec::new();
-            walk(path, DEEPEST, &mut found)?;
-            found.sort_unstable();
-            files.extend(found.into_iter().map(|path| Listed { path, named: false }));
-        } else {
-            files.push(Listed {
-                path: path.clone(),
-                named: true,
-            });
-        }
-    }
-    Ok(files)
+/// The files to look at, and the places where none could be looked for.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    pub(super) files: Vec<Listed>,
+    pub(super) problems: Vec<Diagnostic>,
 }
 
-fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
-    let failed = || format!("failed to list {}", shown(folder.as_os_str()));
-    if depth == 0 {
-        bail!(
-            "{}: folders nest deeper than {DEEPEST}",
-            shown(folder.as_os_str())
-        );
+/// The files that were named, and those below the folders that were, in the order of their names,
+/// each of them once. Symbolic links in folders are not followed, hidden files left out.
+pub(super) fn list(paths: &[PathBuf]) -> Listing {
+    let mut listing = Listing::default();
+    let mut seen = BTreeSet::new();
+    for path in paths {
+        let named = !path.is_dir();
+        let mut found = Vec::new();
+        if named {
+            found.push(path.clone());
+        } else {
+            walk(path, DEEPEST, &mut found, &mut listing.problems);
+            found.sort_unstable();
+        }
+        for path in found {
+            let same = path.canonicalize().unwrap_or_else(|_| path.clone());
+            if seen.insert(same) {
+                listing.files.push(Listed { path, named });
+            }
+        }
     }
-    for entry in std::fs::read_dir(folder).with_context(failed)? {
-        let entry = entry.with_context(failed)?;
-        let kind = entry.file_type().with_context(failed)?;
+    listing
+}
+
+/// Standard input can be read once.
+pub(super) fn refuse_twice_standard(paths: &[&Path]) -> Result<(), Failure> {
+    let standard = paths.iter().filter(|path| **path == Path::new("-"));
+    if standard.count() > 1 {
+        let error = anyhow!("standard input (-) is named twice, and can be read only once");
+        return Err(Failure::new(USAGE, error));
+    }
+    Ok(())
+}
+
+/// A folder that cannot be looked at is a problem, and no end.
+fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>, problems: &mut Vec<Diagnostic>) {
+    let mut problem = |message: String, help| {
+        let name = shown(folder.as_os_str());
+        problems.push(Diagnostic::of_file(&name, message, help));
+    };
+    if depth == 0 {
+        let message = format!("folders nest deeper than {DEEPEST}: what is in here is not checked");
+        return problem(message, Some("name the folder itself"));
+    }
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) => return problem(format!("failed to list the folder: {error}"), None),
+    };
+    let mut folders = Vec::new();
+    for entry in entries {
+        let (entry, kind) = match entry.and_then(|entry| Ok((entry.file_type()?, entry))) {
+            Ok((kind, entry)) => (entry, kind),
+            Err(error) => {
+                problem(format!("failed to list the folder: {error}"), None);
+                continue;
+            }
+        };
         let path = entry.path();
         if entry.file_name().as_encoded_bytes().starts_with(b".") {
             continue;
         }
         if kind.is_dir() {
-            walk(&path, depth - 1, found)?;
+            folders.push(path);
         } else if kind.is_file()
             && let Some(ending) = path.extension().and_then(OsStr::to_str)
             && ENDINGS.contains(&ending)
@@ -67,7 +103,10 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
             found.push(path);
         }
     }
-    Ok(())
+    folders.sort_unstable();
+    for folder in folders {
+        walk(&folder, depth - 1, found, problems);
+    }
 }
 
 /// Reads a file, `-` from standard input. Of one that is too large to be a profile, so much that
@@ -105,7 +144,7 @@ mod tests {
         }
         std::os::unix::fs::symlink(at("a.yaml"), at("link.yaml")).unwrap();
         std::os::unix::fs::symlink(folder.path(), at("b/loop")).unwrap();
-        let found = list(&[at("f"), folder.path().to_owned()]).unwrap();
+        let found = list(&[at("f"), folder.path().to_owned(), at("a.yaml")]).files;
         let expected = [("f", true), ("a.yaml", false), ("b/c.cil", false)];
         assert_eq!(
             found,
@@ -114,6 +153,15 @@ mod tests {
                 named
             })
         );
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_listed_is_a_problem() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut found, mut problems) = (Vec::new(), Vec::new());
+        walk(&folder.path().join("gone"), 2, &mut found, &mut problems);
+        assert_eq!((found.len(), problems.len()), (0, 1));
+        assert!(problems[0].message.contains("failed to list"));
     }
 
     #[test]

@@ -1,20 +1,19 @@
 //! What a file turns out to hold.
 
-use std::io::IsTerminal as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::files;
 use super::held::shown;
-use super::progress::line;
-use crate::api;
-use crate::profile::diagnostic::{Diagnostic, has_errors, render};
+use super::progress::{colors, line};
+use crate::api::{self, Identifier};
+use crate::profile::diagnostic::{Diagnostic, Severity, escape, has_errors, quoted, render};
 use crate::profile::documents;
 use crate::profile::format::{self, Format};
-use crate::profile::lint::silence;
+use crate::profile::lint::silenced as silenced_in;
 use crate::profile::object::Identity;
-use crate::profile::tree::Parsed;
+use crate::profile::tree::{Node, Parsed, Value};
 use crate::profile::{apparmor, seccomp, selinux};
 
 /// A profile, in one of its forms.
@@ -34,22 +33,41 @@ pub(super) enum Profile {
     Other(&'static str),
 }
 
-/// A document, and what is wrong with it.
+/// A document, or an object in a list, and what is wrong with it.
 #[derive(Debug)]
 pub(super) struct Read {
     /// Missing if there are errors.
     pub(super) profile: Option<Profile>,
     pub(super) diagnostics: Vec<Diagnostic>,
+    /// Which object it is, and what to tell if there is another one.
+    pub(super) object: Option<(Identifier, Diagnostic)>,
+    /// Why it is nothing to complain about in a file that was only found.
+    pub(super) beside: Option<Beside>,
+}
+
+/// What stands in folders beside profiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Beside {
+    /// Nothing says that it is an object or a profile: values of a chart, a kustomization.
+    Other,
+    /// It is not valid, and has marks that a program such as Helm replaces.
+    Template,
 }
 
 impl Read {
-    fn too_many(name: &str, documents: usize) -> Self {
-        let message = format!("the file has {documents} documents");
-        let help = format!("the limit is {}", documents::MOST);
+    fn failed(diagnostics: Vec<Diagnostic>) -> Self {
         Self {
             profile: None,
-            diagnostics: vec![Diagnostic::of_file(name, message, Some(&help))],
+            diagnostics,
+            object: None,
+            beside: None,
         }
+    }
+
+    fn too_many(name: &str, number: usize, what: &str) -> Self {
+        let message = format!("the file has {number} {what}");
+        let help = format!("the limit is {}", documents::MOST);
+        Self::failed(vec![Diagnostic::of_file(name, message, Some(&help))])
     }
 
     fn of<T>(
@@ -58,7 +76,7 @@ impl Read {
     ) -> Self {
         Self {
             profile: value.map(profile),
-            diagnostics,
+            ..Self::failed(diagnostics)
         }
     }
 }
@@ -68,46 +86,128 @@ pub(super) fn is_ours(name: &str, source: &[u8]) -> bool {
     Format::of(name, source) != Format::Tree || format::is_ours(source)
 }
 
-/// Reads the documents of a file, but for objects of somebody else's. With `lint`, what is allowed
-/// and unwise is among the diagnostics.
-pub(super) fn read_file(name: &str, source: &[u8], lint: bool) -> Vec<Read> {
-    match Format::of(name, source) {
+/// Reads the documents of a file, but for objects of somebody else's; each of them when it is asked
+/// for. With `lint`, what is allowed and unwise is among the diagnostics.
+pub(super) fn read_file<'a>(
+    name: &'a str,
+    source: &'a [u8],
+    lint: bool,
+) -> impl Iterator<Item = Read> + use<'a> {
+    let parts = match Format::of(name, source) {
+        Format::Tree => documents::split(source),
+        _ => Vec::new(),
+    };
+    let whole = match Format::of(name, source) {
         Format::Cil => {
             let (tree, diagnostics) = selinux::read_cil(name, source);
-            vec![Read {
-                profile: tree.map(|_| Profile::Other("SELinux policy text")),
-                diagnostics: silence(source, diagnostics),
-            }]
+            let other = |_| Profile::Other("SELinux policy text");
+            Some(Read::of((tree, diagnostics), other))
         }
-        Format::AppArmor => {
-            let mut read = Read::of(apparmor::read_text(name, source), Profile::AppArmorText);
-            read.diagnostics = silence(source, read.diagnostics);
-            vec![read]
+        Format::AppArmor => Some(Read::of(
+            apparmor::read_text(name, source),
+            Profile::AppArmorText,
+        )),
+        Format::Tree if parts.len() > documents::MOST => {
+            Some(Read::too_many(name, parts.len(), "documents"))
         }
-        Format::Tree => {
-            let parts = documents::split(source);
-            if parts.len() > documents::MOST {
-                return vec![Read::too_many(name, parts.len())];
-            }
-            let read = |part: documents::Part<'_>| {
-                let mut read = read_document(name, part.text, lint)?;
-                read.diagnostics = silence(source, read.diagnostics);
-                part.place(&mut read.diagnostics);
-                Some(read)
-            };
-            parts.into_iter().filter_map(read).collect()
+        Format::Tree => None,
+    };
+    let parts = if whole.is_some() { Vec::new() } else { parts };
+    let documents = parts
+        .into_iter()
+        .flat_map(move |part| read_document(name, part, lint));
+    // A comment may stand anywhere in the file; to look for them takes as long as to read it.
+    let mut silenced = None;
+    whole.into_iter().chain(documents).map(move |mut read| {
+        if read.diagnostics.iter().any(|found| found.rule.is_some()) || read.object.is_some() {
+            let silenced = silenced.get_or_insert_with(|| silenced_in(source));
+            let silent =
+                |found: &Diagnostic| found.rule.is_some_and(|rule| silenced.contains(rule));
+            read.diagnostics.retain(|found| !silent(found));
+            read.object.take_if(|(_, twice)| silent(twice));
         }
-    }
+        read
+    })
 }
 
-fn read_document(name: &str, source: &[u8], lint: bool) -> Option<Read> {
-    let mut parsed = Parsed::of(name, source);
-    let identity = parsed.root.as_ref().map(Identity::of).unwrap_or_default();
+fn read_document(name: &str, part: documents::Part<'_>, lint: bool) -> Vec<Read> {
+    let Parsed {
+        file,
+        source,
+        mut root,
+        found,
+    } = Parsed::of(name, part.text);
+    let is_list = root.as_ref().is_some_and(documents::is_list);
+    let is_object = root.is_some() && !is_list;
+    let mut objects = root.as_mut().map(documents::objects).unwrap_or_default();
+    let mut reads = Vec::new();
+    if objects.len() > documents::MOST {
+        reads.push(Read::too_many(name, objects.len(), "objects in a list"));
+        objects.clear();
+    }
+    let mut found = Some(found);
+    // What is wrong with a list, or keeps the text from being a tree, is no single object's.
+    if !is_object {
+        let found = found.take().unwrap_or_default();
+        if !found.is_empty() {
+            reads.push(Read::failed(found));
+        }
+    }
+    for object in objects {
+        let root = std::mem::replace(object, Node::nothing());
+        // Readers look for comments in the source, and for the places of a raw policy. The comments
+        // are looked for above, once.
+        let is_raw = Identity::of(&root).kind.as_deref() == Some("RawSelinuxProfile");
+        let parsed = Parsed {
+            file,
+            source: if is_object || is_raw { source } else { &[] },
+            root: Some(root),
+            found: found.take().unwrap_or_default(),
+        };
+        reads.extend(read_object(parsed, lint));
+    }
+    let is_template = || has_template_marks(part.text);
+    for read in &mut reads {
+        if has_errors(&read.diagnostics) && read.beside.is_none() && is_template() {
+            read.beside = Some(Beside::Template);
+        }
+        part.place(&mut read.diagnostics);
+        if let Some((_, twice)) = &mut read.object {
+            part.place(std::slice::from_mut(twice));
+        }
+    }
+    reads
+}
+
+fn read_object(mut parsed: Parsed<'_>, lint: bool) -> Option<Read> {
+    let root = parsed.root.as_mut()?;
+    let identity = Identity::of(root);
     if identity.is_foreign() {
         return None;
     }
-    api::upgrade(&mut parsed);
-    Some(match identity.kind.as_deref() {
+    let file = parsed.file;
+    let beside = (!is_marked(root)).then_some(Beside::Other);
+    let object = Identifier::of(root).map(|(object, place)| {
+        let message = format!("there is another {} {}", object.kind, quoted(&object.name));
+        let twice = Diagnostic {
+            severity: Severity::Error,
+            rule: Some(api::SAME_OBJECT),
+            file: file.to_owned(),
+            line: place.line,
+            column: place.column,
+            span: place.span(),
+            message,
+            help: None,
+        };
+        (object, twice)
+    });
+    let kind = identity.kind.as_deref();
+    let is_profile = |kind| api::PROFILES.contains(&kind);
+    if kind.is_none_or(is_profile) {
+        let notes = api::upgrade(file, root);
+        parsed.found.extend(notes);
+    }
+    let read = match kind {
         None | Some("SeccompProfile") => {
             Read::of(seccomp::read_parsed(parsed, lint), Profile::Seccomp)
         }
@@ -119,33 +219,84 @@ fn read_document(name: &str, source: &[u8], lint: bool) -> Option<Read> {
         Some("RawSelinuxProfile") => {
             Read::of(selinux::read_raw_parsed(parsed, lint), Profile::RawSelinux)
         }
-        Some(_) => Read::of(api::read(name, source), |_| {
+        Some(_) => Read::of(api::read_parsed(parsed), |_| {
             Profile::Other("object that is no profile")
         }),
+    };
+    Some(Read {
+        object,
+        beside,
+        ..read
     })
 }
 
-/// Reads the one profile of a file, and tells what is wrong with it.
+/// Whether something says that a document is an object or a seccomp profile.
+fn is_marked(root: &Node) -> bool {
+    let Value::Map(entries) = &root.value else {
+        return false;
+    };
+    entries.iter().any(|(key, _)| {
+        let marks = ["apiVersion", "kind", "defaultAction", "syscalls"];
+        matches!(&key.value, Value::Text(name) if marks.contains(&name.as_str()))
+    })
+}
+
+/// What Helm and its like replace. AppArmor's alternatives nest without such a character.
+fn has_template_marks(text: &[u8]) -> bool {
+    text.windows(3)
+        .any(|window| window.starts_with(b"{{") && b" -.$\"".contains(&window[2]))
+}
+
+/// Reads the one profile of a file that is going to be written anew, and tells what is wrong with
+/// it, and what will be missing.
 pub(super) fn one(path: &Path) -> Result<Profile> {
+    let (mut profile, source) = read_one(path)?;
+    let silenced = silenced_in(&source);
+    if !silenced.is_empty() {
+        let names: Vec<_> = silenced.iter().map(|name| escape(name)).collect();
+        line(format_args!(
+            "comments of {} are not kept, and among them is `spo: allow({})`",
+            shown(path.as_os_str()),
+            names.join(", ")
+        ));
+    }
+    let metadata = match &mut profile {
+        Profile::Seccomp(seccomp::Document::Object(object)) => Some(&mut object.metadata),
+        Profile::AppArmor(object) => Some(&mut object.metadata),
+        Profile::Selinux(object) => Some(&mut object.metadata),
+        Profile::RawSelinux(object) => Some(&mut object.metadata),
+        Profile::Seccomp(_) | Profile::AppArmorText(_) | Profile::Other(_) => None,
+    };
+    if let Some(metadata) = metadata {
+        metadata.annotations.remove(api::LAST_APPLIED);
+    }
+    Ok(profile)
+}
+
+/// The same of a profile that stays as it is.
+pub(super) fn one_to_compare(path: &Path) -> Result<Profile> {
+    read_one(path).map(|(profile, _)| profile)
+}
+
+fn read_one(path: &Path) -> Result<(Profile, Vec<u8>)> {
     let name = shown(path.as_os_str());
     let source = files::read(path)?;
-    let documents = read_file(&name, &source, false);
-    for read in &documents {
+    let mut first = None;
+    for read in read_file(&name, &source, false) {
         if !read.diagnostics.is_empty() {
-            let color = std::io::stderr().is_terminal();
-            let problems = render(&read.diagnostics, &source, color);
+            let problems = render(&read.diagnostics, &source, colors(&std::io::stderr()));
             line(format_args!("{name} has problems:\n{problems}"));
         }
         if has_errors(&read.diagnostics) {
             bail!("{name} is not valid");
         }
+        if read.profile.is_some() && first.is_some() {
+            bail!("{name} has several profiles: give one per file");
+        }
+        first = first.or(read.profile);
     }
-    let mut profiles = documents.into_iter().filter_map(|read| read.profile);
-    let first = profiles.next();
-    if profiles.next().is_some() {
-        bail!("{name} has several profiles: give one per file");
-    }
-    first.with_context(|| format!("there is no profile in {name}"))
+    let first = first.with_context(|| format!("there is no profile in {name}"))?;
+    Ok((first, source))
 }
 
 /// What a verb says to a profile that it can do nothing with.

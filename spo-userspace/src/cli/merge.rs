@@ -1,12 +1,14 @@
 //! `spo merge`: what any of several profiles allows.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 
 use super::args::MergeArgs;
 use super::exit::{FAILED, Failure};
+use super::files;
 use super::held::shown;
 use super::input::{self, Profile, unfit};
 use super::progress::line;
@@ -17,6 +19,8 @@ use crate::recorder::ANNOTATION_PREFIX;
 
 /// Writes the union, or with `--check` tells whether the first profile already is it.
 pub(super) fn run(args: &MergeArgs) -> Result<ExitCode, Failure> {
+    let paths: Vec<_> = args.files.iter().map(PathBuf::as_path).collect();
+    files::refuse_twice_standard(&paths)?;
     merge(args).map_err(|error| Failure::new(FAILED, error))
 }
 
@@ -28,7 +32,10 @@ fn merge(args: &MergeArgs) -> Result<ExitCode> {
     } = args;
     let profiles: Vec<Profile> = files
         .iter()
-        .map(|file| input::one(file))
+        .map(|file| match check {
+            true => input::one_to_compare(file),
+            false => input::one(file),
+        })
         .collect::<Result<_>>()?;
     let union = match profiles.first().context("no profile")? {
         Profile::Seccomp(_) => seccomp_union(&profiles)?,

@@ -1,7 +1,7 @@
 //! What a person sees of long work, on standard error.
 
 use std::fmt;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal, Write as _};
 
 use super::exit::{FAILED, Failure};
 
@@ -19,6 +19,14 @@ pub(super) fn output(text: &str) -> Result<(), Failure> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(FAILED, error)),
         _ => Ok(()),
     }
+}
+
+/// Whether a stream takes colours: a terminal that knows them, of a person who has not said
+/// otherwise (no-color.org).
+pub(super) fn colors(stream: &impl IsTerminal) -> bool {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_none_or(|name| name == "dumb");
+    stream.is_terminal() && !unwanted && !dumb
 }
 
 /// A line that is drawn again and again on a terminal; elsewhere, now and then a line.

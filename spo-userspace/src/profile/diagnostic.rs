@@ -189,19 +189,25 @@ struct Excerpt {
 /// mean. The renderer cuts lines to the width of a terminal; only those that would cost it much
 /// time, such as a large file of JSON in a single line, are cut here.
 fn excerpt(source: &[u8], span: &Range<usize>) -> Excerpt {
-    const LONG_LINE: usize = 16 << 10;
+    const LONG_LINE: usize = 4 << 10;
     const AROUND: usize = 120;
     let start = span.start.min(source.len());
-    let mut line_start = source[..start]
+    // Of a long line, its ends are not even looked for: it may be the whole file, with a thousand
+    // problems in it.
+    let first = start.saturating_sub(LONG_LINE);
+    let last = (start + LONG_LINE).min(source.len());
+    let mut line_start = source[first..start]
         .iter()
         .rposition(|byte| *byte == b'\n')
-        .map_or(0, |at| at + 1);
-    let mut line_end = source[start..]
+        .map_or(first, |at| first + at + 1);
+    let mut line_end = source[start..last]
         .iter()
         .position(|byte| *byte == b'\n')
-        .map_or(source.len(), |at| start + at);
+        .map_or(last, |at| start + at);
     let mut end = span.end.clamp(start, line_end);
-    let whole = line_end - line_start <= LONG_LINE;
+    let begins = line_start == 0 || source[line_start - 1] == b'\n';
+    let ends = line_end == source.len() || source[line_end] == b'\n';
+    let whole = begins && ends && line_end - line_start <= LONG_LINE;
     if !whole {
         line_start = line_start.max(start.saturating_sub(AROUND));
         end = end.min(start + AROUND);

@@ -1,6 +1,9 @@
-//! Several YAML documents in one file, as manifests have them.
+//! Several YAML documents in one file, as manifests have them, and several objects in one
+//! document, as `kubectl get` prints them.
 
 use super::diagnostic::Diagnostic;
+use super::object::Identity;
+use super::tree::{Node, Value};
 
 /// One document of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +27,7 @@ impl Part<'_> {
     }
 }
 
-/// More documents than these are no manifest that somebody wrote.
+/// More documents, or objects in a list, are no manifest that somebody wrote.
 pub const MOST: usize = 1000;
 
 /// Splits a file into its documents. Documents without content are left out; a file without any
@@ -43,11 +46,18 @@ pub fn split(source: &[u8]) -> Vec<Part<'_>> {
     let mut begun = false;
     let mut at = 0;
     for (number, line) in source.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        // A byte order mark is no content.
+        let mark = b"\xef\xbb\xbf".as_slice();
+        let full = line;
+        let line = match line.strip_prefix(mark) {
+            Some(rest) if at == 0 => rest,
+            _ => line,
+        };
         let starts = is_marker(line, b"---");
         let ends = is_marker(line, b"...");
         // Comments and directives in front of a document belong to it, the line that ends it too.
         if (starts && (content || begun)) || ends {
-            let until = if ends { at + line.len() } else { at };
+            let until = if ends { at + full.len() } else { at };
             if content {
                 part.text = &source[part.bytes..until];
                 parts.push(part);
@@ -59,7 +69,7 @@ pub fn split(source: &[u8]) -> Vec<Part<'_>> {
         begun = starts || (begun && !ends);
         let rest = if starts { &line[3..] } else { line };
         content |= !ends && has_content(rest);
-        at += line.len();
+        at += full.len();
     }
     if content {
         part.text = &source[part.bytes..];
@@ -73,6 +83,48 @@ pub fn split(source: &[u8]) -> Vec<Part<'_>> {
         });
     }
     parts
+}
+
+/// Whether a document has a line `---` of its own in front of its content, and whether it has
+/// directives before that.
+pub(crate) fn opening(document: &str) -> (bool, bool) {
+    let mut directives = false;
+    for line in document.lines() {
+        if is_marker(line.as_bytes(), b"---") {
+            return (true, directives);
+        }
+        if has_content(line.as_bytes()) {
+            break;
+        }
+        directives |= line.starts_with('%');
+    }
+    (false, directives)
+}
+
+/// Whether a document is a list of objects of any kinds.
+pub(crate) fn is_list(root: &Node) -> bool {
+    let Identity { api_version, kind } = Identity::of(root);
+    kind.as_deref() == Some("List") && api_version.as_deref() == Some("v1")
+}
+
+/// The objects of a document: the items of a `List`, or else the document itself.
+pub(crate) fn objects(root: &mut Node) -> Vec<&mut Node> {
+    if !is_list(root) {
+        return vec![root];
+    }
+    let Value::Map(entries) = &mut root.value else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for (key, items) in entries {
+        if let (Value::Text(name), Value::List(items)) = (&key.value, &mut items.value)
+            && name == "items"
+        {
+            // Lists in lists end where the tree does.
+            found.extend(items.iter_mut().flat_map(objects));
+        }
+    }
+    found
 }
 
 fn is_marker(line: &[u8], marker: &[u8]) -> bool {
@@ -123,6 +175,14 @@ mod tests {
             ),
             ("a: |\n  ---\n  b\n", vec![("a: |\n  ---\n  b\n", 0)]),
             ("----\n", vec![("----\n", 0)]),
+            (
+                "\u{feff}%YAML 1.2\n---\na: 1\n---\nb: 2",
+                vec![("\u{feff}%YAML 1.2\n---\na: 1\n", 0), ("---\nb: 2", 3)],
+            ),
+            (
+                "\u{feff}---\na: 1\n---\nb: 2",
+                vec![("\u{feff}---\na: 1\n", 0), ("---\nb: 2", 2)],
+            ),
             (
                 "a: 1\r\n---\r\nb: 2",
                 vec![("a: 1\r\n", 0), ("---\r\nb: 2", 1)],

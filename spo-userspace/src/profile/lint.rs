@@ -20,12 +20,8 @@ pub const RULES: &[&[Rule]] = &[seccomp::LINTS, apparmor::LINTS, selinux::LINTS]
 /// What a comment begins with that silences.
 const MARK: &str = "spo: allow(";
 
-/// Leaves out the findings that comments of the file silence: `# spo: allow(ID, ID)`, anywhere in
-/// it. Errors, and warnings without a name, are never left out.
-///
-/// A comment begins with `#` or `;` at the beginning of a line or after white space, outside of
-/// quotes; quotes are looked at within one line only. So text of several lines that has such a
-/// line in it silences as well, which does no harm. JSON has no comments.
+/// Leaves out the findings that comments of the file silence. Problems without a name are never
+/// left out.
 pub fn silence(source: &[u8], mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
     if diagnostics
         .iter()
@@ -33,10 +29,23 @@ pub fn silence(source: &[u8], mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnosti
     {
         return diagnostics;
     }
-    let text = String::from_utf8_lossy(source);
-    let silenced: BTreeSet<_> = text.lines().filter_map(comment).flat_map(allowed).collect();
+    let silenced = silenced(source);
     diagnostics.retain(|diagnostic| diagnostic.rule.is_none_or(|rule| !silenced.contains(rule)));
     diagnostics
+}
+
+/// The findings that comments of a file silence: `# spo: allow(ID, ID)`, anywhere in it.
+///
+/// A comment begins with `#` or `;` at the beginning of a line or after white space, outside of
+/// quotes; quotes are looked at within one line only. So text of several lines that has such a
+/// line in it silences as well, which does no harm. JSON has no comments.
+pub fn silenced(source: &[u8]) -> BTreeSet<String> {
+    let text = String::from_utf8_lossy(source);
+    let comments = text
+        .lines()
+        .filter(|line| line.contains(MARK))
+        .filter_map(comment);
+    comments.flat_map(allowed).map(str::to_owned).collect()
 }
 
 /// The comment at the end of a line.

@@ -22,8 +22,8 @@ pub(crate) fn nearest<'a>(
         if candidate.len().abs_diff(word.len()) >= best_distance {
             continue;
         }
-        let distance = distance(&word, &candidate.to_ascii_lowercase().into_bytes());
-        if distance < best_distance {
+        let candidate_word = candidate.to_ascii_lowercase();
+        if let Some(distance) = distance(&word, candidate_word.as_bytes(), best_distance) {
             best = Some(candidate);
             best_distance = distance;
         }
@@ -31,13 +31,17 @@ pub(crate) fn nearest<'a>(
     best
 }
 
-/// How many letters must be added, dropped, replaced or swapped with their neighbour.
-fn distance(left: &[u8], right: &[u8]) -> usize {
+/// How many letters must be added, dropped, replaced or swapped with their neighbour, if it is less
+/// than the limit. Most words are far from each other, which shows after a few letters.
+fn distance(left: &[u8], right: &[u8], limit: usize) -> Option<usize> {
     let width = right.len() + 1;
     let mut before_last: Vec<usize> = vec![0; width];
     let mut last: Vec<usize> = (0..width).collect();
+    let mut current = vec![0; width];
+    let mut lowest_before = 0;
     for (row, letter) in left.iter().enumerate() {
-        let mut current = vec![row + 1; width];
+        current[0] = row + 1;
+        let mut lowest = row + 1;
         for (column, other) in right.iter().enumerate() {
             let replaced = last[column] + usize::from(letter != other);
             let mut cost = replaced.min(last[column + 1] + 1).min(current[column] + 1);
@@ -47,10 +51,17 @@ fn distance(left: &[u8], right: &[u8]) -> usize {
                 cost = cost.min(before_last[column - 1] + 1);
             }
             current[column + 1] = cost;
+            lowest = lowest.min(cost);
         }
-        before_last = std::mem::replace(&mut last, current);
+        // What follows costs at least what one of these two rows does.
+        if lowest.min(lowest_before) >= limit {
+            return None;
+        }
+        lowest_before = lowest;
+        std::mem::swap(&mut before_last, &mut last);
+        std::mem::swap(&mut last, &mut current);
     }
-    last[width - 1]
+    Some(last[width - 1]).filter(|distance| *distance < limit)
 }
 
 #[cfg(test)]
@@ -70,10 +81,11 @@ mod tests {
             ("kitten", "sitting", 3),
         ] {
             assert_eq!(
-                distance(left.as_bytes(), right.as_bytes()),
-                expected,
+                distance(left.as_bytes(), right.as_bytes(), expected + 1),
+                Some(expected),
                 "{left} {right}"
             );
+            assert_eq!(distance(left.as_bytes(), right.as_bytes(), expected), None);
         }
     }
 

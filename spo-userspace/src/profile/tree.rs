@@ -63,6 +63,14 @@ impl Place {
 }
 
 impl Node {
+    /// No value, for the place of one that was taken.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            value: Value::Null,
+            place: Place::START,
+        }
+    }
+
     /// What the node is, for a message.
     pub(crate) fn describe(&self) -> &'static str {
         match self.value {

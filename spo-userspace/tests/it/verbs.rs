@@ -1,5 +1,8 @@
 //! The verbs that read and write profiles, as programs and people call them.
 
+mod check;
+mod rewrite;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -47,6 +47,17 @@ pub(super) fn take(root: &mut Node, path: &str) -> Option<(Place, Node)> {
     Some(taken)
 }
 
+/// Takes a field out of a map, and leaves the map, even empty.
+pub(in crate::api) fn remove(root: &mut Node, map: &str, name: &str) {
+    if let Some(Node {
+        value: Value::Map(entries),
+        ..
+    }) = get_mut(root, map)
+    {
+        entries.retain(|(key, _)| !is(key, name));
+    }
+}
+
 /// Puts a node to a path, with the maps that lead there. Says whether that was possible.
 pub(super) fn put(root: &mut Node, path: &str, place: Place, node: Node) -> bool {
     let Value::Map(entries) = &mut root.value else {
@@ -97,6 +108,7 @@ pub(super) fn error_numbers(root: &mut Node, changes: &mut Changes) {
             changes.note(node.place, &path, "is a number now".to_owned());
         } else {
             changes.error(node.place, &path, "is no number".to_owned());
+            take(rule, "errnoRet");
         }
     }
 }

@@ -18,7 +18,7 @@ use super::json;
 use crate::profile::object::{API_VERSION, GROUP};
 use crate::profile::tree::{Node, Place, Value};
 
-pub(super) use self::edit::field;
+pub(super) use self::edit::{field, remove};
 
 /// An object in `v1`, and what that took.
 #[derive(Clone, Debug, PartialEq)]
@@ -164,6 +164,8 @@ pub(super) fn convert(root: &mut Node, kind: &str, version: &str) -> Changes {
             "is the text of a profile, as {version} had it: convert the text, and put the result into `spec.abstract`"
         );
         changes.error(policy.place, "spec.policy", text);
+        // Nobody needs to be told that the field is not known, too.
+        edit::remove(root, "spec", "policy");
     }
     set_version(root, "v1");
     changes

@@ -7,8 +7,15 @@ use crate::profile::lint::Rule;
 use crate::profile::suggest::nearest;
 use crate::profile::tree::{Node, Value};
 
+/// Two objects are the same one. It needs all files, and so is not found here.
+pub const SAME_OBJECT: &str = "same-object";
+
 /// What a file of these kinds may be warned of.
 pub const LINTS: &[Rule] = &[
+    Rule {
+        id: SAME_OBJECT,
+        reason: "of two objects with the same name the cluster keeps the one that is applied last",
+    },
     Rule {
         id: "enricher-filters",
         reason: "the enricher ignores filters that it cannot read",

@@ -1,21 +1,23 @@
 //! `spo check`: everything that is wrong with profiles.
 
 mod report;
+mod told;
+mod uri;
 
-use std::io::IsTerminal as _;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::args::{CheckArgs, ReportForm};
+use self::told::{Found, Sum, Told};
+use super::args::CheckArgs;
 use super::exit::{FAILED, Failure};
 use super::files::{self, Listed};
 use super::held::shown;
-use super::input;
-use super::progress::{line, output};
-use crate::profile::diagnostic::{Diagnostic, Severity, render};
-use crate::recorder::count;
-
-/// Problems of one file that are shown. Each document is bounded already.
-const MOST: usize = 1000;
+use super::input::{self, Beside};
+use super::progress::line;
+use crate::api::Identifier;
+use crate::profile::diagnostic::Diagnostic;
 
 /// Checks all files; exit code 1 if there are errors, or with `--strict` any finding.
 pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
@@ -25,80 +27,121 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
         strict,
         allow,
     } = args;
-    let listed = files::list(files).map_err(|error| Failure::new(FAILED, error))?;
-    let mut checked = 0_usize;
-    let mut all = Vec::new();
-    for file in &listed {
-        let (mut found, source) = check(file, *strict);
-        checked += usize::from(found.is_some());
-        let found = found.get_or_insert_default();
-        found.retain(|diagnostic| {
-            diagnostic
-                .rule
-                .is_none_or(|rule| !allow.iter().any(|allowed| allowed == rule))
-        });
-        if *form == ReportForm::Human {
-            output(&render(found, &source, std::io::stdout().is_terminal()))?;
-        }
-        all.append(found);
-    }
-    match form {
-        ReportForm::Human => {}
-        ReportForm::Json => output(&report::json(checked, &all))?,
-        ReportForm::Sarif => output(&report::sarif(&all))?,
-        ReportForm::Github => output(&report::github(&all))?,
-    }
-    let of = |severity| {
-        let found = all.iter().filter(|found| found.severity == severity);
-        found.count()
+    let paths: Vec<_> = files.iter().map(PathBuf::as_path).collect();
+    files::refuse_twice_standard(&paths)?;
+    let files::Listing { files, problems } = files::list(files);
+    let mut check = Check {
+        strict: *strict,
+        allow,
+        objects: BTreeMap::new(),
     };
-    let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
-    line(format_args!(
-        "{}: {}, {}{}",
-        count(checked, "file"),
-        count(errors, "error"),
-        count(warnings, "warning"),
-        match listed.len() - checked {
-            0 => String::new(),
-            others => format!("; {} without a profile", count(others, "file")),
+    let mut sum = Sum::default();
+    let mut told = Told::new(*form);
+    let names = problems.iter().map(|problem| PathBuf::from(&problem.file));
+    for (path, problem) in names.zip(&problems) {
+        sum.add(std::slice::from_ref(problem));
+        told.tell(vec![problem.clone()], &[], &path)?;
+    }
+    for file in &files {
+        let (outcome, source) = check.file(file);
+        match outcome {
+            Outcome::Checked(found) => {
+                sum.checked += 1;
+                sum.add(&found);
+                told.tell(found, &source, &file.path)?;
+            }
+            Outcome::Beside(Beside::Other) => sum.others += 1,
+            Outcome::Beside(Beside::Template) => sum.templates += 1,
         }
-    ));
-    Ok(if errors > 0 || (*strict && warnings > 0) {
+    }
+    told.finish(sum.checked)?;
+    line(format_args!("{sum}"));
+    Ok(if sum.errors > 0 || (*strict && sum.warnings > 0) {
         ExitCode::from(FAILED)
     } else {
         ExitCode::SUCCESS
     })
 }
 
-/// The problems of a file, and its text; no problems at all if it was only found in a folder, and
-/// holds no profile.
-fn check(file: &Listed, strict: bool) -> (Option<Vec<Diagnostic>>, Vec<u8>) {
-    let name = shown(file.path.as_os_str());
-    let source = match files::read(&file.path) {
-        Ok(source) => source,
-        Err(error) => {
-            let problem = Diagnostic::of_file(&name, format!("{error:#}"), None);
-            return (Some(vec![problem]), Vec::new());
+/// What came of a file.
+enum Outcome {
+    Checked(Vec<Diagnostic>),
+    /// It was only found in a folder, and is nothing of ours.
+    Beside(Beside),
+}
+
+/// A check of several files.
+struct Check<'a> {
+    strict: bool,
+    allow: &'a [String],
+    /// The objects so far, and where they are.
+    objects: BTreeMap<Identifier, String>,
+}
+
+impl Check<'_> {
+    /// What came of a file, and its text.
+    fn file(&mut self, file: &Listed) -> (Outcome, Vec<u8>) {
+        let name = shown(file.path.as_os_str());
+        let source = match files::read(&file.path) {
+            Ok(source) => source,
+            Err(error) => {
+                let problem = Diagnostic::of_file(&name, format!("{error:#}"), None);
+                return (Outcome::Checked(vec![problem]), Vec::new());
+            }
+        };
+        if !file.named && !input::is_ours(&name, &source) {
+            return (Outcome::Beside(Beside::Other), source);
         }
-    };
-    if !file.named && !input::is_ours(&name, &source) {
-        return (None, source);
-    }
-    let documents = input::read_file(&name, &source, strict);
-    if documents.is_empty() {
+        let mut found = Found::default();
+        let mut beside = None;
+        let mut any = false;
+        for read in input::read_file(&name, &source, self.strict) {
+            if let (Some(what), false) = (read.beside, file.named) {
+                beside = beside.max(Some(what));
+                continue;
+            }
+            any = true;
+            let twice = read.object.and_then(|object| self.object(object));
+            let allowed = |rule: &str| self.allow.iter().any(|allowed| allowed == rule);
+            for diagnostic in read.diagnostics.into_iter().chain(twice) {
+                if !diagnostic.rule.is_some_and(allowed) {
+                    found.add(diagnostic);
+                }
+            }
+            if found.is_full() {
+                break;
+            }
+        }
+        if any {
+            return (Outcome::Checked(found.finish(&name)), source);
+        }
+        if !file.named {
+            let beside = beside.unwrap_or(Beside::Other);
+            return (Outcome::Beside(beside), source);
+        }
         let help = "checked are our kinds of objects, seccomp JSON, AppArmor text and CIL";
         let message = "there is no profile in this file".to_owned();
         let problem = Diagnostic::of_file(&name, message, Some(help));
-        return (file.named.then_some(vec![problem]), source);
+        (Outcome::Checked(vec![problem]), source)
     }
-    let mut found: Vec<_> = documents
-        .into_iter()
-        .flat_map(|read| read.diagnostics)
-        .collect();
-    if let Some(more) = found.len().checked_sub(MOST).filter(|more| *more > 0) {
-        found.truncate(MOST);
-        let message = format!("{more} more problems are not shown");
-        found.push(Diagnostic::of_file(&name, message, None));
+
+    /// Notes an object; what to tell if it is there already.
+    fn object(&mut self, object: (Identifier, Diagnostic)) -> Option<Diagnostic> {
+        let (identifier, mut twice) = object;
+        let Diagnostic {
+            file, line, column, ..
+        } = &twice;
+        let place = format!("{file}:{line}:{column}");
+        match self.objects.entry(identifier) {
+            Entry::Vacant(entry) => {
+                entry.insert(place);
+                None
+            }
+            Entry::Occupied(first) => {
+                let help = "give one of them another name, or check them one by one";
+                twice.help = Some(format!("the first is at {}; {help}", first.get()));
+                Some(twice)
+            }
+        }
     }
-    (Some(found), source)
 }

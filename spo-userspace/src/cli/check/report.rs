@@ -46,8 +46,8 @@ pub(super) fn json(files: usize, diagnostics: &[Diagnostic]) -> String {
     pretty(&json!({ "files": files, "problems": problems }))
 }
 
-/// A SARIF log, version 2.1.0 (OASIS), with one run.
-pub(super) fn sarif(diagnostics: &[Diagnostic]) -> String {
+/// A SARIF log, version 2.1.0 (OASIS), with one run. `uri` tells the URI of a file by its name.
+pub(super) fn sarif(diagnostics: &[Diagnostic], uri: impl Fn(&str) -> String) -> String {
     let mut rules: Vec<&str> = diagnostics
         .iter()
         .map(|diagnostic| diagnostic.rule.unwrap_or(NO_RULE))
@@ -118,19 +118,6 @@ fn text(diagnostic: &Diagnostic) -> String {
     }
 }
 
-/// A relative path as a URI reference (RFC 3986): all but unreserved characters and slashes in
-/// percent form.
-fn uri(path: &str) -> String {
-    path.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                char::from(byte).to_string()
-            }
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
-}
-
 /// The escapes of workflow commands (actions/toolkit, `command.ts`): a message could begin another.
 fn data(text: &str) -> String {
     text.replace('%', "%25")
@@ -178,7 +165,10 @@ mod tests {
         plain.rule = None;
         plain.severity = Severity::Error;
         let log: serde_json::Value =
-            serde_json::from_str(&sarif(&[hostile(), plain, hostile()])).unwrap();
+            serde_json::from_str(&sarif(&[hostile(), plain, hostile()], |name| {
+                name.replace(' ', "+")
+            }))
+            .unwrap();
         let run = &log["runs"][0];
         assert_eq!(
             run["tool"]["driver"]["rules"],
@@ -188,7 +178,7 @@ mod tests {
         assert_eq!(run["results"][1]["level"], "error");
         assert_eq!(run["results"][1]["ruleId"], "profile");
         let place = &run["results"][0]["locations"][0]["physicalLocation"];
-        assert_eq!(place["artifactLocation"]["uri"], "a%20b%2Cc%3Ad%25.yaml");
+        assert_eq!(place["artifactLocation"]["uri"], "a+b,c:d%.yaml");
         assert_eq!(place["region"], json!({ "startLine": 3, "startColumn": 7 }));
     }
 
