@@ -73,16 +73,30 @@ pub(super) fn is_ours(name: &str, source: &[u8]) -> bool {
 pub(super) fn read_file(name: &str, source: &[u8], lint: bool) -> Vec<Read> {
     match Format::of(name, source) {
         Format::Cil => {
-            let (tree, diagnostics) = selinux::read_cil(name, source);
+            let read = if lint {
+                selinux::read_cil_and_lint
+            } else {
+                selinux::read_cil
+            };
+            let (tree, diagnostics) = read(name, source);
             vec![Read {
                 profile: tree.map(|_| Profile::Other("SELinux policy text")),
                 diagnostics: silence(source, diagnostics),
             }]
         }
         Format::AppArmor => {
-            let mut read = Read::of(apparmor::read_text(name, source), Profile::AppArmorText);
-            read.diagnostics = silence(source, read.diagnostics);
-            vec![read]
+            let (profiles, diagnostics) = apparmor::read_texts(name, source, lint);
+            let mut profiles = profiles.into_iter().map(Profile::AppArmorText);
+            // All problems stand with the first profile, or with none.
+            let first = Read {
+                profile: profiles.next(),
+                diagnostics: silence(source, diagnostics),
+            };
+            let others = profiles.map(|profile| Read {
+                profile: Some(profile),
+                diagnostics: Vec::new(),
+            });
+            std::iter::once(first).chain(others).collect()
         }
         Format::Tree => {
             let parts = documents::split(source);

@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 
 use spo::profile::apparmor::Access;
 use spo::profile::apparmor::{
-    AppArmorSpec, FileRule, LINTS, Mode, Note, diff, merge, read, read_and_lint, read_text,
-    to_abstract, write_object, write_text,
+    AppArmorSpec, FileRule, LINTS, Mode, Note, TextProfile, diff, merge, read, read_and_lint,
+    read_text, read_texts, to_abstract, write_object, write_text,
 };
 use spo::profile::diagnostic::{Diagnostic, has_errors, render};
+use spo::profile::lint::silence;
 
 fn files(folder: &str) -> Vec<(String, Vec<u8>)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -93,6 +94,38 @@ fn good_files_survive_a_round_trip() {
             insta::assert_snapshot!(format!("{name}-text"), text);
         }
     }
+}
+
+/// Files that are right, with all that their authors would want to know.
+#[test]
+fn lints_look_at_text_as_well() {
+    let mut told = BTreeSet::new();
+    for (name, source) in files("lint") {
+        let (profiles, diagnostics) = read_texts(&name, &source, true);
+        assert!(!profiles.is_empty(), "{name}: {diagnostics:?}");
+        assert_eq!(read_texts(&name, &source, false).1, [], "{name}");
+        let diagnostics = silence(&source, diagnostics);
+        told.extend(diagnostics.iter().filter_map(|told| told.rule));
+        let text = render(&diagnostics, &source, false);
+        insta::assert_snapshot!(format!("lint-{name}"), text);
+    }
+    let known: BTreeSet<&str> = LINTS.iter().map(|rule| rule.id).collect();
+    assert_eq!(told, known);
+}
+
+#[test]
+fn a_file_of_several_profiles_is_read_as_a_whole() {
+    let text = b"profile a { /a r, }\nprofile b { /b r, }\n";
+    let (profiles, diagnostics) = read_texts("x", text, false);
+    assert_eq!(diagnostics, []);
+    let names: Vec<_> = profiles.iter().map(TextProfile::name).collect();
+    assert_eq!(names, ["a", "b"]);
+    assert!(read_text("x", text).0.is_none());
+    assert!(
+        read_texts("x", b"profile a { /a r, }\nprofile b { /b q, }\n", false)
+            .0
+            .is_empty()
+    );
 }
 
 #[test]

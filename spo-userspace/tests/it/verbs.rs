@@ -431,6 +431,98 @@ fn a_denial_in_complain_mode_is_kept() {
 }
 
 #[test]
+fn apparmor_text_survives_complain_mode() {
+    let text = "\
+#include <tunables/global>
+
+profile x flags=(enforce, attach_disconnected, mediate_deleted) {
+  #include <abstractions/base>
+
+  /a r,
+  deny /a wlk,
+  deny /b w,
+  deny network raw,
+  network tcp,
+}
+";
+    let folder = Folder::with(&[("x.apparmor", text)]);
+    let answer = folder.run("convert --complain -o c.apparmor x.apparmor");
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    let complaining = folder.read("c.apparmor");
+    assert!(
+        complaining.contains("\n  # spo: once enforced: deny /b w,\n"),
+        "{complaining}"
+    );
+    assert!(!complaining.contains("\n  deny"), "{complaining}");
+    let answer = folder.run("convert --enforce -o back.apparmor c.apparmor");
+    assert_eq!((answer.code, answer.stderr.as_str()), (0, ""));
+    folder.run("convert --enforce -o same.apparmor x.apparmor");
+    assert_eq!(folder.read("back.apparmor"), folder.read("same.apparmor"));
+    // Whoever enforces it by hand is told of the comments.
+    let by_hand = complaining.replace("complain,", "enforce,");
+    fs::write(folder.path("hand.apparmor"), by_hand).expect("a file");
+    let answer = folder.run("check hand.apparmor");
+    assert!(
+        answer.stdout.contains("this denial is a comment only"),
+        "{}",
+        answer.stdout
+    );
+    // The kernel enforces denials in complain mode, which objects do not.
+    let denying = text.replace("enforce,", "complain,");
+    fs::write(folder.path("d.apparmor"), denying).expect("a file");
+    let answer = folder.run("convert --complain d.apparmor");
+    assert!(
+        answer.stderr.contains("denies nothing in complain mode"),
+        "{}",
+        answer.stderr
+    );
+}
+
+#[test]
+fn policy_text_is_linted_and_not_empty() {
+    let folder = Folder::with(&[
+        ("x.apparmor", "profile x {\n  capability bpf,\n}\n"),
+        ("x.cil", "(block x (type other))\n"),
+        ("empty.cil", "; nothing\n"),
+        ("empty.apparmor", "# nothing\n"),
+    ]);
+    for (file, told) in [
+        ("x.apparmor", "warning[broad-capability]"),
+        ("x.cil", "warning[no-process]"),
+    ] {
+        assert_eq!(folder.run(&format!("check {file}")).code, 0);
+        let answer = folder.run(&format!("check --strict {file}"));
+        assert_eq!(answer.code, 1);
+        assert!(answer.stdout.contains(told), "{}", answer.stdout);
+    }
+    for (file, told) in [
+        ("empty.cil", "there is nothing in the file"),
+        ("empty.apparmor", "there is no profile in the file"),
+    ] {
+        let answer = folder.run(&format!("check {file}"));
+        assert_eq!(answer.code, 1);
+        assert!(answer.stdout.contains(told), "{}", answer.stdout);
+    }
+}
+
+#[test]
+fn several_profiles_in_a_file_are_checked() {
+    let two = "profile a {\n  /a r,\n}\nprofile b {\n  /b q,\n}\n";
+    let folder = Folder::with(&[("two", two), ("good", &two.replace('q', "r"))]);
+    let answer = folder.run("check two");
+    assert_eq!(answer.code, 1);
+    assert!(answer.stdout.contains("two:5:6"), "{}", answer.stdout);
+    let answer = folder.run("check good");
+    assert_eq!(answer.code, 0, "{}", answer.stdout);
+    for words in ["diff good good", "convert good", "merge good good"] {
+        let answer = folder.run(words);
+        assert_ne!(answer.code, 0);
+        let told = "several profiles: give one per file";
+        assert!(answer.stderr.contains(told), "{words}: {}", answer.stderr);
+    }
+}
+
+#[test]
 fn merged_objects_say_what_all_recordings_say() {
     let object = |lost: &str, partial: &str| {
         OLD.replace("v1alpha1", "v1")

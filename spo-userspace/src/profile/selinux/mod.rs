@@ -4,6 +4,7 @@
 //! language that both become: [`write_cil`] and [`write_raw_cil`] make it, [`read_cil`] reads it.
 
 mod cil;
+mod cil_lint;
 mod classes;
 mod diff;
 mod lint;
@@ -19,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-pub use self::cil::{Item, Tree, read_cil};
+pub use self::cil::{Item, Tree, read_cil, read_cil_and_lint};
 pub use self::diff::{Access, Changed, Diff, diff};
 pub use self::lint::LINTS;
 pub use self::merge::{complain, enforce, merge};
