@@ -479,6 +479,33 @@ profile x flags=(enforce, attach_disconnected, mediate_deleted) {
 }
 
 #[test]
+fn an_error_number_that_is_given_anyway_needs_no_field() {
+    let with = |number: u32| READ.replacen('{', &format!("{{\"defaultErrnoRet\": {number}, "), 1);
+    let folder = Folder::with(&[
+        ("one.json", &with(1)),
+        ("other.json", &with(38)),
+        ("w.yaml", WRITE_OBJECT),
+    ]);
+    let answer = folder.run("convert --to object -p one -o one.yaml one.json");
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    assert!(!folder.read("one.yaml").contains("rrno"));
+    assert_eq!(folder.run("diff one.json one.yaml").code, 0);
+    let answer = folder.run("merge w.yaml one.json");
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    for words in [
+        "convert --to object -p other other.json",
+        "merge w.yaml other.json",
+    ] {
+        let answer = folder.run(words);
+        assert_eq!((answer.code, answer.stdout.as_str()), (1, ""), "{words}");
+        for told in ["no field for `defaultErrnoRet: 38`", "`errnoRet: 38`"] {
+            assert!(answer.stderr.contains(told), "{words}: {}", answer.stderr);
+        }
+    }
+    assert_eq!(folder.run("merge other.json w.yaml").code, 0);
+}
+
+#[test]
 fn policy_text_is_linted_and_not_empty() {
     let folder = Folder::with(&[
         ("x.apparmor", "profile x {\n  capability bpf,\n}\n"),
