@@ -550,6 +550,58 @@ fn several_profiles_in_a_file_are_checked() {
 }
 
 #[test]
+fn both_values_of_a_field_are_told() {
+    let disabled = |text: &str| text.replace("spec:\n", "spec:\n  state: Disabled\n");
+    let apparmor = OLD.replace("v1alpha1", "v1");
+    let apparmor = apparmor.replace("  complainMode: true\n", "");
+    let complaining = apparmor.replace("spec:\n", "spec:\n  mode: Complain\n");
+    let selinux = "apiVersion: security-profiles-operator.x-k8s.io/v1\nkind: SelinuxProfile\n\
+                   metadata:\n  name: se\nspec:\n  allow: {}\n";
+    let based = WRITE_OBJECT.replace("spec:\n", "spec:\n  baseProfileName: runc\n");
+    let folder = Folder::with(&[
+        ("s.yaml", WRITE_OBJECT),
+        ("s-off.yaml", &disabled(WRITE_OBJECT)),
+        ("s-base.yaml", &based),
+        ("a.yaml", &apparmor),
+        ("a-off.yaml", &disabled(&apparmor)),
+        ("a-complain.yaml", &complaining),
+        ("se-off.yaml", &disabled(selinux)),
+    ]);
+    for (words, told) in [
+        ("diff s.yaml s-off.yaml", "state: `Enabled` -> `Disabled`"),
+        (
+            "diff s.yaml s-base.yaml",
+            "baseProfileName: nothing -> `runc`",
+        ),
+        (
+            "diff a.yaml a-off.yaml",
+            "the state is Enabled in A and Disabled in B: B is not installed",
+        ),
+        (
+            "diff a-off.yaml a.yaml",
+            "the state is Disabled in A and Enabled in B: A is not installed",
+        ),
+        (
+            "diff a.yaml a-complain.yaml",
+            "the mode is Enforce in A and Complain in B: B denies nothing, and only logs",
+        ),
+    ] {
+        let answer = folder.run(words);
+        assert_eq!(answer.code, 1, "{words}");
+        assert!(answer.stdout.contains(told), "{words}: {}", answer.stdout);
+    }
+    for file in ["s-off.yaml", "a-off.yaml", "se-off.yaml"] {
+        let answer = folder.run(&format!("convert {file}"));
+        assert_eq!(answer.code, 0, "{file}: {}", answer.stderr);
+        assert!(
+            answer.stderr.contains("the profile is disabled"),
+            "{file}: {}",
+            answer.stderr
+        );
+    }
+}
+
+#[test]
 fn merged_objects_say_what_all_recordings_say() {
     let object = |lost: &str, partial: &str| {
         OLD.replace("v1alpha1", "v1")
