@@ -127,7 +127,7 @@ fn selinux_union(profiles: &[Profile]) -> Result<Union> {
         objects.push(object);
     }
     let specs: Vec<_> = objects.iter().map(|object| &object.spec).collect();
-    let spec = selinux::merge(&specs);
+    let spec = selinux::merge_as(&objects[0].metadata.name, &specs);
     let difference = selinux::diff(specs[0], &spec);
     let text = selinux::write_object(&Object {
         metadata: metadata(&objects[0].metadata, profiles),
