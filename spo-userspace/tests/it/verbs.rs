@@ -602,6 +602,25 @@ fn both_values_of_a_field_are_told() {
 }
 
 #[test]
+fn what_enforcing_denies_without_the_annotation_is_named() {
+    let logging = WRITE_OBJECT.replace("ERRNO", "LOG").replace(
+        "[write]",
+        "[write]\n  - action: SCMP_ACT_LOG\n    names: [bpf, mount]",
+    );
+    let folder = Folder::with(&[("l.yaml", &logging)]);
+    let answer = folder.run("convert --enforce l.yaml");
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    for told in [
+        "there is no annotation spo.x-k8s.io/complain-of",
+        "calls without a rule were logged, and are denied now",
+        "bpf: was logged, and is denied now",
+        "mount: was logged, and is denied now",
+    ] {
+        assert!(answer.stderr.contains(told), "{}", answer.stderr);
+    }
+}
+
+#[test]
 fn merged_objects_say_what_all_recordings_say() {
     let object = |lost: &str, partial: &str| {
         OLD.replace("v1alpha1", "v1")
