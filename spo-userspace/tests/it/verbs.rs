@@ -621,6 +621,24 @@ fn what_enforcing_denies_without_the_annotation_is_named() {
 }
 
 #[test]
+fn losses_that_nobody_can_read_stay_unknown() {
+    let broken = WRITE_OBJECT.replace("lost: '2'", "lost: many");
+    let folder = Folder::with(&[("known.yaml", WRITE_OBJECT), ("broken.yaml", &broken)]);
+    for words in [
+        "merge known.yaml broken.yaml",
+        "merge broken.yaml known.yaml",
+        "merge broken.yaml",
+    ] {
+        let merged = folder.run(&format!("{words} -o merged.yaml"));
+        assert_eq!(merged.code, 0, "{}", merged.stderr);
+        let merged = folder.read("merged.yaml");
+        assert!(merged.contains("recording-lost: unknown"), "{merged}");
+    }
+    let again = folder.run("merge merged.yaml known.yaml").stdout;
+    assert!(again.contains("recording-lost: unknown"), "{again}");
+}
+
+#[test]
 fn merged_objects_say_what_all_recordings_say() {
     let object = |lost: &str, partial: &str| {
         OLD.replace("v1alpha1", "v1")
