@@ -111,7 +111,9 @@ pub(super) fn names(
         if let Some(what) = risk::broad(names::global(name)) {
             let (message, help) = lint::broad_text(name, what);
             flaws.lint("broad-attribute", target.span(), message, Some(help));
-        } else if let Some(near) = classes::suggest_type(name) {
+        } else if flaws.may_compare()
+            && let Some(near) = classes::suggest_type(name)
+        {
             let message = format!("{} looks like a misspelled type", quoted(name));
             let help = format!("did you mean `{near}`?");
             flaws.lint("misspelled-type", target.span(), message, Some(help));
