@@ -58,7 +58,7 @@ pub(super) enum Verb {
     /// Bring the objects of a cluster from older versions to v1
     Migrate(MigrateArgs),
     /// Run the operator: keep what profiles say of themselves (in a pod of a Deployment)
-    #[command(visible_aliases = ["manager", "m"])]
+    #[command(visible_aliases = ["manager", "m"], disable_version_flag = true)]
     Operator(OperatorArgs),
     /// Tell what can be recorded and observed here, and how to mend what cannot
     Doctor(DoctorArgs),
