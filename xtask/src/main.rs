@@ -12,6 +12,7 @@ mod cluster;
 mod codegen;
 mod env;
 mod fuzz;
+mod libraries;
 mod process;
 mod record;
 mod setup;

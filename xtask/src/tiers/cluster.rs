@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::Counts;
-use crate::cluster::{self, ControlPlane, KUBECONFIG, Lifetime, binaries};
+use crate::cluster::{self, ControlPlane, KUBECONFIG, Lifetime, View, binaries, node};
 use crate::env::root;
 use crate::process;
 use crate::setup::needs::{self, Group};
@@ -38,11 +38,18 @@ pub(crate) fn run(target: &Path) -> Result<Outcome> {
     // The cluster need not wait while its tests are compiled.
     process::run(cargo_test(target).arg("--no-run"))?;
     build(target)?;
+    let node = match node::possible(&binaries)? {
+        Ok(()) => Some(View::default()),
+        Err(reason) => {
+            eprintln!("the cluster has no node: {reason}");
+            None
+        }
+    };
     let _lock = own.lock()?;
     // A run that was killed left its folder.
     own.down()?;
     let taken_down = TakenDown(own);
-    taken_down.0.up(&binaries, Lifetime::Ours)?;
+    taken_down.0.up(&binaries, Lifetime::Ours, node)?;
     tests(target, &taken_down.0.kubeconfig())
 }
 
