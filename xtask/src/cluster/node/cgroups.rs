@@ -96,6 +96,11 @@ impl Hierarchies {
         self.unified.join(name).join("cgroup.kill")
     }
 
+    /// The file that names the controllers of the cgroup2 hierarchy.
+    pub(super) fn controllers_file(&self) -> PathBuf {
+        self.unified.join("cgroup.controllers")
+    }
+
     /// How many processes the node has.
     pub(super) fn processes(&self, name: &str) -> usize {
         below(&self.unified.join(name))

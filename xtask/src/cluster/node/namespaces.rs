@@ -111,15 +111,29 @@ fn mounts(node: &Node) -> Result<()> {
             lines.push(format!("mount --bind {} {}", text(&own), place.display()));
         }
     }
-    if node.view() == View::V2 && node.hierarchies.are_divided() {
-        lines.push("umount -R /sys/fs/cgroup".to_owned());
-        lines.push("mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 /sys/fs/cgroup".to_owned());
+    if node.hierarchies.are_divided() {
+        match node.view() {
+            View::V2 => lines.extend([
+                "umount -R /sys/fs/cgroup".to_owned(),
+                "mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 /sys/fs/cgroup".to_owned(),
+            ]),
+            // crun works with both only if the cgroup2 hierarchy has no controllers; what nobody has
+            // handed on is of no use there anyway.
+            View::Host => {
+                let own = folder.join("settings/no-controllers");
+                fs::write(&own, "")
+                    .with_context(|| format!("failed to write {}", own.display()))?;
+                let place = node.hierarchies.controllers_file();
+                lines.push(format!("mount --bind {} {}", text(&own), text(&place)));
+            }
+        }
     }
     process::run(node.command("sh")?.args(["-euc", &lines.join("\n")]))
         .context("failed to mount what the node sees")
 }
 
-/// A cable between the machine and the node.
+/// A cable between the machine and the node. The kubelet asks for clouds at an address of their own,
+/// and waits for eleven seconds if nothing says that it cannot be reached.
 fn network(node: &Node, holder: i32) -> Result<()> {
     let name = node.name();
     let (outer, inner) = (node.host_address(), node.address());
@@ -134,7 +148,8 @@ fn network(node: &Node, holder: i32) -> Result<()> {
         "ip link set lo up\n\
          ip address add {inner}/30 dev eth0\n\
          ip link set eth0 up\n\
-         ip route add default via {outer}"
+         ip route add default via {outer}\n\
+         ip route add unreachable 169.254.0.0/16"
     );
     process::run(node.command("sh")?.args(["-euc", &inside])).context("failed to connect the node")
 }

@@ -139,6 +139,9 @@ pub(crate) fn kubelet(layout: &Layout, node: &Node, binaries: &Binaries) -> Resu
         "failSwapOn": false,
         "healthzBindAddress": "127.0.0.1",
         "resolvConf": resolver,
+        // Ready nodes are noticed soon, and what has not changed is not told.
+        "nodeStatusUpdateFrequency": "1s",
+        "nodeStatusReportFrequency": "5m",
         "clusterDomain": "cluster.local",
         // A machine with little space is no reason to end pods.
         "evictionHard": {
