@@ -221,7 +221,9 @@ impl Node {
         }
         self.state.boot = boot()?;
         self.write()?;
-        self.hierarchies.fill(&self.name())?;
+        // The kubelet wants to have all that it sees.
+        let hand_on = self.view() == View::V2 || !self.hierarchies.are_divided();
+        self.hierarchies.fill(&self.name(), hand_on)?;
         namespaces::make(self, lifetime, log)?;
         fs::write(&complete, "").with_context(|| format!("failed to write {}", complete.display()))
     }

@@ -61,8 +61,9 @@ impl Hierarchies {
         }
     }
 
-    /// Makes the rest: the cgroups of this name in the other hierarchies, and those within.
-    pub(super) fn fill(&self, name: &str) -> Result<()> {
+    /// Makes the rest: the cgroups of this name in the other hierarchies, and those within. With
+    /// `hand_on`, children can use all controllers of the cgroup2 hierarchy.
+    pub(super) fn fill(&self, name: &str, hand_on: bool) -> Result<()> {
         for hierarchy in &self.others {
             make(&hierarchy.join(name))?;
             // A new cpuset is empty, and an empty one takes no process.
@@ -78,10 +79,9 @@ impl Hierarchies {
         }
         let own = self.unified.join(name);
         make(&own.join(PROGRAMS))?;
-        // On a divided machine, controllers are elsewhere.
-        if !self.are_divided() {
-            hand_on(&self.unified)?;
-            hand_on(&own)?;
+        if hand_on {
+            hand_controllers_on(&self.unified)?;
+            hand_controllers_on(&own)?;
         }
         Ok(())
     }
@@ -164,7 +164,7 @@ fn make(folder: &Path) -> Result<()> {
 }
 
 /// Lets the children of a cgroup use all controllers that it has itself.
-fn hand_on(folder: &Path) -> Result<()> {
+fn hand_controllers_on(folder: &Path) -> Result<()> {
     let file = folder.join("cgroup.controllers");
     let controllers =
         fs::read_to_string(&file).with_context(|| format!("failed to read {}", file.display()))?;

@@ -113,12 +113,13 @@ fn mounts(node: &Node) -> Result<()> {
     }
     if node.hierarchies.are_divided() {
         match node.view() {
+            // The holder keeps a file of it open.
             View::V2 => lines.extend([
-                "umount -R /sys/fs/cgroup".to_owned(),
+                "umount --recursive --lazy /sys/fs/cgroup".to_owned(),
                 "mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 /sys/fs/cgroup".to_owned(),
             ]),
-            // crun works with both only if the cgroup2 hierarchy has no controllers; what nobody has
-            // handed on is of no use there anyway.
+            // crun refuses to work with both kinds if the cgroup2 hierarchy has a controller, which
+            // nobody hands on, so that it is of no use there.
             View::Host => {
                 let own = folder.join("settings/no-controllers");
                 fs::write(&own, "")
