@@ -24,7 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const WEBHOOKS: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
 
 /// Says whether it has a filter, and whether it may make a folder.
-const PROBE: &str = "grep Seccomp: /proc/self/status; mkdir /tmp/new; echo \"status $?\"";
+const PROBE: &str =
+    "exec 2>&1; grep Seccomp: /proc/self/status; mkdir /tmp/new; echo \"status $?\"";
 
 #[tokio::test]
 async fn a_pod_runs_and_can_be_asked() -> Result<()> {
@@ -40,6 +41,31 @@ async fn a_pod_runs_and_can_be_asked() -> Result<()> {
     assert_eq!(String::from_utf8_lossy(&answer.stdout), "0\n");
     assert_eq!(answer.status.code(), Some(7));
     assert_eq!(logs(&admin, &namespace, "one").await?, "begun\n");
+    remove_namespace(&admin, &namespace).await
+}
+
+#[tokio::test]
+async fn spo_runs_in_a_pod_without_privileges() -> Result<()> {
+    if required()?.is_none() {
+        return Ok(());
+    }
+    let admin = admin().await?;
+    let namespace = namespace(&admin).await?;
+    let mut spo = pod("spo", "");
+    spo["spec"]["securityContext"] = json!({ "runAsUser": 65535, "runAsNonRoot": true });
+    spo["spec"]["containers"][0] = json!({
+        "name": "main",
+        "image": "localhost/spo:test",
+        "imagePullPolicy": "Never",
+        "args": ["--version"],
+        "securityContext": {
+            "readOnlyRootFilesystem": true,
+            "allowPrivilegeEscalation": false,
+            "capabilities": { "drop": ["ALL"] },
+        },
+    });
+    let said = run(&admin, &namespace, &spo).await?;
+    assert!(said.starts_with("spo "), "{said}");
     remove_namespace(&admin, &namespace).await
 }
 

@@ -50,7 +50,7 @@ struct State {
     /// Tells it apart from the other nodes of the machine: in addresses, and in the names of its
     /// cgroups and of its network interface.
     number: u8,
-    /// The start of the machine in which these were taken.
+    /// The start of the machine in which these were taken; empty once they are given back.
     boot: String,
     view: View,
 }
@@ -286,6 +286,10 @@ impl Node {
         if !is_free(self.state.number) {
             process::run(Command::new("ip").args(["link", "delete", &name]))?;
         }
+        // Nothing is taken any more, before another cluster can take it.
+        let mut free = self.clone();
+        free.state.boot.clear();
+        free.write()?;
         self.hierarchies.remove(&name)
     }
 }
