@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::objects::{Refusal, create, get};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// What a cluster says about itself, in a file beside the one that `KUBECONFIG` names.

@@ -64,9 +64,9 @@ impl Layout {
         format!("https://{}:{}", self.address(), self.ports.apiserver)
     }
 
-    fn health(&self, port: u16, path: &'static str) -> Option<Health> {
+    fn health(&self, port: u16, path: &'static str) -> Health {
         let server = format!("https://{}:{port}", self.address());
-        Some(Health { server, path })
+        Health { server, path }
     }
 
     /// What the API server was asked, by whom, and what it answered.
@@ -229,7 +229,7 @@ fn apiserver(program: &Path, layout: &Layout) -> Component {
         name: "kube-apiserver",
         program: program.to_owned(),
         args: args.0,
-        health: layout.health(ports.apiserver, "/readyz"),
+        health: Some(layout.health(ports.apiserver, "/readyz")),
     }
 }
 
@@ -256,7 +256,7 @@ fn controller_manager(program: &Path, layout: &Layout) -> Component {
         name: "kube-controller-manager",
         program: program.to_owned(),
         args: args.0,
-        health: layout.health(ports.controller_manager, "/healthz"),
+        health: Some(layout.health(ports.controller_manager, "/healthz")),
     }
 }
 
@@ -272,7 +272,7 @@ fn scheduler(program: &Path, layout: &Layout) -> Component {
         name: "kube-scheduler",
         program: program.to_owned(),
         args: args.0,
-        health: layout.health(layout.ports.scheduler, "/healthz"),
+        health: Some(layout.health(layout.ports.scheduler, "/healthz")),
     }
 }
 

@@ -64,16 +64,7 @@ pub(crate) fn containerd(node: &Node) -> Result<Component> {
         RUNTIMES[0],
     );
     for name in RUNTIMES {
-        let program = runtime(node, name)?;
-        let table = format!("plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.{name}");
-        text.push_str(&format!(
-            "[{table}]\n\
-             runtime_type = 'io.containerd.runc.v2'\n\
-             [{table}.options]\n\
-             BinaryName = '{}'\n\
-             SystemdCgroup = false\n",
-            program.display()
-        ));
+        text.push_str(&runtime_table(name, &runtime(node, name)?));
     }
     // Else the machine gets a folder /opt/containerd.
     text.push_str("[plugins.'io.containerd.internal.v1.opt']\npath = '/var/lib/containerd/opt'\n");
@@ -87,6 +78,18 @@ pub(crate) fn containerd(node: &Node) -> Result<Component> {
         args: args.done(),
         health: None,
     })
+}
+
+fn runtime_table(name: &str, program: &Path) -> String {
+    let table = format!("plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.{name}");
+    format!(
+        "[{table}]\n\
+         runtime_type = 'io.containerd.runc.v2'\n\
+         [{table}.options]\n\
+         BinaryName = '{}'\n\
+         SystemdCgroup = false\n",
+        program.display()
+    )
 }
 
 /// The program of a container runtime; one without limits, where the node sees no controllers.
