@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod children;
 mod convert;
+mod daemon;
 mod diff;
 mod doctor;
 mod exit;
@@ -15,6 +16,7 @@ mod input;
 mod manifest;
 mod merge;
 mod migrate;
+mod node_setup;
 mod progress;
 mod record;
 mod result;
@@ -57,6 +59,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Convert(args) => convert::run(&args),
         Verb::Diff(args) => diff::run(&args),
         Verb::Migrate(args) => migrate::run(&args),
+        Verb::Daemon(args) => daemon::run(args),
+        Verb::NodeSetup(args) => node_setup::run(args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Completions(args) => generate::completions(&args),
         Verb::Man(args) => generate::man(&args),

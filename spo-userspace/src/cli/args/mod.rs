@@ -6,6 +6,7 @@
 
 mod migrate;
 mod profiles;
+mod services;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ pub(super) use self::migrate::MigrateArgs;
 pub(super) use self::profiles::{
     CheckArgs, ConvertArgs, DiffArgs, MergeArgs, ProfileForm, ReportForm,
 };
+pub(super) use self::services::{DaemonArgs, NodeSetupArgs};
 use crate::profile::base::BASE_SYSCALLS;
 use crate::profile::syscalls;
 
@@ -55,6 +57,12 @@ pub(super) enum Verb {
     Diff(DiffArgs),
     /// Bring the objects of a cluster from older versions to v1
     Migrate(MigrateArgs),
+    /// Install profiles on a node of a cluster (runs in a DaemonSet)
+    #[command(alias = "d")]
+    Daemon(DaemonArgs),
+    /// Set a node up for the daemon, as root (runs in its init container)
+    #[command(alias = "non-root-enabler")]
+    NodeSetup(NodeSetupArgs),
     /// Tell what can be recorded and observed here, and how to mend what cannot
     Doctor(DoctorArgs),
     /// Print a completion script for a shell
