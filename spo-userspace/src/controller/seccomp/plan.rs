@@ -214,8 +214,13 @@ fn warn_once(claimant: &Claimant, reason: Reason, message: &str) -> Option<Note>
 }
 
 fn without_folder(claimant: &Claimant, why: &str, gone: bool) -> Plan {
-    let nothing_there = gone && !matches!(claimant.intent, Intent::Install(_));
-    if nothing_there {
+    let needs_it = match claimant.intent {
+        Intent::Install(_) => true,
+        Intent::Disabled | Intent::Partial => !gone,
+        // What was said to be gone is not said to be there again.
+        Intent::Deleted { released } => released && !gone && claimant.status.is_some(),
+    };
+    if !needs_it {
         return for_first(claimant, &FileState::Missing, false);
     }
     let message = format!(
@@ -459,7 +464,7 @@ mod tests {
 
     fn unusable(gone: bool) -> FileState {
         FileState::Unusable {
-            why: "the folder /x cannot be used".to_owned(),
+            why: "why".to_owned(),
             gone,
         }
     }
@@ -499,6 +504,8 @@ mod tests {
         let mut text = String::new();
         for (intent_name, intent) in &intents {
             for (file_name, file) in &files {
+                // What does not depend on the rest is one line.
+                let mut lines: Vec<(String, Vec<String>)> = Vec::new();
                 for (said_name, said) in &said {
                     for users in [Vec::new(), vec!["ns/pod".to_owned()]] {
                         let used = if users.is_empty() { "" } else { ", used" };
@@ -512,12 +519,21 @@ mod tests {
                             is_ours: *file != FileState::Missing,
                         };
                         let line = line(&plan(&observed));
-                        writeln!(
-                            text,
-                            "{intent_name}, {file_name}, {said_name}{used}: {line}"
-                        )
-                        .unwrap();
+                        let case = format!("{said_name}{used}");
+                        match lines.iter_mut().find(|(known, _)| *known == line) {
+                            Some((_, cases)) => cases.push(case),
+                            None => lines.push((line, vec![case])),
+                        }
                     }
+                }
+                let always = lines.len() == 1;
+                for (line, cases) in lines {
+                    let cases = if always {
+                        "always".to_owned()
+                    } else {
+                        cases.join("; ")
+                    };
+                    writeln!(text, "{intent_name}, {file_name} ({cases}): {line}").unwrap();
                 }
             }
         }
