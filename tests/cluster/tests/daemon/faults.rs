@@ -50,9 +50,9 @@ async fn a_full_disk_is_said_and_leaves_nothing_half() -> Result<()> {
     world.apply("a", &allows(&["read"])).await?;
     world.is_installed("a").await?;
     let before = fs::read(world.file("a"))?;
-    // The journal's file keeps a page for what is still to be noted.
+    // The journal's page has room for what is still to be noted.
     let filler = world.root.join("filler");
-    let mut size = 64 << 10;
+    let mut size = 96 << 10;
     while fs::write(&filler, vec![b'x'; size]).is_err() {
         size -= 4096;
     }

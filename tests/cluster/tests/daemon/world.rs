@@ -73,7 +73,7 @@ impl World {
         let files = TempDir::new().context("failed to make a folder")?;
         fs::set_permissions(files.path(), fs::Permissions::from_mode(0o755))?;
         let mut config = service_account_config(&admin, &namespace, "spod").await?;
-        let proxy = wire(&mut config)?;
+        let proxy = wire(&mut config, files.path())?;
         let text = serde_json::to_string(&config).context("failed to write the kubeconfig")?;
         fs::write(files.path().join("kubeconfig"), text)?;
         let root = files.path().join("root");
@@ -412,8 +412,8 @@ async fn merge(client: &Client, path: &str, change: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Puts a wire into the way to the server.
-fn wire(config: &mut Kubeconfig) -> Result<Proxy> {
+/// Puts a wire into the way to the server, and the authority where every user can read it.
+fn wire(config: &mut Kubeconfig, files: &Path) -> Result<Proxy> {
     let cluster = config.clusters.first_mut().context("no cluster")?;
     let cluster = cluster.cluster.as_mut().context("no cluster")?;
     let address = cluster.server.as_deref().context("no address")?;
@@ -424,5 +424,10 @@ fn wire(config: &mut Kubeconfig) -> Result<Proxy> {
     );
     let proxy = Proxy::to(uri.port_u16().context("no port")?)?;
     cluster.server = Some(format!("https://127.0.0.1:{}", proxy.port));
+    if let Some(authority) = &mut cluster.certificate_authority {
+        let copy = files.join("ca.crt");
+        fs::write(&copy, fs::read(&*authority)?)?;
+        *authority = copy.to_string_lossy().into_owned();
+    }
     Ok(proxy)
 }
