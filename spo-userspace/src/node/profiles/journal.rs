@@ -90,10 +90,9 @@ impl Journal {
             self.folder = None;
             return self.belong_to(folder);
         };
-        let written = file
-            .write_all(line.as_bytes())
-            .and_then(|()| file.sync_data());
-        match written {
+        // Not flushed: what a loss of power takes is noted again, because each start compares all
+        // profiles with their files.
+        match file.write_all(line.as_bytes()) {
             Ok(()) => self.length += line.len() as u64,
             // Half a line must not become the begin of the next; if that fails as well, the file
             // is read and written anew.

@@ -3,11 +3,23 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::world::{World, allows};
 
 const STATUSES: &str = "securityprofilenodestatuses";
+/// A hundred, as many as programs make.
+const CALLS: &str = "\
+    read write open close stat fstat lstat poll lseek mmap mprotect munmap brk \
+    rt_sigaction rt_sigprocmask rt_sigreturn ioctl pread64 pwrite64 readv writev access \
+    pipe select sched_yield mremap msync mincore madvise shmget shmat shmctl dup dup2 \
+    pause nanosleep getitimer alarm setitimer getpid sendfile socket connect accept \
+    sendto recvfrom sendmsg recvmsg shutdown bind listen getsockname getpeername \
+    socketpair setsockopt getsockopt clone fork vfork execve exit wait4 kill uname \
+    semget semop semctl shmdt msgget msgsnd msgrcv msgctl fcntl flock fsync fdatasync \
+    truncate ftruncate getdents getcwd chdir fchdir rename mkdir rmdir creat link \
+    unlink symlink readlink chmod fchmod chown fchown lchown umask gettimeofday \
+    getrlimit getrusage sysinfo";
 
 #[tokio::test]
 async fn a_profile_costs_two_requests_and_an_event() -> Result<()> {
@@ -62,8 +74,7 @@ impl Requests {
 async fn figures() -> Result<()> {
     let world = World::new().await?;
     let daemon = world.start()?;
-    let calls: Vec<_> = (0..100).map(|number| format!("call{number}")).collect();
-    let calls: Vec<_> = calls.iter().map(String::as_str).collect();
+    let calls: Vec<_> = CALLS.split_whitespace().collect();
     world.apply("first", &allows(&calls)).await?;
     world.is_installed("first").await?;
     let mut times = Vec::new();
@@ -98,18 +109,24 @@ async fn figures() -> Result<()> {
         after.patched - before.patched,
         after.events - before.events
     );
-    let status = fs::read_to_string(format!("/proc/{}/status", daemon.child.id()))?;
-    let memory: Vec<_> = status
-        .lines()
-        .filter(|line| line.starts_with("VmRSS") || line.starts_with("VmHWM"))
-        .collect();
-    println!("with 1101 profiles of 100 calls each: {memory:?}");
+    println!(
+        "with 1101 profiles of 100 calls: {}",
+        memory(daemon.child.id())?
+    );
     drop(daemon);
     let daemon = world.start()?;
-    let id = daemon.child.id();
-    tokio::time::sleep(Duration::from_secs(10)).await;
-    let status = fs::read_to_string(format!("/proc/{id}/status"))?;
-    let memory = status.lines().find(|line| line.starts_with("VmRSS"));
-    println!("the same after a restart: {}", memory.context("no memory")?);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    println!("after a restart: {}", memory(daemon.child.id())?);
     world.remove().await
+}
+
+fn memory(process: u32) -> Result<String> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let lines = status.lines().filter(|line| {
+        ["VmRSS", "VmHWM", "RssAnon", "RssFile"]
+            .iter()
+            .any(|name| line.starts_with(name))
+    });
+    let lines: Vec<_> = lines.map(|line| line.replace('\t', " ")).collect();
+    Ok(lines.join(", "))
 }
