@@ -254,7 +254,7 @@ mod tests {
             spec["baseProfileName"] = base.into();
             spec
         };
-        let write = rule(&["write", "exit"]);
+        let write = [rule(&["write", "exit"])];
         let base = [("base", spec(&[rule(&["read", "exit"])]))];
         let circle = [("b", based("c", &[])), ("c", based("b", &[]))];
         let long = "a".repeat(251);
@@ -263,9 +263,9 @@ mod tests {
             "args": [{ "index": 6, "op": "SCMP_CMP_EQ" }],
         });
         let lines = [
-            ("as it is", result("a", &spec(&[write.clone()]), &[])),
-            ("no base", result("a", &based("", &[write.clone()]), &[])),
-            ("base", result("a", &based("base", &[write.clone()]), &base)),
+            ("as it is", result("a", &spec(&write), &[])),
+            ("no base", result("a", &based("", &write), &[])),
+            ("base", result("a", &based("base", &write), &base)),
             ("no such base", result("a", &based("base", &[]), &[])),
             ("circle", result("a", &based("b", &[]), &circle)),
             ("registry", result("a", &based("oci://x/y:1", &[]), &[])),

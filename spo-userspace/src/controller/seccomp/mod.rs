@@ -24,11 +24,11 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use self::bases::Bases;
-use self::observe::Guarded;
+use self::observe::{Guarded, GuardedStatus};
 use self::status::KIND;
 use self::written::Written;
+use crate::api::SecurityProfilesOperatorDaemon;
 use crate::api::names::{NODE_NAME, PROFILE_KIND, node_label, seccomp_file};
-use crate::api::{SecurityProfileNodeStatus, SecurityProfilesOperatorDaemon};
 use crate::cluster::events::Events;
 use crate::cluster::queue::{Keys, Queue, queue};
 use crate::cluster::watch::{Change, Wish, store, watch};
@@ -68,7 +68,7 @@ struct Context {
     metrics: Arc<Metrics>,
     events: Events,
     profiles: Store<Guarded>,
-    statuses: Store<SecurityProfileNodeStatus>,
+    statuses: Store<GuardedStatus>,
     daemons: Store<SecurityProfilesOperatorDaemon>,
     written: Written,
     queue: Queue<String>,
@@ -76,7 +76,7 @@ struct Context {
 
 struct Writers {
     profiles: Writer<Guarded>,
-    statuses: Writer<SecurityProfileNodeStatus>,
+    statuses: Writer<GuardedStatus>,
     daemons: Writer<SecurityProfilesOperatorDaemon>,
 }
 
@@ -96,6 +96,8 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Join
         is_ready = ready => is_ready,
     };
     if is_ready {
+        let profiles = context.profiles.len();
+        tracing::info!(profiles, "all objects are known; the work begins");
         context.clean().await;
         context.all().await;
         tasks.spawn(context.clone().notice(stop.clone()));
@@ -248,11 +250,19 @@ impl Context {
         }
     }
 
-    fn status_changed(&self, change: &Change<'_, SecurityProfileNodeStatus>) {
-        if !self.written.shown(change) {
+    fn status_changed(&self, change: &Change<'_, GuardedStatus>) {
+        // What cannot be read is nothing that we wrote.
+        let Ok(object) = &change.object().0 else {
+            return;
+        };
+        let change = match change {
+            Change::Present(_) => Change::Present(object),
+            Change::Gone(_) => Change::Gone(object),
+        };
+        if !self.written.shown(&change) {
             return;
         }
-        let owners = change.object().owner_references();
+        let owners = object.owner_references();
         for owner in owners.iter().filter(|owner| owner.kind == KIND) {
             self.queue.add(seccomp_file(&owner.name));
         }

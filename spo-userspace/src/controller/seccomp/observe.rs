@@ -20,6 +20,8 @@ use crate::profile::state::State;
 
 /// A profile, or what is left of one that cannot be read: it must not keep others from being.
 pub(super) type Guarded = DeserializeGuard<SeccompProfile>;
+/// A node's status; older versions left some that have other fields.
+pub(super) type GuardedStatus = DeserializeGuard<SecurityProfileNodeStatus>;
 
 /// What is known, and the objects that it is known from.
 pub(super) struct Sight {
@@ -49,7 +51,8 @@ impl Context {
             };
             let name = target.name();
             let stored = self.statuses.get(&ObjectRef::new(&name));
-            let status = self.written.newest(&name, stored.as_deref());
+            let stored = stored.as_deref().and_then(|stored| stored.0.as_ref().ok());
+            let status = self.written.newest(&name, stored);
             claimants.push(Claimant {
                 name: profile.name_any(),
                 generation: profile.meta().generation,
@@ -196,5 +199,49 @@ fn is_released(profile: &Guarded) -> bool {
         }),
         // Its status cannot be read, but the finalizer that says the same.
         Err(_) => !profile.finalizers().iter().any(|name| name == IN_USE),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn guarded(spec: &Value, metadata: &Value) -> Guarded {
+        let object = json!({ "metadata": metadata, "spec": spec });
+        serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn one_bad_object_does_not_keep_others_from_being() {
+        let metadata = json!({ "name": "a", "finalizers": [IN_USE] });
+        let bad = guarded(&json!({ "defaultAction": "SCMP_ACT_NEW" }), &metadata);
+        let refusal = unreadable(&bad);
+        assert_eq!(refusal.reason, Reason::InvalidSeccompProfile);
+        assert!(refusal.message.contains("SCMP_ACT_NEW"), "{refusal:?}");
+        assert!(!is_released(&bad));
+        let bad = guarded(&json!({}), &json!({ "name": "a" }));
+        assert!(is_released(&bad) && users(&bad).is_empty());
+        // As release 0.10.1 left them, once the fields are gone that v1 does not know.
+        let old = json!({ "metadata": { "name": "a-node-1" } });
+        let old: GuardedStatus = serde_json::from_value(old).unwrap();
+        assert!(old.0.is_err());
+    }
+
+    #[test]
+    fn only_the_operator_releases() {
+        let spec = json!({ "defaultAction": "SCMP_ACT_LOG" });
+        let mut profile = guarded(&spec, &json!({ "name": "a" })).0.unwrap();
+        let mut released = |status: Value| {
+            profile.status = serde_json::from_value(status).unwrap();
+            is_released(&DeserializeGuard(Ok(profile.clone())))
+        };
+        assert!(!released(Value::Null));
+        assert!(!released(json!({ "status": "Installed" })));
+        assert!(!released(
+            json!({ "status": "Terminating", "activeWorkloads": ["ns/pod"] })
+        ));
+        assert!(released(json!({ "status": "Terminating" })));
     }
 }

@@ -408,12 +408,12 @@ mod tests {
         }
     }
 
-    fn status(state: ProfileStatus, digest: Option<&str>) -> Option<NodeStatus> {
-        Some(NodeStatus {
+    fn status(state: ProfileStatus, digest: Option<&str>) -> NodeStatus {
+        NodeStatus {
             status: Some(state),
             digest: digest.map(str::to_owned),
             ..NodeStatus::default()
-        })
+        }
     }
 
     fn line(plan: &Plan) -> String {
@@ -494,11 +494,11 @@ mod tests {
             ("nothing said", None),
             (
                 "said Installed new",
-                status(ProfileStatus::Installed, Some("new")),
+                Some(status(ProfileStatus::Installed, Some("new"))),
             ),
             (
                 "said Installed old",
-                status(ProfileStatus::Installed, Some("old")),
+                Some(status(ProfileStatus::Installed, Some("old"))),
             ),
         ];
         let mut text = String::new();
@@ -579,7 +579,7 @@ mod tests {
             ("released", Intent::Deleted { released: true }),
         ];
         for (name, intent) in younger {
-            for said in [None, status(ProfileStatus::Error, None)] {
+            for said in [None, Some(status(ProfileStatus::Error, None))] {
                 let observed = Observed {
                     claimants: vec![
                         claimant("a", install()),
