@@ -15,3 +15,4 @@ pub mod node;
 pub mod profile;
 pub mod recorder;
 pub mod services;
+pub mod telemetry;

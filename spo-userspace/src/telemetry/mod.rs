@@ -1,0 +1,4 @@
+//! What a process tells about itself: metrics and logs.
+
+pub mod logging;
+pub mod metrics;
