@@ -53,6 +53,14 @@ fn merge(args: &MergeArgs) -> Result<ExitCode> {
     for note in &union.notes {
         line(format_args!("{note}"));
     }
+    let namespaces: Vec<_> = objects(&profiles)
+        .map(|metadata| &metadata.namespaces)
+        .collect();
+    if namespaces.windows(2).any(|pair| pair[0] != pair[1]) {
+        line(format_args!(
+            "the profiles are for different namespaces: the result has the namespaceSelector of the first"
+        ));
+    }
     result::write(output_file, &union.text)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -150,13 +158,7 @@ fn metadata(first: &Metadata, all: &[Profile]) -> Metadata {
     let key = |name: &str| format!("{ANNOTATION_PREFIX}{name}");
     let mut lost: Option<u64> = None;
     let mut partial = BTreeSet::new();
-    let objects = all.iter().filter_map(|profile| match profile {
-        Profile::Seccomp(seccomp::Document::Object(object)) => Some(&object.metadata),
-        Profile::AppArmor(object) => Some(&object.metadata),
-        Profile::Selinux(object) => Some(&object.metadata),
-        _ => None,
-    });
-    for other in objects {
+    for other in objects(all) {
         let annotation = |name: &str| other.annotations.get(&key(name));
         if let Some(number) = annotation("lost").and_then(|text| text.parse::<u64>().ok()) {
             lost = Some(lost.unwrap_or_default().saturating_add(number));
@@ -173,4 +175,14 @@ fn metadata(first: &Metadata, all: &[Profile]) -> Metadata {
             .insert(key("partial"), reasons.join("; "));
     }
     metadata
+}
+
+/// The metadata of those that are objects.
+fn objects(all: &[Profile]) -> impl Iterator<Item = &Metadata> {
+    all.iter().filter_map(|profile| match profile {
+        Profile::Seccomp(seccomp::Document::Object(object)) => Some(&object.metadata),
+        Profile::AppArmor(object) => Some(&object.metadata),
+        Profile::Selinux(object) => Some(&object.metadata),
+        _ => None,
+    })
 }

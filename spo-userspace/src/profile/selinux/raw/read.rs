@@ -5,7 +5,7 @@ use super::scope::Scope;
 use super::{LONGEST_POLICY, RawSelinuxSpec, arguments, body, statements};
 use crate::profile::diagnostic::{Diagnostic, quoted};
 use crate::profile::fields::{Fields, Problems};
-use crate::profile::object::Metadata;
+use crate::profile::object::{Metadata, NAMESPACES};
 use crate::profile::selinux::cil::{self, Flaws, Item, Places, Tree, class_permissions};
 use crate::profile::selinux::read::{read_object, unknown_field_help};
 use crate::profile::selinux::{RAW_KIND, RawSelinuxProfile, classes, lint, risk};
@@ -84,7 +84,7 @@ fn spec(
     lints: bool,
     problems: &mut Problems<'_>,
 ) -> Option<RawSelinuxSpec> {
-    const KNOWN: &[&str] = &["state", "policy"];
+    const KNOWN: &[&str] = &[NAMESPACES, "state", "policy"];
     for (name, place) in fields.unknown(KNOWN) {
         let message = format!("unknown field {}", quoted(name));
         problems.error(place, message, unknown_field_help(name, KNOWN));
