@@ -21,6 +21,7 @@ mod result;
 mod run;
 mod signals;
 mod spoc;
+mod webhook;
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -58,6 +59,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Diff(args) => diff::run(&args),
         Verb::Migrate(args) => migrate::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
+        Verb::Webhook(args) => webhook::run(args),
         Verb::Completions(args) => generate::completions(&args),
         Verb::Man(args) => generate::man(&args),
     }

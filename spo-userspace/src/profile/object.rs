@@ -125,8 +125,8 @@ pub(crate) fn read<'n>(
         .require("spec", problems)
         .and_then(|node| problems.fields(node, "`spec`", fields.place_of("spec")));
     let namespaces = spec.as_ref().and_then(|spec| spec.get(NAMESPACES));
-    let namespaces = namespaces
-        .and_then(|node| selector::read(node, "spec.namespaceSelector", problems));
+    let namespaces =
+        namespaces.and_then(|node| selector::read(node, "spec.namespaceSelector", problems));
     if let Some(metadata) = &mut metadata {
         metadata.namespaces = namespaces;
     }

@@ -56,7 +56,9 @@ pub(crate) fn read(node: &Node, path: &str, problems: &mut Problems<'_>) -> Opti
         .get("matchExpressions")
         .and_then(|node| problems.list(node, "`matchExpressions`"));
     for node in expressions.unwrap_or_default() {
-        selector.match_expressions.extend(requirement(node, problems));
+        selector
+            .match_expressions
+            .extend(requirement(node, problems));
     }
     check(&fields, &path, problems);
     (selector != Selector::default()).then_some(selector)

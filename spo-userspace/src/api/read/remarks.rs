@@ -85,7 +85,10 @@ fn webhook_names(root: &Node, problems: &mut Problems<'_>) {
             let message = format!("the operator has no webhook {}", quoted(name));
             let help = match nearest(name, webhooks::names()) {
                 Some(name) => format!("did you mean `{name}`?"),
-                None => format!("known are {}", webhooks::names().collect::<Vec<_>>().join(", ")),
+                None => format!(
+                    "known are {}",
+                    webhooks::names().collect::<Vec<_>>().join(", ")
+                ),
             };
             problems.lint("webhook-name", node.place, message, Some(help));
         }

@@ -6,6 +6,7 @@
 
 mod migrate;
 mod profiles;
+mod services;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ pub(super) use self::migrate::MigrateArgs;
 pub(super) use self::profiles::{
     CheckArgs, ConvertArgs, DiffArgs, MergeArgs, ProfileForm, ReportForm,
 };
+pub(super) use self::services::{TlsVersion, WebhookArgs};
 use crate::profile::base::BASE_SYSCALLS;
 use crate::profile::syscalls;
 
@@ -57,6 +59,9 @@ pub(super) enum Verb {
     Migrate(MigrateArgs),
     /// Tell what can be recorded and observed here, and how to mend what cannot
     Doctor(DoctorArgs),
+    /// Serve the admission webhooks of a cluster
+    #[command(visible_alias = "w")]
+    Webhook(WebhookArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
     /// Write the man pages into a folder

@@ -1,0 +1,3 @@
+//! What a process tells about itself.
+
+pub mod http;
