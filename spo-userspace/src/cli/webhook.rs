@@ -1,6 +1,6 @@
 //! `spo webhook`: the admission server.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -35,7 +35,10 @@ fn serve(args: WebhookArgs) -> Result<()> {
             TlsVersion::V1_3 => LeastTls::V1_3,
         },
     };
-    tracing_subscriber::fmt().with_writer(io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .init();
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()

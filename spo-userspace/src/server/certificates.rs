@@ -196,12 +196,15 @@ fn examine(
         Arc::new(ring::default_provider()),
     )
     .build()
-    .map_err(|_| Reason::Authority)?;
+    .ok()
+    .ok_or(Reason::Authority)?;
     let (first, rest) = chain.cert.split_first().ok_or(Reason::Corrupt)?;
     let seconds = u64::try_from(now.as_second()).unwrap_or_default();
     let time = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
     for name in names {
-        let name = ServerName::try_from(name.as_str()).map_err(|_| Reason::Names)?;
+        let name = ServerName::try_from(name.as_str())
+            .ok()
+            .ok_or(Reason::Names)?;
         verifier
             .verify_server_cert(first, rest, &name, &[], time)
             .map_err(|error| match error {

@@ -54,7 +54,7 @@ impl Default for Limits {
         Self {
             connections: 512,
             handshake: Duration::from_secs(10),
-            head: Duration::from_secs(60),
+            head: Duration::from_mins(1),
             request: Duration::from_secs(30),
             drain: Duration::from_secs(10),
         }

@@ -22,7 +22,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use serde_json::Value;
 
-use self::review::{Answer, Request};
+use self::review::Request;
 use crate::api::webhooks::{POLICY_PATH, VALIDATIONS};
 
 pub use self::state::{Profiles, Scoped, State};
@@ -31,8 +31,8 @@ pub use self::state::{Profiles, Scoped, State};
 pub fn router(state: &Arc<State>) -> Router {
     let mut router = Router::new();
     for validation in VALIDATIONS {
-        let answer = move |body: Bytes| answer(body, move |request| objects::review(&request));
-        router = router.route(validation.path, post(answer));
+        let checked = async |body: Bytes| blocking(move || check(&body)).await;
+        router = router.route(validation.path, post(checked));
     }
     let held = async |With(state): With<Arc<State>>, body: Bytes| {
         let request = match Request::parse(&body) {
@@ -41,31 +41,27 @@ pub fn router(state: &Arc<State>) -> Router {
         };
         state.synced().await;
         let labels = state.labels_of(&request.namespace).await;
-        blocking(move || policy::review(&request, labels.as_ref(), &state.profiles).of(&request))
-            .await
+        let work = move || policy::review(&request, labels.as_ref(), &state.profiles).of(&request);
+        blocking(move || Ok(work())).await
     };
     router
         .route(POLICY_PATH, post(held))
         .with_state(Arc::clone(state))
 }
 
-async fn answer(body: Bytes, review: impl FnOnce(Request) -> Answer + Send + 'static) -> Response {
-    match Request::parse(&body) {
-        Ok(request) => {
-            blocking(move || {
-                let uid = request.uid.clone();
-                review(request).review(&uid)
-            })
-            .await
-        }
-        Err(error) => bad(&error),
-    }
+/// The answer to an `AdmissionReview` about an object of one of our kinds, both as JSON.
+pub fn check(body: &[u8]) -> Result<Value, serde_json::Error> {
+    let request = Request::parse(body)?;
+    Ok(objects::review(&request).of(&request))
 }
 
 /// Large objects take their time; others are answered meanwhile.
-async fn blocking(work: impl FnOnce() -> Value + Send + 'static) -> Response {
+async fn blocking(
+    work: impl FnOnce() -> Result<Value, serde_json::Error> + Send + 'static,
+) -> Response {
     match tokio::task::spawn_blocking(work).await {
-        Ok(answer) => axum::Json(answer).into_response(),
+        Ok(Ok(answer)) => axum::Json(answer).into_response(),
+        Ok(Err(error)) => bad(&error),
         Err(error) => {
             tracing::error!(%error, "a review did not come to its end");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()

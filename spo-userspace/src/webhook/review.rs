@@ -58,10 +58,10 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// The answer as the API server reads it.
-    pub(super) fn review(self, uid: &str) -> Value {
+    /// The answer to a request, as the API server reads it.
+    pub(super) fn of(self, request: &Request) -> Value {
         let Self { refusal, warnings } = self;
-        let mut response = json!({ "uid": uid, "allowed": refusal.is_none() });
+        let mut response = json!({ "uid": request.uid, "allowed": refusal.is_none() });
         if let Some(message) = refusal {
             response["status"] = json!({
                 "status": "Failure",
@@ -79,11 +79,6 @@ impl Answer {
             "kind": "AdmissionReview",
             "response": response,
         })
-    }
-
-    /// The same, for a request.
-    pub(super) fn of(self, request: &Request) -> Value {
-        self.review(&request.uid)
     }
 }
 

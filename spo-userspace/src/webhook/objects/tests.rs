@@ -1,12 +1,9 @@
-use std::fs;
-use std::path::Path;
-
 use serde_json::{Value, json};
 
 use super::super::review::{Answer, Request};
 use super::review;
 
-fn seccomp(spec: Value) -> Value {
+fn seccomp(spec: &Value) -> Value {
     json!({
         "apiVersion": "security-profiles-operator.x-k8s.io/v1",
         "kind": "SeccompProfile",
@@ -25,7 +22,7 @@ fn create(object: Value) -> Request {
 }
 
 fn bad() -> Value {
-    seccomp(json!({
+    seccomp(&json!({
         "defaultAction": "SCMP_ACT_ERRNO",
         "syscalls": [
             { "names": ["read"], "action": "SCMP_ACT_ALOW" },
@@ -62,7 +59,7 @@ fn what_changes_no_spec_is_never_refused() {
     let mut labelled = bad();
     labelled["metadata"]["labels"] = json!({ "a": "b" });
     assert_eq!(review(&update(labelled, bad())), Answer::default());
-    let good = seccomp(json!({ "defaultAction": "SCMP_ACT_ERRNO" }));
+    let good = seccomp(&json!({ "defaultAction": "SCMP_ACT_ERRNO" }));
     assert!(review(&update(bad(), good.clone())).refusal.is_some());
     assert_eq!(review(&update(good, bad())).refusal, None);
     let mut deleting = bad();
@@ -77,7 +74,7 @@ fn what_changes_no_spec_is_never_refused() {
 
 #[test]
 fn what_others_keep_in_an_object_is_not_judged() {
-    let mut object = seccomp(json!({ "defaultAction": "SCMP_ACT_ERRNO" }));
+    let mut object = seccomp(&json!({ "defaultAction": "SCMP_ACT_ERRNO" }));
     object["status"] = json!({ "status": "Nonsense", "unknown": 1 });
     object["metadata"] = json!({ "generateName": "web-", "unknown": 1, "labels": { "a": 1 } });
     assert_eq!(review(&create(object)).refusal, None);
@@ -85,7 +82,7 @@ fn what_others_keep_in_an_object_is_not_judged() {
 
 #[test]
 fn findings_of_weight_are_warned_of() {
-    let object = seccomp(json!({
+    let object = seccomp(&json!({
         "defaultAction": "SCMP_ACT_ERRNO",
         "syscalls": [{ "names": ["bpf", "raed", "open"], "action": "SCMP_ACT_ALLOW" }],
     }));
@@ -99,12 +96,12 @@ fn answers_are_bounded() {
     let rules: Vec<_> = (0..20_000)
         .map(|number| json!({ "names": [format!("x{number}")], "action": "x".repeat(50) }))
         .collect();
-    let object = seccomp(json!({ "defaultAction": "SCMP_ACT_ERRNO", "syscalls": rules }));
+    let object = seccomp(&json!({ "defaultAction": "SCMP_ACT_ERRNO", "syscalls": rules }));
     let answer = review(&create(object));
     let refusal = answer.refusal.as_deref().unwrap();
     assert!(refusal.len() < 4300, "{}", refusal.len());
     assert!(refusal.contains("more: `spo check` tells all"), "{refusal}");
-    let text = answer.review("1")["response"]["warnings"].to_string();
+    let text = answer.of(&Request::default())["response"]["warnings"].to_string();
     assert!(text.len() < 5000, "{}", text.len());
 }
 
@@ -124,36 +121,6 @@ fn nonsense_is_refused_and_not_more() {
     for _ in 0..60 {
         deep = json!([deep]);
     }
-    let answer = review(&create(seccomp(json!({ "defaultAction": deep }))));
+    let answer = review(&create(seccomp(&json!({ "defaultAction": deep }))));
     assert!(answer.refusal.is_some());
-}
-
-/// What the API servers of the reference take is refused only for the reasons that are listed here.
-#[test]
-fn good_objects_pass() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/crds/valid");
-    let mut refused = Vec::new();
-    let mut seen = 0;
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let mut object: Value =
-            serde_saphyr::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
-        if object["kind"] == "SecurityProfileNodeStatus" {
-            continue;
-        }
-        if object["spec"].is_null() {
-            // The server's default.
-            object["spec"] = json!({});
-        }
-        seen += 1;
-        if let Some(refusal) = review(&create(object)).refusal {
-            refused.push(format!(
-                "{}: {refusal}",
-                path.file_name().unwrap().display()
-            ));
-        }
-    }
-    refused.sort();
-    assert!(seen > 60, "{seen}");
-    insta::assert_snapshot!(refused.join("\n"));
 }

@@ -12,22 +12,27 @@ use kube::{Client, Error};
 use serde_json::{Value, json};
 use spo::api::daemon::WebhookOptions;
 use spo::api::webhooks::{Reach, VALIDATIONS};
-use spo::controller::certificates::{AUTHORITY, CertificatesError, METRICS, WEBHOOK, reconcile};
+use spo::controller::certificates::{
+    AUTHORITY, CertificatesError, METRICS, WEBHOOK, reconcile, run,
+};
 use spo::server::certificates::Stored;
 use spo_cluster_tests::access::service_account;
 use spo_cluster_tests::objects::create;
+use tokio_util::sync::CancellationToken;
 
-use crate::server::{GROUP, Ground, INTERVAL, PATIENCE, Webhook, profile, register, registered};
+use crate::server::{
+    GROUP, Ground, INTERVAL, PATIENCE, Webhook, certificate, profile, register, registered,
+};
 
 /// What the operator may do for this.
 async fn operator(ground: &Ground) -> Result<Client> {
     let account = service_account(&ground.admin, &ground.namespace, "operator").await?;
     let rules = json!([
-        { "apiGroups": [""], "resources": ["secrets"], "verbs": ["create", "get", "update"] },
+        { "apiGroups": [""], "resources": ["secrets"], "verbs": ["create", "get", "list", "update", "watch"] },
         {
             "apiGroups": ["admissionregistration.k8s.io"],
             "resources": ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
-            "verbs": ["get", "patch"],
+            "verbs": ["get", "list", "patch", "watch"],
         },
     ]);
     ground.allow("operator", "certificates", &rules).await?;
@@ -131,6 +136,26 @@ async fn secrets_and_bundles_are_kept_current() -> Result<()> {
             .all(|bundle| *bundle == expected)
     );
 
+    // The operator does so by itself when something changes.
+    let stop = CancellationToken::new();
+    let kept = tokio::spawn(run(operator.clone(), namespace.clone(), stop.clone()));
+    for round in 0..2 {
+        secrets.delete(WEBHOOK, &DeleteParams::default()).await?;
+        register(&ground, &reach, b"", &[]).await?;
+        let start = Instant::now();
+        while secrets.get_opt(WEBHOOK).await?.is_none()
+            || bundles(&ground)
+                .await?
+                .iter()
+                .any(|bundle| *bundle != expected)
+        {
+            ensure!(start.elapsed() < PATIENCE, "nobody mends it, round {round}");
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+    stop.cancel();
+    kept.await?;
+
     // What somebody else keeps is theirs.
     let labels = json!({ "metadata": { "labels": { "app.kubernetes.io/managed-by": null } }, "data": { "tls.crt": "AAAA" } });
     set(&ground, METRICS, &labels).await?;
@@ -156,7 +181,7 @@ async fn a_certificate_changes_and_no_request_fails() -> Result<()> {
     register(&ground, &reach, b"", &fail).await?;
     reconcile(&operator, &namespace, Timestamp::now()).await?;
     let first = stored(&ground, AUTHORITY).await?;
-    webhook.mount(2, &webhook.certificate(&first)?)?;
+    webhook.mount(2, &certificate(&first)?)?;
     webhook.authority = first.clone();
     webhook.register(&ground, &fail).await?;
 
@@ -182,7 +207,7 @@ async fn a_certificate_changes_and_no_request_fails() -> Result<()> {
             .all(|bundle| *bundle == expected)
     );
     asking.more(20).await?;
-    webhook.mount(3, &webhook.certificate(&second)?)?;
+    webhook.mount(3, &certificate(&second)?)?;
     asking.more(20).await?;
     // Only the new one is trusted: the API server connects anew, and is shown the new certificate.
     register(&ground, &reach, &second.certificate, &fail).await?;

@@ -135,7 +135,7 @@ impl Webhook {
             }
             // It says what it waits for, and begins without a restart.
             if !mounted && said.contains("there is no certificate yet") {
-                webhook.mount(1, &webhook.certificate(&webhook.authority)?)?;
+                webhook.mount(1, &certificate(&webhook.authority)?)?;
                 mounted = true;
             }
             ensure!(
@@ -144,13 +144,6 @@ impl Webhook {
             );
             tokio::time::sleep(INTERVAL).await;
         }
-    }
-
-    /// A certificate for this webhook.
-    pub(crate) fn certificate(&self, authority: &Stored) -> Result<Stored> {
-        let names = ["localhost".to_owned()];
-        let plan = serving(None, authority, &names, Timestamp::now())?;
-        Ok(plan.write.context("no certificate")?.0)
     }
 
     /// Mounts a Secret as the kubelet does.
@@ -203,6 +196,13 @@ impl Drop for Webhook {
         self.process.kill().ok();
         self.process.wait().ok();
     }
+}
+
+/// A certificate for [`Webhook`].
+pub(crate) fn certificate(authority: &Stored) -> Result<Stored> {
+    let names = ["localhost".to_owned()];
+    let plan = serving(None, authority, &names, Timestamp::now())?;
+    Ok(plan.write.context("no certificate")?.0)
 }
 
 /// An object that only the webhook refuses.
