@@ -188,21 +188,19 @@ async fn requests_are_bounded() {
     assert!(answer.ends_with("\r\n3"), "{answer}");
     let answer = exchange(&mut connect().await, &post(LARGEST_REQUEST + 1)).await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
-    // Without a length it is counted.
+    // Without a length it is counted. Whether the answer arrives before the end of the connection
+    // does is up to the network.
     let mut stream = connect().await;
     let head = "POST /size HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut chunk = b"100000\r\n".to_vec();
     chunk.resize(chunk.len() + (1 << 20), b'a');
     chunk.extend(b"\r\n");
-    let (mut reading, mut writing) = stream.split();
-    let write = async { while writing.write_all(&chunk).await.is_ok() {} };
-    let mut answer = vec![0; 12];
-    tokio::select! {
-        () = write => panic!("the connection ended without an answer"),
-        read = reading.read_exact(&mut answer) => { read.unwrap(); }
+    let mut taken = 0;
+    while taken < 64 && stream.write_all(&chunk).await.is_ok() {
+        taken += 1;
     }
-    assert_eq!(answer, b"HTTP/1.1 413");
+    assert!(taken < 64, "{taken} MiB");
     // A body that does not come.
     let answer = exchange(&mut connect().await, &post(10)).await;
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");

@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use kube::api::ListParams;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource};
 use serde::Deserialize;
@@ -155,11 +156,10 @@ impl State {
         if let Some(namespace) = self.namespaces.get(&ObjectRef::new(name)) {
             return Some(labels(&namespace));
         }
-        match Api::<Namespace>::all(self.client.clone())
-            .get_opt(name)
-            .await
-        {
-            Ok(namespace) => namespace.as_ref().map(labels),
+        // As a list, for which the right is there already.
+        let one = ListParams::default().fields(&format!("metadata.name={name}"));
+        match Api::<Namespace>::all(self.client.clone()).list(&one).await {
+            Ok(found) => found.items.first().map(labels),
             Err(error) => {
                 tracing::warn!(%error, namespace = name, "cannot ask for a namespace");
                 None

@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Command;
 
 use serde_json::json;
-use spo::api::convert::from_v1;
+use spo::api::convert::{from_v1, to_v1};
 use spo::profile::diagnostic::Diagnostic;
 use spo::profile::object::Metadata;
 use spo::profile::selector::{Requirement, Selector};
@@ -163,10 +163,13 @@ fn older_versions_have_no_place_for_it() {
             "spec": { "namespaceSelector": { "matchLabels": { "a": "b" } } },
         });
         let error = from_v1(&object, version).unwrap_err().to_string();
-        assert!(
-            error.contains("spec.namespaceSelector has no place"),
-            "{error}"
-        );
+        let expected = "spec.namespaceSelector has no place";
+        assert!(error.contains(expected), "{error}");
+        // Who wrote it all the same meant it.
+        let mut old = object.clone();
+        old["apiVersion"] = json!(format!("security-profiles-operator.x-k8s.io/{version}"));
+        let new = to_v1(old).unwrap();
+        assert_eq!((new.object, new.notes), (object, Vec::new()));
     }
 }
 

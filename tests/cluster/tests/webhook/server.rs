@@ -37,6 +37,7 @@ static TURN: Mutex<()> = Mutex::const_new(());
 pub(crate) struct Ground {
     pub(crate) admin: Client,
     pub(crate) namespace: String,
+    roles: std::sync::Mutex<Vec<String>>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -48,16 +49,24 @@ impl Ground {
         for file in folder("deploy/crds")? {
             crd::apply(&admin, &file.object).await?;
         }
+        clean(&admin).await?;
         let namespace = namespace(&admin).await?;
         Ok(Self {
             admin,
             namespace,
+            roles: std::sync::Mutex::default(),
             _turn: turn,
         })
     }
 
     pub(crate) async fn remove(self) -> Result<()> {
         unregister(&self.admin).await?;
+        for role in self.roles.into_inner()? {
+            for path in [BINDINGS, ROLES] {
+                let path = format!("{path}/{role}");
+                send(&self.admin, Method::DELETE, &path, None).await??;
+            }
+        }
         remove_namespace(&self.admin, &self.namespace).await
     }
 
@@ -65,6 +74,9 @@ impl Ground {
     pub(crate) async fn allow(&self, account: &str, role: &str, rules: &Value) -> Result<()> {
         let namespace = &self.namespace;
         let role = format!("{role}-{namespace}");
+        if let Ok(mut roles) = self.roles.lock() {
+            roles.push(role.clone());
+        }
         let object = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "ClusterRole",
@@ -249,6 +261,28 @@ pub(crate) async fn register(
             replace(&ground.admin, &path, &object).await??
         }
     };
+    Ok(())
+}
+
+/// Removes what a test that failed left.
+async fn clean(admin: &Client) -> Result<()> {
+    const KINDS: [&str; 4] = [
+        "seccompprofiles",
+        "selinuxprofiles",
+        "rawselinuxprofiles",
+        "apparmorprofiles",
+    ];
+    for kind in KINDS {
+        for name in ["bad", "before", "good", "kept", "kept-raw", "probe"] {
+            let path = format!("/apis/{GROUP}/v1/{kind}/{name}");
+            if let Some(mut object) = get(admin, &path).await? {
+                object["metadata"]["finalizers"] = json!([]);
+                replace(admin, &path, &object).await??;
+                // Without its finalizer it may be gone already.
+                drop(send(admin, Method::DELETE, &path, None).await?);
+            }
+        }
+    }
     Ok(())
 }
 
