@@ -25,6 +25,7 @@ mod result;
 mod run;
 mod signals;
 mod spoc;
+mod webhook;
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -66,6 +67,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Daemon(args) => daemon::run(args),
         Verb::NodeSetup(args) => node_setup::run(args),
         Verb::Doctor(args) => doctor::run(&args),
+        Verb::Webhook(args) => webhook::run(args),
         Verb::Completions(args) => generate::completions(&args),
         Verb::Man(args) => generate::man(&args),
     }

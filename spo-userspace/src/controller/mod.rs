@@ -4,6 +4,7 @@
 //! that it is tested without a cluster.
 
 pub mod bases;
+pub mod certificates;
 pub mod index;
 pub mod profile;
 pub mod seccomp;

@@ -3,6 +3,7 @@
 pub mod daemon;
 mod health;
 pub mod operator;
+pub mod webhook;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;

@@ -1,4 +1,5 @@
-//! What a process tells about itself: metrics and logs.
+//! What a process tells about itself: metrics, logs, and whether it is alive.
 
+pub mod http;
 pub mod logging;
 pub mod metrics;

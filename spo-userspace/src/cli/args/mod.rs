@@ -7,6 +7,7 @@
 mod migrate;
 mod profiles;
 mod services;
+mod webhook;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ pub(super) use self::profiles::{
     CheckArgs, ConvertArgs, DiffArgs, MergeArgs, ProfileForm, ReportForm,
 };
 pub(super) use self::services::{DaemonArgs, NodeSetupArgs, OperatorArgs, ProfilesArgs};
+pub(super) use self::webhook::{TlsVersion, WebhookArgs};
 use crate::profile::base::BASE_SYSCALLS;
 use crate::profile::syscalls;
 
@@ -62,6 +64,9 @@ pub(super) enum Verb {
     /// Run the operator: keep what profiles say of themselves (runs in a Deployment)
     #[command(visible_aliases = ["manager", "m"])]
     Operator(OperatorArgs),
+    /// Serve the admission webhooks of a cluster (runs in a Deployment)
+    #[command(visible_alias = "w")]
+    Webhook(WebhookArgs),
     /// Install profiles on a node of a cluster (runs in a DaemonSet)
     #[command(visible_alias = "d")]
     Daemon(DaemonArgs),
