@@ -294,4 +294,26 @@ mod tests {
         let times: Vec<_> = at("a").map(|(_, time)| *time).collect();
         assert!(times[1] >= times[0] + 10, "{log:?}");
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_failed_counts_until_it_is_done() {
+        let (queue, keys) = queue();
+        let stop = CancellationToken::new();
+        let tries = Arc::<AtomicUsize>::default();
+        let handle = move |_key: &str| {
+            let outcome = match tries.fetch_add(1, Ordering::Relaxed) {
+                0 => Outcome::Failed,
+                _ => Outcome::Done,
+            };
+            async move { outcome }
+        };
+        queue.add("a");
+        let work = tokio::spawn(keys.work(2, Duration::ZERO, stop.clone(), handle));
+        tokio::time::sleep(FIRST_WAIT / 2).await;
+        assert_eq!(queue.length(), 1);
+        tokio::time::sleep(FIRST_WAIT).await;
+        assert_eq!(queue.length(), 0);
+        stop.cancel();
+        work.await.unwrap();
+    }
 }

@@ -3,7 +3,9 @@
 use std::fs;
 
 use anyhow::Result;
+use http::Method;
 use serde_json::{Value, json};
+use spo_cluster_tests::objects::send;
 
 use crate::world::{FINALIZER, PROFILES, STATUSES, World, allows, sha256};
 
@@ -118,6 +120,10 @@ async fn what_happened_while_nobody_looked_is_made_up_for() -> Result<()> {
     }
     drop(daemon);
     world.delete("gone").await?;
+    // Nothing but the journal is to tell whose file it is.
+    let path = format!("{STATUSES}/seccompprofile-gone-node-1");
+    send(&world.admin, Method::DELETE, &path, None).await?.ok();
+    world.is_silent("gone").await?;
     world.apply("changed", &allows(&["write"])).await?;
     fs::write(world.root.join("strange.json"), "mine")?;
     fs::write(world.root.join(".spo-new-1-1"), "half")?;
