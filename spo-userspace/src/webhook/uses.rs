@@ -1,5 +1,7 @@
 //! Which profiles a pod names, in every way that there is to name one.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::api::names::FOLDER;
@@ -27,6 +29,7 @@ pub(super) enum Named {
 const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
 const SECCOMP_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
 const APPARMOR_CONTAINER: &str = "container.apparmor.security.beta.kubernetes.io/";
+const ANNOTATION: &str = "the annotation ";
 const LOCALHOST: &str = "localhost/";
 const LISTS: [(&str, &str); 3] = [
     ("initContainers", "init container"),
@@ -45,34 +48,27 @@ pub(super) fn of_pod(pod: &Value) -> Vec<Use> {
     }
     of_annotations(&pod["metadata"]["annotations"], &mut uses);
     // A server before 1.27 writes what is in a field into an annotation, too, and the other way.
-    let mut kept: Vec<Use> = Vec::new();
-    for one in uses {
-        let again = |known: &Use| {
-            known.profile == one.profile && (known.part == one.part || is_annotation(&one.part))
-        };
-        if !kept.iter().any(again) {
-            kept.push(one);
-        }
-    }
-    kept
+    let (annotated, named): (Vec<_>, Vec<_>) = uses
+        .into_iter()
+        .partition(|one| one.part.starts_with(ANNOTATION));
+    let known: BTreeSet<_> = named.iter().map(|one| one.profile.clone()).collect();
+    let alone = annotated
+        .into_iter()
+        .filter(|one| !known.contains(&one.profile));
+    named.into_iter().chain(alone).collect()
 }
 
 /// What the ephemeral containers name that a pod gets. Up to Kubernetes 1.22 they come alone.
 pub(super) fn of_new_containers(object: &Value, old: &Value) -> Vec<Use> {
-    const LIST: &str = "ephemeralContainers";
-    let all = |object: &Value| -> Vec<Value> {
-        let alone = list_of(object, LIST);
-        let within = list_of(&object["spec"], LIST);
-        alone.chain(within).cloned().collect()
-    };
-    let before = all(old);
+    fn all(object: &Value) -> impl Iterator<Item = &Value> {
+        const LIST: &str = "ephemeralContainers";
+        list_of(object, LIST).chain(list_of(&object["spec"], LIST))
+    }
+    let before: BTreeSet<_> = all(old).map(|known| known["name"].as_str()).collect();
     let mut uses = Vec::new();
     for container in all(object) {
-        if !before
-            .iter()
-            .any(|known| known["name"] == container["name"])
-        {
-            of_container(&container, "ephemeral container", &mut uses);
+        if !before.contains(&container["name"].as_str()) {
+            of_container(container, "ephemeral container", &mut uses);
         }
     }
     uses
@@ -117,14 +113,10 @@ fn of_annotations(annotations: &Value, uses: &mut Vec<Use>) {
             None
         };
         if let Some(profile) = profile {
-            let part = format!("the annotation {key}");
+            let part = format!("{ANNOTATION}{key}");
             uses.push(Use { part, profile });
         }
     }
-}
-
-fn is_annotation(part: &str) -> bool {
-    part.starts_with("the annotation ")
 }
 
 /// The profile of a path in the kubelet's folder. The kubelet joins paths, so that `operator//a` and

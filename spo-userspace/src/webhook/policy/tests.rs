@@ -215,6 +215,29 @@ fn all_refusals_are_told_up_to_a_bound() {
     assert!(refusal.ends_with("and 45 more"), "{refusal}");
 }
 
+/// Also for the largest request that the server takes.
+#[test]
+fn many_containers_take_no_time() {
+    let containers: Vec<_> = (0..60_000)
+        .map(|number| json!({ "name": number.to_string(), "securityContext": seccomp("operator/none.json") }))
+        .collect();
+    let begin = std::time::Instant::now();
+    let request = create(json!({ "spec": { "containers": containers } }));
+    let answer = asked(&request, "other");
+    assert_eq!(answer.warnings.len(), 60_000);
+    let shown = answer.of(&request)["response"]["warnings"].to_string();
+    assert!(shown.len() < 5000, "{}", shown.len());
+    let update = Request {
+        operation: "UPDATE".to_owned(),
+        sub_resource: "ephemeralcontainers".to_owned(),
+        object: json!({ "ephemeralContainers": containers }),
+        old_object: json!({ "ephemeralContainers": containers }),
+        ..Request::default()
+    };
+    assert_eq!(asked(&update, "other"), Answer::default());
+    assert!(begin.elapsed().as_secs() < 10, "{:?}", begin.elapsed());
+}
+
 #[test]
 fn only_new_ephemeral_containers_are_held() {
     let container =
