@@ -11,6 +11,8 @@ pub(super) fn operator(args: OperatorArgs) -> Result<ExitCode, Failure> {
     let OperatorArgs {
         namespace,
         identity,
+        kubelet_dir,
+        webhook,
         verbosity,
     } = args;
     log(verbosity);
@@ -21,6 +23,8 @@ pub(super) fn operator(args: OperatorArgs) -> Result<ExitCode, Failure> {
     serve(services::operator(OperatorOptions {
         namespace,
         identity,
+        kubelet: kubelet_dir,
+        webhook,
     }))
 }
 

@@ -1,6 +1,6 @@
 //! The arguments of the processes that run in a cluster.
 
-use clap::Args;
+use clap::{ArgAction, Args};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct OperatorArgs {
@@ -12,6 +12,23 @@ pub(in crate::cli) struct OperatorArgs {
     #[arg(long, value_name = "NAME", env = "POD_NAME")]
     pub(in crate::cli) identity: Option<String>,
 
+    /// The kubelet's folder on the nodes, an absolute path
+    #[arg(long, value_name = "DIR", env = "KUBELET_DIR", default_value = "/var/lib/kubelet", value_parser = absolute)]
+    pub(in crate::cli) kubelet_dir: String,
+
+    /// Whether the operator runs the webhook, and manages what belongs to it
+    #[arg(
+        short,
+        long,
+        value_name = "BOOL",
+        default_value_t = true,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(in crate::cli) webhook: bool,
+
     /// How much to log; 0 is the least
     #[arg(
         short = 'V',
@@ -21,4 +38,12 @@ pub(in crate::cli) struct OperatorArgs {
         default_value_t = 0
     )]
     pub(in crate::cli) verbosity: u8,
+}
+
+fn absolute(text: &str) -> Result<String, String> {
+    let upwards = text.split('/').any(|part| part == "..");
+    if !text.starts_with('/') || upwards {
+        return Err("it must begin with / and must not have the part ..".to_owned());
+    }
+    Ok(text.to_owned())
 }
