@@ -9,6 +9,7 @@ pub mod cli;
 pub mod cluster;
 pub mod controller;
 pub mod event;
+pub mod inventory;
 pub mod migrate;
 pub mod node;
 pub mod profile;

@@ -1,18 +1,24 @@
-//! A Kubernetes control plane on this machine: etcd, API server, controller manager, scheduler. All
-//! listen on the loopback address; there is no node, so that no pod runs.
+//! A Kubernetes cluster on this machine: etcd, API server, controller manager, scheduler, and a node
+//! if one is wanted. Without a node, all listen on the loopback address, and no pod runs; with one,
+//! all are in namespaces of their own.
 
+mod about;
 pub(crate) mod binaries;
 mod build;
 mod components;
 mod control_plane;
+mod image;
 mod kubeconfig;
 mod log;
+pub(crate) mod node;
+mod oci_runtime;
 mod openapi;
 mod pki;
 mod ports;
 mod processes;
 mod source;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -20,6 +26,7 @@ use anyhow::{Result, bail};
 use clap::Subcommand;
 
 pub(crate) use self::control_plane::ControlPlane;
+pub(crate) use self::node::View;
 pub(crate) use self::processes::Lifetime;
 use crate::env::cache_dir;
 
@@ -27,27 +34,51 @@ use crate::env::cache_dir;
 pub(crate) const KUBECONFIG: &str = "KUBECONFIG";
 
 /// What to do with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub(crate) enum Verb {
     /// Start what does not run, and wait until it is ready
-    Up,
+    Up {
+        /// With a node, on which pods run: containerd, kubelet and kube-proxy; needs root
+        #[arg(long)]
+        node: bool,
+        /// Which cgroups the node sees
+        #[arg(long, requires = "node", default_value = "host")]
+        cgroup: View,
+    },
     /// End it, and remove its data
     Down,
     /// Say what runs
     Status,
     /// Print the path of the file for `KUBECONFIG`
     Kubeconfig,
+    /// Make an image of a program of this machine, and load it into the node
+    Image {
+        /// It lies in the root of the image, with the libraries that it is linked to, and is started
+        program: PathBuf,
+        /// Such as localhost/spo:test; pods need `imagePullPolicy: Never`
+        name: String,
+    },
+    /// Run a container runtime without limits
+    #[command(hide = true, disable_help_flag = true)]
+    OciRuntime {
+        program: PathBuf,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
 }
 
 /// The verb.
 pub(crate) fn run(verb: Verb) -> Result<ExitCode> {
+    if let Verb::OciRuntime { program, args } = &verb {
+        return oci_runtime::run(program, args);
+    }
     let own = ControlPlane::at(cache_dir()?.join("cluster"));
     // Whoever uses our cluster names it there, too.
     if let Some(other) = named().filter(|named| *named != own.kubeconfig()) {
-        return Ok(with_other(verb, &other));
+        return Ok(with_other(&verb, &other));
     }
     match verb {
-        Verb::Up => up(&own),
+        Verb::Up { node, cgroup } => up(&own, node.then_some(cgroup)),
         Verb::Down => {
             let _lock = own.lock()?;
             println!(
@@ -68,6 +99,13 @@ pub(crate) fn run(verb: Verb) -> Result<ExitCode> {
             println!("{}", own.kubeconfig().display());
             Ok(ExitCode::SUCCESS)
         }
+        Verb::Image { program, name } => {
+            let _lock = own.lock()?;
+            own.load(&program, &name)?;
+            println!("{name} is loaded");
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::OciRuntime { .. } => bail!("this is for containerd"),
     }
 }
 
@@ -79,24 +117,29 @@ pub(crate) fn named() -> Option<PathBuf> {
 }
 
 /// A cluster that was not started here is not ended here either.
-fn with_other(verb: Verb, file: &Path) -> ExitCode {
+fn with_other(verb: &Verb, file: &Path) -> ExitCode {
     let file = file.display();
     match verb {
         Verb::Kubeconfig => println!("{file}"),
-        Verb::Up | Verb::Down | Verb::Status => println!(
+        _ => println!(
             "{KUBECONFIG} names the cluster of {file}: it is used, and is neither started nor ended here"
         ),
     }
     ExitCode::SUCCESS
 }
 
-fn up(own: &ControlPlane) -> Result<ExitCode> {
+fn up(own: &ControlPlane, node: Option<View>) -> Result<ExitCode> {
     let binaries = match binaries::find()? {
         Ok(binaries) => binaries,
         Err(reason) => bail!("no cluster can be started: {reason}"),
     };
+    if node.is_some()
+        && let Err(reason) = node::possible(&binaries)?
+    {
+        bail!("{reason}");
+    }
     let _lock = own.lock()?;
-    own.up(&binaries, Lifetime::Detached)?;
+    own.up(&binaries, Lifetime::Detached, node)?;
     eprintln!("kubectl: {}", binaries.kubectl.display());
     println!("export {KUBECONFIG}={}", own.kubeconfig().display());
     Ok(ExitCode::SUCCESS)
@@ -118,6 +161,18 @@ fn status(own: &ControlPlane) -> Result<ExitCode> {
     if seen.is_empty() {
         println!("there is no cluster");
         return Ok(ExitCode::FAILURE);
+    }
+    println!("{:24} {}", "audit log", own.audit_log().display());
+    if let Some(node) = own.node()? {
+        println!("{:24} {}", "node", node::NAME);
+        println!("{:24} {}", "kubelet's folder", node.kubelet().display());
+        println!("{:24} {}", "this machine, from pods", node.host_address());
+        println!(
+            "{:24} {} ({} processes)",
+            "cgroup",
+            node.name(),
+            node.processes()
+        );
     }
     Ok(if seen.iter().all(|component| component.pid.is_some()) {
         ExitCode::SUCCESS

@@ -12,6 +12,7 @@ mod cluster;
 mod codegen;
 mod env;
 mod fuzz;
+mod libraries;
 mod process;
 mod record;
 mod setup;
@@ -36,6 +37,7 @@ Examples:
   cargo xtask test                         all test tiers that this machine can run
   cargo xtask test unit vm                 two of them
   cargo xtask cluster up                   a Kubernetes control plane for tests and for trying things
+  cargo xtask cluster up --node            the same with a node, on which pods run
   cargo xtask setup --tests                install what building and testing need
   cargo xtask bench record -o json         what recording costs, as JSON
   cargo xtask fuzz cil --seconds 600       feed the reader of CIL with broken files for ten minutes
@@ -73,7 +75,7 @@ enum Verb {
         /// The tiers to run; all when none is named
         tiers: Vec<Tier>,
     },
-    /// A real Kubernetes control plane on this machine, for tests and for trying things
+    /// A real Kubernetes cluster on this machine, for tests and for trying things
     Cluster {
         /// What to do
         #[command(subcommand)]

@@ -18,7 +18,8 @@ use crate::{tools, vm};
 pub(crate) fn run(tests: bool, ci: bool) -> Result<ExitCode> {
     let mut groups = vec![Group::Base];
     if tests {
-        groups.extend([Group::Oracle, Group::Host, Group::Vm, Group::Cluster]);
+        groups.extend([Group::Oracle, Group::Host, Group::Vm]);
+        groups.extend([Group::Cluster, Group::Node]);
     }
     let mut unmet = packages(&groups);
     let (found, missing) = ebpf::ensure()?;

@@ -1,6 +1,6 @@
 //! Names that every process agrees on: labels, annotations, finalizers, and the names of objects.
 
-use sha2::{Digest as _, Sha256};
+use ring::digest::SHA256;
 
 /// On a profile that is one of several to be merged: it is not installed.
 pub const PARTIAL: &str = "spo.x-k8s.io/partial";
@@ -81,7 +81,7 @@ pub fn localhost_profile(profile: &str) -> String {
 pub fn digest(content: impl AsRef<[u8]>) -> String {
     use std::fmt::Write as _;
     let mut text = String::with_capacity(64);
-    for byte in Sha256::digest(content) {
+    for byte in ring::digest::digest(&SHA256, content.as_ref()).as_ref() {
         // Writing to a text cannot fail.
         write!(text, "{byte:02x}").ok();
     }

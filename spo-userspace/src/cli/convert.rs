@@ -96,6 +96,7 @@ fn convert(args: &ConvertArgs) -> Result<()> {
             let metadata = converter.named(metadata, form)?;
             match form {
                 ProfileForm::Raw => {
+                    tell_state(spec.state);
                     selinux::write_raw_cil(&metadata.name, &spec, &Options::default())?
                 }
                 ProfileForm::Object => selinux::write_raw_object(&Object { metadata, spec })?,
@@ -169,11 +170,7 @@ impl Converter<'_> {
             let spec = object.spec;
             return Ok(seccomp::write_object(&Object { metadata, spec })?);
         }
-        if object.spec.state == State::Disabled {
-            line(format_args!(
-                "the profile is disabled, which the raw form does not say"
-            ));
-        }
+        tell_state(object.spec.state);
         if let Some(base) = &object.spec.base_profile_name {
             bail!(
                 "the profile builds on {base}, which the raw form cannot say: `spo merge` them first"
@@ -208,7 +205,10 @@ impl Converter<'_> {
         let form = self.form(from);
         let metadata = self.named(metadata, form)?;
         Ok(match form {
-            ProfileForm::Raw => apparmor::write_text(&metadata.name, &spec)?,
+            ProfileForm::Raw => {
+                tell_state(spec.state);
+                apparmor::write_text(&metadata.name, &spec)?
+            }
             ProfileForm::Object => apparmor::write_object(&Object { metadata, spec })?,
         })
     }
@@ -224,7 +224,10 @@ impl Converter<'_> {
         let form = self.form(ProfileForm::Object);
         let metadata = self.named(metadata, form)?;
         Ok(match form {
-            ProfileForm::Raw => selinux::write_cil(&metadata.name, &spec, &Options::default())?,
+            ProfileForm::Raw => {
+                tell_state(spec.state);
+                selinux::write_cil(&metadata.name, &spec, &Options::default())?
+            }
             ProfileForm::Object => selinux::write_object(&Object { metadata, spec })?,
         })
     }
@@ -234,6 +237,15 @@ impl Converter<'_> {
             bail!("--keep-blocked names system calls, which {kind} profiles do not");
         }
         Ok(())
+    }
+}
+
+/// Tells what is lost in the raw form.
+fn tell_state(state: State) {
+    if state == State::Disabled {
+        line(format_args!(
+            "the profile is disabled, which the raw form does not say"
+        ));
     }
 }
 

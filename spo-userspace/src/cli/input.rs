@@ -99,20 +99,29 @@ pub(super) fn read_file<'a>(
     };
     let whole = match Format::of(name, source) {
         Format::Cil => {
-            let (tree, diagnostics) = selinux::read_cil(name, source);
+            let read = if lint {
+                selinux::read_cil_and_lint
+            } else {
+                selinux::read_cil
+            };
             let other = |_| Profile::Other("SELinux policy text");
-            Some(Read::of((tree, diagnostics), other))
+            vec![Read::of(read(name, source), other)]
         }
-        Format::AppArmor => Some(Read::of(
-            apparmor::read_text(name, source),
-            Profile::AppArmorText,
-        )),
+        Format::AppArmor => {
+            let (profiles, diagnostics) = apparmor::read_texts(name, source, lint);
+            let mut profiles = profiles.into_iter();
+            // All problems stand with the first profile, or with none.
+            let first = Read::of((profiles.next(), diagnostics), Profile::AppArmorText);
+            let others = profiles
+                .map(|profile| Read::of((Some(profile), Vec::new()), Profile::AppArmorText));
+            std::iter::once(first).chain(others).collect()
+        }
         Format::Tree if parts.len() > documents::MOST => {
-            Some(Read::too_many(name, parts.len(), "documents"))
+            vec![Read::too_many(name, parts.len(), "documents")]
         }
-        Format::Tree => None,
+        Format::Tree => Vec::new(),
     };
-    let parts = if whole.is_some() { Vec::new() } else { parts };
+    let parts = if whole.is_empty() { parts } else { Vec::new() };
     let documents = parts
         .into_iter()
         .flat_map(move |part| read_document(name, part, lint));

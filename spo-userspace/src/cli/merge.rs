@@ -134,7 +134,7 @@ fn selinux_union(profiles: &[Profile]) -> Result<Union> {
         objects.push(object);
     }
     let specs: Vec<_> = objects.iter().map(|object| &object.spec).collect();
-    let spec = selinux::merge(&specs);
+    let spec = selinux::merge_as(&objects[0].metadata.name, &specs);
     let difference = selinux::diff(specs[0], &spec);
     let text = selinux::write_object(&Object {
         metadata: metadata(&objects[0].metadata, profiles),
@@ -147,6 +147,26 @@ fn selinux_union(profiles: &[Profile]) -> Result<Union> {
     })
 }
 
+/// What recordings lost together.
+#[derive(Clone, Copy)]
+enum Lost {
+    Known(u64),
+    /// One of them has an annotation that says no number.
+    Unknown,
+}
+
+/// How [`Lost::Unknown`] is written: no number, so that it stays unknown.
+const UNKNOWN: &str = "unknown";
+
+impl Lost {
+    fn and(self, text: &str) -> Self {
+        match (self, text.parse()) {
+            (Self::Known(sum), Ok(number)) => Self::Known(sum.saturating_add(number)),
+            _ => Self::Unknown,
+        }
+    }
+}
+
 /// The first one's metadata, but what it says about its recording holds for all of them: what was
 /// lost, and why it is partial.
 fn metadata(first: &Metadata, all: &[Profile]) -> Metadata {
@@ -155,7 +175,7 @@ fn metadata(first: &Metadata, all: &[Profile]) -> Metadata {
         .annotations
         .retain(|name, _| !name.starts_with(ANNOTATION_PREFIX));
     let key = |name: &str| format!("{ANNOTATION_PREFIX}{name}");
-    let mut lost: Option<u64> = None;
+    let mut lost: Option<Lost> = None;
     let mut partial = BTreeSet::new();
     let objects = all.iter().filter_map(|profile| match profile {
         Profile::Seccomp(seccomp::Document::Object(object)) => Some(&object.metadata),
@@ -165,13 +185,17 @@ fn metadata(first: &Metadata, all: &[Profile]) -> Metadata {
     });
     for other in objects {
         let annotation = |name: &str| other.annotations.get(&key(name));
-        if let Some(number) = annotation("lost").and_then(|text| text.parse::<u64>().ok()) {
-            lost = Some(lost.unwrap_or_default().saturating_add(number));
+        if let Some(text) = annotation("lost") {
+            lost = Some(lost.unwrap_or(Lost::Known(0)).and(text));
         }
         partial.extend(annotation("partial").map(String::as_str));
     }
+    let lost = lost.map(|lost| match lost {
+        Lost::Known(number) => number.to_string(),
+        Lost::Unknown => UNKNOWN.to_owned(),
+    });
     if let Some(lost) = lost {
-        metadata.annotations.insert(key("lost"), lost.to_string());
+        metadata.annotations.insert(key("lost"), lost);
     }
     if !partial.is_empty() {
         let reasons: Vec<_> = partial.into_iter().collect();

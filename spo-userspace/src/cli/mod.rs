@@ -15,6 +15,7 @@ mod input;
 mod manifest;
 mod merge;
 mod migrate;
+mod profiles;
 mod progress;
 mod record;
 mod result;
@@ -58,6 +59,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Convert(args) => convert::run(&args),
         Verb::Diff(args) => diff::run(&args),
         Verb::Migrate(args) => migrate::run(&args),
+        Verb::Profiles(args) => profiles::run(&args),
         Verb::Operator(args) => services::operator(args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Completions(args) => generate::completions(&args),

@@ -6,6 +6,7 @@ pub mod events;
 pub mod queue;
 pub mod watch;
 
+use http::header::{HeaderValue, USER_AGENT};
 use kube::{Client, Config};
 use thiserror::Error;
 
@@ -28,6 +29,8 @@ pub enum ConnectError {
 
 /// A client for the cluster that this runs in, or that `KUBECONFIG` or `~/.kube/config` names.
 pub async fn connect() -> Result<Client, ConnectError> {
-    let config = Config::infer().await.map_err(ConnectError::NotFound)?;
+    let mut config = Config::infer().await.map_err(ConnectError::NotFound)?;
+    let agent = HeaderValue::from_static(concat!("spo/", env!("CARGO_PKG_VERSION")));
+    config.headers.push((USER_AGENT, agent));
     Client::try_from(config).map_err(ConnectError::Client)
 }

@@ -19,10 +19,19 @@ const LOCALHOST: &str = "localhost/";
 /// How the type ends that processes have under an `SELinux` profile.
 const PROCESS: &str = ".process";
 
+/// A profile as a pod names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Named {
+    /// What the pod says.
+    pub text: String,
+    /// The profiles that it may mean: a seccomp profile is named by its file, which may be that of
+    /// two profiles, `a` and `a.json`.
+    pub profiles: BTreeSet<ProfileKey>,
+}
+
 /// The profiles that a pod names, in whatever way: for the pod, or for one of its containers, init
-/// containers or ephemeral containers. A seccomp profile is named by its file, which may be that
-/// of two names, `a` and `a.json`; so all profiles are given that may be meant.
-pub fn profiles(pod: &Pod) -> BTreeSet<ProfileKey> {
+/// containers or ephemeral containers.
+pub fn named(pod: &Pod) -> BTreeSet<Named> {
     let mut found = BTreeSet::new();
     if let Some(spec) = &pod.spec {
         if let Some(context) = &spec.security_context {
@@ -45,6 +54,14 @@ pub fn profiles(pod: &Pod) -> BTreeSet<ProfileKey> {
     found
 }
 
+/// All profiles that a pod may mean.
+pub fn profiles(pod: &Pod) -> BTreeSet<ProfileKey> {
+    named(pod)
+        .into_iter()
+        .flat_map(|named| named.profiles)
+        .collect()
+}
+
 /// Whether a pod may still run something: of those that ended, nobody starts a container again.
 pub fn is_active(pod: &Pod) -> bool {
     let phase = pod
@@ -54,7 +71,7 @@ pub fn is_active(pod: &Pod) -> bool {
     !matches!(phase, Some("Succeeded" | "Failed"))
 }
 
-/// Removes what [`profiles`] and [`is_active`] do not read.
+/// Removes all but what [`named`] and [`is_active`] read, and the node.
 pub fn trim(pod: &mut Pod) {
     pod.metadata.labels = None;
     pod.metadata.owner_references = None;
@@ -78,6 +95,7 @@ pub fn trim(pod: &mut Pod) {
             security_context: container.security_context,
             ..EphemeralContainer::default()
         };
+        let node_name = spec.node_name.take();
         let ephemeral = spec.ephemeral_containers.take();
         let init = spec.init_containers.take();
         *spec = PodSpec {
@@ -89,6 +107,7 @@ pub fn trim(pod: &mut Pod) {
             ephemeral_containers: ephemeral
                 .map(|all| all.into_iter().map(slim_ephemeral).collect()),
             security_context: security,
+            node_name,
             ..PodSpec::default()
         };
     }
@@ -105,7 +124,7 @@ fn contexts(spec: &PodSpec) -> impl Iterator<Item = &SecurityContext> {
     usual.chain(ephemeral).filter_map(Option::as_ref)
 }
 
-fn of_pod(context: &PodSecurityContext, found: &mut BTreeSet<ProfileKey>) {
+fn of_pod(context: &PodSecurityContext, found: &mut BTreeSet<Named>) {
     let profile = context.seccomp_profile.as_ref();
     seccomp(
         profile.and_then(|profile| profile.localhost_profile.as_deref()),
@@ -120,7 +139,7 @@ fn of_pod(context: &PodSecurityContext, found: &mut BTreeSet<ProfileKey>) {
     selinux(options.and_then(|options| options.type_.as_deref()), found);
 }
 
-fn of_container(context: &SecurityContext, found: &mut BTreeSet<ProfileKey>) {
+fn of_container(context: &SecurityContext, found: &mut BTreeSet<Named>) {
     let profile = context.seccomp_profile.as_ref();
     seccomp(
         profile.and_then(|profile| profile.localhost_profile.as_deref()),
@@ -136,40 +155,42 @@ fn of_container(context: &SecurityContext, found: &mut BTreeSet<ProfileKey>) {
 }
 
 /// `operator/nginx.json`; up to 0.8 there was a namespace: `operator/NAMESPACE/nginx.json`.
-fn seccomp(path: Option<&str>, found: &mut BTreeSet<ProfileKey>) {
-    let parts: Vec<_> = path.unwrap_or_default().split('/').collect();
+fn seccomp(path: Option<&str>, found: &mut BTreeSet<Named>) {
+    let path = path.unwrap_or_default();
+    let parts: Vec<_> = path.split('/').collect();
     let ([names::FOLDER, file] | [names::FOLDER, _, file]) = parts.as_slice() else {
         return;
     };
-    let Some(name) = file.strip_suffix(".json") else {
-        return;
-    };
-    for name in [name, file] {
-        found.insert(ProfileKey {
-            kind: Kind::Seccomp,
-            name: name.to_owned(),
-        });
+    if let Some(name) = file.strip_suffix(".json") {
+        found.insert(meaning(
+            path,
+            &[(Kind::Seccomp, name), (Kind::Seccomp, file)],
+        ));
     }
 }
 
-fn apparmor(name: Option<&str>, found: &mut BTreeSet<ProfileKey>) {
+fn apparmor(name: Option<&str>, found: &mut BTreeSet<Named>) {
     if let Some(name) = name.filter(|name| !name.is_empty()) {
-        found.insert(ProfileKey {
-            kind: Kind::AppArmor,
-            name: name.to_owned(),
-        });
+        found.insert(meaning(name, &[(Kind::AppArmor, name)]));
     }
 }
 
-fn selinux(label: Option<&str>, found: &mut BTreeSet<ProfileKey>) {
-    let Some(name) = label.and_then(|label| label.strip_suffix(PROCESS)) else {
-        return;
-    };
-    for kind in [Kind::Selinux, Kind::RawSelinux] {
-        found.insert(ProfileKey {
-            kind,
-            name: name.to_owned(),
-        });
+fn selinux(label: Option<&str>, found: &mut BTreeSet<Named>) {
+    let label = label.unwrap_or_default();
+    if let Some(name) = label.strip_suffix(PROCESS) {
+        let profiles = [(Kind::Selinux, name), (Kind::RawSelinux, name)];
+        found.insert(meaning(label, &profiles));
+    }
+}
+
+fn meaning(text: &str, profiles: &[(Kind, &str)]) -> Named {
+    let profiles = profiles.iter().map(|(kind, name)| ProfileKey {
+        kind: *kind,
+        name: (*name).to_owned(),
+    });
+    Named {
+        text: text.to_owned(),
+        profiles: profiles.collect(),
     }
 }
 

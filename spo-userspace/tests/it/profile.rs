@@ -142,7 +142,9 @@ fn objects_lose_nothing_of_raw_profiles() {
     let error = |object: &SeccompProfile| seccomp::write_object(object).unwrap_err().to_string();
     assert_eq!(
         error(&object),
-        "`defaultErrnoRet` has no place in a SeccompProfile object"
+        "a SeccompProfile object has no field for `defaultErrnoRet: 38`, and its default action \
+         SCMP_ACT_ERRNO always gives 1 (EPERM); name the calls that need 38 in a rule with \
+         `errnoRet: 38`, or keep the profile in the raw form"
     );
     object.spec.default_errno_ret = None;
     assert_eq!(

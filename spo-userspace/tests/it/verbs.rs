@@ -434,6 +434,214 @@ fn a_denial_in_complain_mode_is_kept() {
 }
 
 #[test]
+fn apparmor_text_survives_complain_mode() {
+    let text = "\
+#include <tunables/global>
+
+profile x flags=(enforce, attach_disconnected, mediate_deleted) {
+  #include <abstractions/base>
+
+  /a r,
+  deny /a wlk,
+  deny /b w,
+  deny network raw,
+  network tcp,
+}
+";
+    let folder = Folder::with(&[("x.apparmor", text)]);
+    let answer = folder.run("convert --complain -o c.apparmor x.apparmor");
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    let complaining = folder.read("c.apparmor");
+    assert!(
+        complaining.contains("\n  # spo: once enforced: deny /b w,\n"),
+        "{complaining}"
+    );
+    assert!(!complaining.contains("\n  deny"), "{complaining}");
+    let answer = folder.run("convert --enforce -o back.apparmor c.apparmor");
+    assert_eq!((answer.code, answer.stderr.as_str()), (0, ""));
+    folder.run("convert --enforce -o same.apparmor x.apparmor");
+    assert_eq!(folder.read("back.apparmor"), folder.read("same.apparmor"));
+    // Whoever enforces it by hand is told of the comments.
+    let by_hand = complaining.replace("complain,", "enforce,");
+    fs::write(folder.path("hand.apparmor"), by_hand).expect("a file");
+    let answer = folder.run("check hand.apparmor");
+    assert!(
+        answer.stdout.contains("this denial is a comment only"),
+        "{}",
+        answer.stdout
+    );
+    // The kernel enforces denials in complain mode, which objects do not.
+    let denying = text.replace("enforce,", "complain,");
+    fs::write(folder.path("d.apparmor"), denying).expect("a file");
+    let answer = folder.run("convert --complain d.apparmor");
+    assert!(
+        answer.stderr.contains("denies nothing in complain mode"),
+        "{}",
+        answer.stderr
+    );
+}
+
+#[test]
+fn an_error_number_that_is_given_anyway_needs_no_field() {
+    let with = |number: u32| READ.replacen('{', &format!("{{\"defaultErrnoRet\": {number}, "), 1);
+    let folder = Folder::with(&[
+        ("one.json", &with(1)),
+        ("other.json", &with(38)),
+        ("w.yaml", WRITE_OBJECT),
+    ]);
+    let answer = folder.run("convert --to object -p one -o one.yaml one.json");
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    assert!(!folder.read("one.yaml").contains("rrno"));
+    assert_eq!(folder.run("diff one.json one.yaml").code, 0);
+    let answer = folder.run("merge w.yaml one.json");
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    for words in [
+        "convert --to object -p other other.json",
+        "merge w.yaml other.json",
+    ] {
+        let answer = folder.run(words);
+        assert_eq!((answer.code, answer.stdout.as_str()), (1, ""), "{words}");
+        for told in ["no field for `defaultErrnoRet: 38`", "`errnoRet: 38`"] {
+            assert!(answer.stderr.contains(told), "{words}: {}", answer.stderr);
+        }
+    }
+    assert_eq!(folder.run("merge other.json w.yaml").code, 0);
+}
+
+#[test]
+fn policy_text_is_linted_and_not_empty() {
+    let folder = Folder::with(&[
+        ("x.apparmor", "profile x {\n  capability bpf,\n}\n"),
+        ("x.cil", "(block x (type other))\n"),
+        ("empty.cil", "; nothing\n"),
+        ("empty.apparmor", "# nothing\n"),
+    ]);
+    for (file, told) in [
+        ("x.apparmor", "warning[broad-capability]"),
+        ("x.cil", "warning[no-process]"),
+    ] {
+        assert_eq!(folder.run(&format!("check {file}")).code, 0);
+        let answer = folder.run(&format!("check --strict {file}"));
+        assert_eq!(answer.code, 1);
+        assert!(answer.stdout.contains(told), "{}", answer.stdout);
+    }
+    for (file, told) in [
+        ("empty.cil", "there is nothing in the file"),
+        ("empty.apparmor", "there is no profile in the file"),
+    ] {
+        let answer = folder.run(&format!("check {file}"));
+        assert_eq!(answer.code, 1);
+        assert!(answer.stdout.contains(told), "{}", answer.stdout);
+    }
+}
+
+#[test]
+fn several_profiles_in_a_file_are_checked() {
+    let two = "profile a {\n  /a r,\n}\nprofile b {\n  /b q,\n}\n";
+    let folder = Folder::with(&[("two", two), ("good", &two.replace('q', "r"))]);
+    let answer = folder.run("check two");
+    assert_eq!(answer.code, 1);
+    assert!(answer.stdout.contains("two:5:6"), "{}", answer.stdout);
+    let answer = folder.run("check good");
+    assert_eq!(answer.code, 0, "{}", answer.stdout);
+    for words in ["diff good good", "convert good", "merge good good"] {
+        let answer = folder.run(words);
+        assert_ne!(answer.code, 0);
+        let told = "several profiles: give one per file";
+        assert!(answer.stderr.contains(told), "{words}: {}", answer.stderr);
+    }
+}
+
+#[test]
+fn both_values_of_a_field_are_told() {
+    let disabled = |text: &str| text.replace("spec:\n", "spec:\n  state: Disabled\n");
+    let apparmor = OLD.replace("v1alpha1", "v1");
+    let apparmor = apparmor.replace("  complainMode: true\n", "");
+    let complaining = apparmor.replace("spec:\n", "spec:\n  mode: Complain\n");
+    let selinux = "apiVersion: security-profiles-operator.x-k8s.io/v1\nkind: SelinuxProfile\n\
+                   metadata:\n  name: se\nspec:\n  allow: {}\n";
+    let based = WRITE_OBJECT.replace("spec:\n", "spec:\n  baseProfileName: runc\n");
+    let folder = Folder::with(&[
+        ("s.yaml", WRITE_OBJECT),
+        ("s-off.yaml", &disabled(WRITE_OBJECT)),
+        ("s-base.yaml", &based),
+        ("a.yaml", &apparmor),
+        ("a-off.yaml", &disabled(&apparmor)),
+        ("a-complain.yaml", &complaining),
+        ("se-off.yaml", &disabled(selinux)),
+    ]);
+    for (words, told) in [
+        ("diff s.yaml s-off.yaml", "state: `Enabled` -> `Disabled`"),
+        (
+            "diff s.yaml s-base.yaml",
+            "baseProfileName: nothing -> `runc`",
+        ),
+        (
+            "diff a.yaml a-off.yaml",
+            "the state is Enabled in A and Disabled in B: B is not installed",
+        ),
+        (
+            "diff a-off.yaml a.yaml",
+            "the state is Disabled in A and Enabled in B: A is not installed",
+        ),
+        (
+            "diff a.yaml a-complain.yaml",
+            "the mode is Enforce in A and Complain in B: B denies nothing, and only logs",
+        ),
+    ] {
+        let answer = folder.run(words);
+        assert_eq!(answer.code, 1, "{words}");
+        assert!(answer.stdout.contains(told), "{words}: {}", answer.stdout);
+    }
+    for file in ["s-off.yaml", "a-off.yaml", "se-off.yaml"] {
+        let answer = folder.run(&format!("convert {file}"));
+        assert_eq!(answer.code, 0, "{file}: {}", answer.stderr);
+        assert!(
+            answer.stderr.contains("the profile is disabled"),
+            "{file}: {}",
+            answer.stderr
+        );
+    }
+}
+
+#[test]
+fn what_enforcing_denies_without_the_annotation_is_named() {
+    let logging = WRITE_OBJECT.replace("ERRNO", "LOG").replace(
+        "[write]",
+        "[write]\n  - action: SCMP_ACT_LOG\n    names: [bpf, mount]",
+    );
+    let folder = Folder::with(&[("l.yaml", &logging)]);
+    let answer = folder.run("convert --enforce l.yaml");
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    for told in [
+        "there is no annotation spo.x-k8s.io/complain-of",
+        "calls without a rule were logged, and are denied now",
+        "bpf: was logged, and is denied now",
+        "mount: was logged, and is denied now",
+    ] {
+        assert!(answer.stderr.contains(told), "{}", answer.stderr);
+    }
+}
+
+#[test]
+fn losses_that_nobody_can_read_stay_unknown() {
+    let broken = WRITE_OBJECT.replace("lost: '2'", "lost: many");
+    let folder = Folder::with(&[("known.yaml", WRITE_OBJECT), ("broken.yaml", &broken)]);
+    for words in [
+        "merge known.yaml broken.yaml",
+        "merge broken.yaml known.yaml",
+        "merge broken.yaml",
+    ] {
+        let merged = folder.run(&format!("{words} -o merged.yaml"));
+        assert_eq!(merged.code, 0, "{}", merged.stderr);
+        let merged = folder.read("merged.yaml");
+        assert!(merged.contains("recording-lost: unknown"), "{merged}");
+    }
+    let again = folder.run("merge merged.yaml known.yaml").stdout;
+    assert!(again.contains("recording-lost: unknown"), "{again}");
+}
+
+#[test]
 fn merged_objects_say_what_all_recordings_say() {
     let object = |lost: &str, partial: &str| {
         OLD.replace("v1alpha1", "v1")

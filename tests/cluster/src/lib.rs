@@ -6,4 +6,5 @@
 pub mod access;
 pub mod crd;
 pub mod files;
+pub mod node;
 pub mod objects;

@@ -13,11 +13,13 @@ use crate::setup::needs::{self, Group};
 /// A folder with programs, as others who test against an API server name it.
 const ASSETS: &str = "KUBEBUILDER_ASSETS";
 /// What is built here.
-pub(super) const BUILT: [&str; 4] = [
+pub(super) const BUILT: [&str; 6] = [
     "kube-apiserver",
     "kube-controller-manager",
     "kube-scheduler",
     "kubectl",
+    "kubelet",
+    "kube-proxy",
 ];
 
 /// The programs of a cluster.
@@ -30,6 +32,9 @@ pub(crate) struct Binaries {
     /// collects garbage then.
     pub(super) controller_manager: Option<PathBuf>,
     pub(super) scheduler: Option<PathBuf>,
+    /// For a node; those folders have neither.
+    pub(super) kubelet: Option<PathBuf>,
+    pub(super) proxy: Option<PathBuf>,
     /// Where they are from, for people.
     pub(crate) origin: String,
 }
@@ -80,8 +85,16 @@ fn newest(cache: &Path) -> Result<Option<PathBuf>> {
 }
 
 /// Whether a folder has everything that is built here.
-pub(super) fn is_whole(folder: &Path) -> bool {
-    BUILT.iter().all(|program| folder.join(program).is_file())
+fn is_whole(folder: &Path) -> bool {
+    missing(folder).is_empty()
+}
+
+/// What a folder lacks of what is built here.
+pub(super) fn missing(folder: &Path) -> Vec<&'static str> {
+    BUILT
+        .into_iter()
+        .filter(|program| !folder.join(program).is_file())
+        .collect()
 }
 
 /// The numbers of a folder's name, such as `1.20.2`.
@@ -109,6 +122,8 @@ fn in_folder(folder: &Path, origin: String) -> Result<Binaries, String> {
         kubectl: needed("kubectl")?,
         controller_manager: own("kube-controller-manager"),
         scheduler: own("kube-scheduler"),
+        kubelet: own("kubelet"),
+        proxy: own("kube-proxy"),
         origin,
     })
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
-use super::binaries::{BUILT, is_whole};
+use super::binaries::missing;
 use super::log::Log;
 use super::openapi;
 use super::source::{self, MODULE, SUITE, VERSION};
@@ -31,8 +31,8 @@ const RELEASE: &[(&str, &str)] = &[
 /// The packages that keep it.
 const RELEASE_IN: [&str; 2] = ["component-base/version", "client-go/pkg/version"];
 
-/// Builds into the folder [`VERSION`] of `cache`, unless another process did so meanwhile; or says
-/// why that cannot be done here. What is half done is never seen there.
+/// Builds what the folder [`VERSION`] of `cache` lacks, unless another process did so meanwhile; or
+/// says why that cannot be done here. What is half done is never seen there.
 pub(super) fn build(cache: &Path) -> Result<Result<PathBuf, String>> {
     let context = || format!("failed to make the folder {}", cache.display());
     fs::create_dir_all(cache).with_context(context)?;
@@ -44,7 +44,8 @@ pub(super) fn build(cache: &Path) -> Result<Result<PathBuf, String>> {
         lock.lock().context("failed to wait for another build")?;
     }
     let finished = cache.join(VERSION);
-    if is_whole(&finished) {
+    let missing = missing(&finished);
+    if missing.is_empty() {
         return Ok(Ok(finished));
     }
     if !cfg!(target_arch = "x86_64") {
@@ -79,12 +80,9 @@ pub(super) fn build(cache: &Path) -> Result<Result<PathBuf, String>> {
     };
     let work = cache.join("work");
     remove(&work)?;
-    let result =
-        build_in(&work, &archive, &cache.join(format!("build-{VERSION}.log"))).and_then(|built| {
-            remove(&finished)?;
-            fs::rename(&built, &finished)
-                .with_context(|| format!("failed to make the folder {}", finished.display()))
-        });
+    let log = cache.join(format!("build-{VERSION}.log"));
+    let result = build_in(&work, &archive, &log, &missing)
+        .and_then(|built| add(&missing, &built, &finished));
     // Whatever went wrong, two gigabytes are not left behind.
     remove(&work)?;
     result.map(|()| Ok(finished))
@@ -99,8 +97,18 @@ fn remove(folder: &Path) -> Result<()> {
     }
 }
 
+/// Moves programs to those that were built earlier.
+fn add(programs: &[&str], built: &Path, finished: &Path) -> Result<()> {
+    let context = || format!("failed to fill the folder {}", finished.display());
+    fs::create_dir_all(finished).with_context(context)?;
+    for program in programs {
+        fs::rename(built.join(program), finished.join(program)).with_context(context)?;
+    }
+    Ok(())
+}
+
 /// Does all of the work in a folder that serves as GOPATH; returns the folder of the programs.
-fn build_in(work: &Path, archive: &Archive, log: &Path) -> Result<PathBuf> {
+fn build_in(work: &Path, archive: &Archive, log: &Path, programs: &[&str]) -> Result<PathBuf> {
     let start = Instant::now();
     let built = work.join("built");
     fs::create_dir_all(&built)
@@ -108,7 +116,8 @@ fn build_in(work: &Path, archive: &Archive, log: &Path) -> Result<PathBuf> {
     let log = Log::create(log)?;
     let source = source::unpack(archive, work, &log)?;
     eprintln!(
-        "building Kubernetes {VERSION}: five minutes on two cores, once; the log is {}",
+        "building {} of Kubernetes {VERSION}: some minutes, once; the log is {}",
+        programs.join(", "),
         log.path().display()
     );
     let go = Go {
@@ -119,7 +128,11 @@ fn build_in(work: &Path, archive: &Archive, log: &Path) -> Result<PathBuf> {
     let mut command = go.command("go");
     command.args(["build", "-trimpath", "-ldflags", &flags(), "-o"]);
     command.arg(&built);
-    command.args(BUILT.map(|program| format!("{MODULE}/cmd/{program}")));
+    command.args(
+        programs
+            .iter()
+            .map(|program| format!("{MODULE}/cmd/{program}")),
+    );
     log.run(&mut command)
         .with_context(|| format!("failed to compile Kubernetes {VERSION}"))?;
     eprintln!("built in {} s", start.elapsed().as_secs());

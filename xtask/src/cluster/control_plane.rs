@@ -1,4 +1,4 @@
-//! A control plane in a folder: keys, addresses, data, logs, and the ids of its processes.
+//! A cluster in a folder: keys, addresses, data, logs, and the ids of its processes.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -9,10 +9,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use serde_json::Value;
+
+use super::about::About;
 use super::binaries::Binaries;
-use super::components::{self, Layout};
+use super::components::{self, Component, Health, Layout};
+use super::image::Image;
 use super::kubeconfig;
 use super::log::ending;
+use super::node::{self, Node, View, images, programs};
 use super::pki::{self, Pki};
 use super::ports::Ports;
 use super::processes::{Lifetime, Process};
@@ -98,14 +103,19 @@ impl ControlPlane {
     }
 
     /// Starts what does not run, and waits until all of it is ready. The folder is made if it is
-    /// not there.
-    pub(crate) fn up(&self, binaries: &Binaries, lifetime: Lifetime) -> Result<()> {
+    /// not there, with a node if one is wanted; one that is there keeps what it has.
+    pub(crate) fn up(
+        &self,
+        binaries: &Binaries,
+        lifetime: Lifetime,
+        node: Option<View>,
+    ) -> Result<()> {
         eprintln!("programs: {}", binaries.origin);
         let start = Instant::now();
         let mut attempt = 1;
         loop {
             let fresh = !self.folder.exists();
-            let result = self.try_up(binaries, lifetime);
+            let result = self.try_up(binaries, lifetime, node);
             match result {
                 Err(error)
                     if fresh && attempt < ATTEMPTS && error.to_string().contains(PORT_TAKEN) =>
@@ -122,29 +132,184 @@ impl ControlPlane {
         Ok(())
     }
 
-    fn try_up(&self, binaries: &Binaries, lifetime: Lifetime) -> Result<()> {
-        let layout = self.layout()?;
-        let mut started = Vec::new();
-        for component in components::all(binaries, &layout) {
-            let name = component.name;
-            let start = Instant::now();
-            let file = self.folder.join("pids").join(name);
-            let process = match Process::running(&file) {
-                Some(process) => process,
-                None => Process::start(&component, lifetime, &self.log(name), &file)?,
-            };
-            started.push((name, process));
-            if let Some(health) = component.health {
-                self.wait(name, &started, || {
-                    self.answers(binaries, component.port, health)
-                })?;
-                eprintln!("{name} is ready ({:.1} s)", start.elapsed().as_secs_f32());
-            }
+    fn try_up(&self, binaries: &Binaries, lifetime: Lifetime, node: Option<View>) -> Result<()> {
+        let mut layout = self.layout(node)?;
+        if let Some(node) = &mut layout.node {
+            node.enter(lifetime, &self.log("namespaces"))?;
+        }
+        components::write_files(&layout)?;
+        let mut running = Running {
+            own: self,
+            binaries,
+            lifetime,
+            processes: Vec::new(),
+        };
+        for component in components::all(binaries, &layout)? {
+            running.add(&component)?;
         }
         if binaries.controller_manager.is_some() {
-            self.wait("kube-controller-manager", &started, || {
-                self.answers(binaries, layout.ports.apiserver, ACCOUNT)
+            running.wait("kube-controller-manager", || {
+                self.get(binaries, &layout.server(), ACCOUNT).is_some()
             })?;
+        }
+        if let Some(node) = &layout.node {
+            self.add_node(&mut running, &layout, node)?;
+        }
+        About::of(&layout, binaries).write(&self.folder)
+    }
+
+    /// Starts what makes a node, and waits until pods can run there.
+    fn add_node(&self, running: &mut Running<'_>, layout: &Layout, node: &Node) -> Result<()> {
+        let binaries = running.binaries;
+        let start = Instant::now();
+        running.add(&programs::containerd(node)?)?;
+        running.wait("containerd", || images::is_served(node))?;
+        images::ensure(node)?;
+        running.add(&programs::kubelet(layout, node, binaries)?)?;
+        running.add(&programs::proxy(layout, node, binaries)?)?;
+        let path = format!("/api/v1/nodes/{}", node::NAME);
+        running.wait("kubelet", || {
+            let node = self.get(binaries, &layout.server(), &path);
+            node.is_some_and(|node| is_ready(&node))
+        })?;
+        let classes = self.folder.join("runtime-classes.json");
+        pki::write(&classes, &programs::runtime_classes())?;
+        let mut kubectl = self.kubectl(binaries, &layout.server());
+        process::output(kubectl.args(["apply", "-f"]).arg(&classes))?;
+        eprintln!("the node is ready ({:.1} s)", start.elapsed().as_secs_f32());
+        Ok(())
+    }
+
+    /// What a server answers with 200. `--raw` asks for nothing else, and keeps nothing.
+    fn get(&self, binaries: &Binaries, server: &str, path: &str) -> Option<String> {
+        let mut kubectl = self.kubectl(binaries, server);
+        process::output(kubectl.args(["--request-timeout=5s", "get", "--raw", path])).ok()
+    }
+
+    fn kubectl(&self, binaries: &Binaries, server: &str) -> Command {
+        let mut command = Command::new(&binaries.kubectl);
+        command
+            .arg("--kubeconfig")
+            .arg(self.kubeconfig())
+            .args(["--server", server]);
+        command
+    }
+
+    /// The keys and ports of an earlier start, or new ones.
+    fn layout(&self, wanted: Option<View>) -> Result<Layout> {
+        let state = self.folder.join("ports.json");
+        let pki = Pki::at(self.folder.join("pki"));
+        let layout = |ports, node| Layout {
+            folder: self.folder.clone(),
+            pki: pki.clone(),
+            ports,
+            node,
+        };
+        if let Ok(text) = fs::read_to_string(&state) {
+            let ports = serde_json::from_str(&text).with_context(|| {
+                format!("failed to read {}: take the cluster down", state.display())
+            })?;
+            let node = Node::open(&self.folder)?;
+            if wanted.is_some() && wanted != node.as_ref().map(Node::view) {
+                bail!("this cluster has no such node: run cargo xtask cluster down first");
+            }
+            return Ok(layout(ports, node));
+        }
+        // A folder without that file is one that was left half made.
+        self.down()?;
+        remove(&self.logs())?;
+        let below = |name| self.folder.join(name);
+        for folder in [
+            self.folder.clone(),
+            below("pids"),
+            below("etcd"),
+            self.logs(),
+        ] {
+            fs::DirBuilder::new()
+                .mode(0o700)
+                .create(&folder)
+                .with_context(|| format!("failed to make the folder {}", folder.display()))?;
+        }
+        let node = wanted
+            .map(|view| Node::create(&self.folder, view))
+            .transpose()?;
+        pki.create(node.as_ref().map(Node::address))?;
+        let layout = layout(Ports::find()?, node);
+        kubeconfig::write_all(&layout)?;
+        let text = serde_json::to_string(&layout.ports).context("failed to write ports")?;
+        pki::write(&state, &text)?;
+        Ok(layout)
+    }
+
+    /// Ends what runs and removes the folder, but no logs; whether there was anything.
+    pub(crate) fn down(&self) -> Result<bool> {
+        if !self.folder.exists() {
+            return Ok(false);
+        }
+        if let Some(node) = Node::open(&self.folder)? {
+            node.clear()?;
+        }
+        for file in entries(&self.folder.join("pids"))? {
+            if let Some(process) = Process::running(&file) {
+                process.end()?;
+            }
+        }
+        remove(&self.folder)?;
+        Ok(true)
+    }
+
+    /// Loads an image of a program under a name.
+    pub(crate) fn load(&self, program: &Path, name: &str) -> Result<()> {
+        let node = self
+            .node()?
+            .filter(|node| node.holder().is_some())
+            .context("there is no node: run cargo xtask cluster up --node")?;
+        images::load(&node, &Image::of(program)?, name)
+    }
+
+    /// The node, if there is one.
+    pub(super) fn node(&self) -> Result<Option<Node>> {
+        Node::open(&self.folder)
+    }
+
+    /// What the API server was asked.
+    pub(super) fn audit_log(&self) -> PathBuf {
+        components::audit_log(&self.folder)
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.logs().join(name).with_extension("log")
+    }
+
+    /// Beside the rest, so that they can still be read when it is gone.
+    fn logs(&self) -> PathBuf {
+        self.folder.with_extension("logs")
+    }
+}
+
+/// What runs of a cluster that is being started.
+#[derive(Debug)]
+struct Running<'a> {
+    own: &'a ControlPlane,
+    binaries: &'a Binaries,
+    lifetime: Lifetime,
+    processes: Vec<(&'static str, Process)>,
+}
+
+impl Running<'_> {
+    /// Starts a component that does not run, and waits until it is ready.
+    fn add(&mut self, component: &Component) -> Result<()> {
+        let name = component.name;
+        let start = Instant::now();
+        let file = self.own.folder.join("pids").join(name);
+        let process = match Process::running(&file) {
+            Some(process) => process,
+            None => Process::start(component, self.lifetime, &self.own.log(name), &file)?,
+        };
+        self.processes.push((name, process));
+        if let Some(Health { server, path }) = &component.health {
+            self.wait(name, || self.own.get(self.binaries, server, path).is_some())?;
+            eprintln!("{name} is ready ({:.1} s)", start.elapsed().as_secs_f32());
         }
         Ok(())
     }
@@ -155,17 +320,16 @@ impl ControlPlane {
         clippy::disallowed_methods,
         reason = "a server tells nobody that it is ready: it has to be asked"
     )]
-    fn wait(
-        &self,
-        name: &str,
-        started: &[(&str, Process)],
-        ready: impl Fn() -> bool,
-    ) -> Result<()> {
+    fn wait(&self, name: &str, ready: impl Fn() -> bool) -> Result<()> {
         let start = Instant::now();
         let mut told = 0;
         while !ready() {
-            if let Some((ended, _)) = started.iter().find(|(_, process)| !process.is_running()) {
-                let log = self.log(ended);
+            if let Some((ended, _)) = self
+                .processes
+                .iter()
+                .find(|(_, process)| !process.is_running())
+            {
+                let log = self.own.log(ended);
                 let text = fs::read(&log).unwrap_or_default();
                 let taken = String::from_utf8_lossy(&text).contains(PORT_TAKEN);
                 let reason = if taken {
@@ -176,7 +340,7 @@ impl ControlPlane {
                 bail!("{ended} has ended: {reason}; {}", ending(&log));
             }
             let passed = start.elapsed();
-            let log = self.log(name);
+            let log = self.own.log(name);
             if passed > PATIENCE {
                 bail!(
                     "{name} is not ready after {} s; {}",
@@ -196,78 +360,16 @@ impl ControlPlane {
         }
         Ok(())
     }
+}
 
-    /// Whether a server answers with 200. `--raw` asks for nothing else, and keeps nothing.
-    fn answers(&self, binaries: &Binaries, port: u16, path: &str) -> bool {
-        process::succeeds(
-            Command::new(&binaries.kubectl)
-                .arg("--kubeconfig")
-                .arg(self.kubeconfig())
-                .args(["--server", &format!("https://127.0.0.1:{port}")])
-                .args(["--request-timeout=5s", "get", "--raw", path]),
-        )
-    }
-
-    /// The keys and ports of an earlier start, or new ones.
-    fn layout(&self) -> Result<Layout> {
-        let state = self.folder.join("ports.json");
-        let pki = Pki::at(self.folder.join("pki"));
-        let layout = |ports| Layout {
-            folder: self.folder.clone(),
-            pki: pki.clone(),
-            ports,
-        };
-        if let Ok(text) = fs::read_to_string(&state) {
-            let ports = serde_json::from_str(&text).with_context(|| {
-                format!("failed to read {}: take the cluster down", state.display())
-            })?;
-            return Ok(layout(ports));
-        }
-        // A folder without that file is one that was left half made.
-        remove(&self.folder)?;
-        remove(&self.logs())?;
-        let below = |name| self.folder.join(name);
-        for folder in [
-            self.folder.clone(),
-            below("pids"),
-            below("etcd"),
-            self.logs(),
-        ] {
-            fs::DirBuilder::new()
-                .mode(0o700)
-                .create(&folder)
-                .with_context(|| format!("failed to make the folder {}", folder.display()))?;
-        }
-        pki.create()?;
-        let layout = layout(Ports::find()?);
-        kubeconfig::write_all(&layout)?;
-        let text = serde_json::to_string(&layout.ports).context("failed to write ports")?;
-        pki::write(&state, &text)?;
-        Ok(layout)
-    }
-
-    /// Ends what runs and removes the folder, but no logs; whether there was anything.
-    pub(crate) fn down(&self) -> Result<bool> {
-        if !self.folder.exists() {
-            return Ok(false);
-        }
-        for file in entries(&self.folder.join("pids"))? {
-            if let Some(process) = Process::running(&file) {
-                process.end()?;
-            }
-        }
-        remove(&self.folder)?;
-        Ok(true)
-    }
-
-    fn log(&self, name: &str) -> PathBuf {
-        self.logs().join(name).with_extension("log")
-    }
-
-    /// Beside the rest, so that they can still be read when it is gone.
-    fn logs(&self) -> PathBuf {
-        self.folder.with_extension("logs")
-    }
+/// Whether pods can run on a node.
+fn is_ready(node: &str) -> bool {
+    let node: Value = serde_json::from_str(node).unwrap_or_default();
+    let conditions = node["status"]["conditions"].as_array();
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }
 
 /// The files of a folder, which may be missing.

@@ -8,7 +8,11 @@ use super::pki::{self, Identity};
 
 /// Writes one for everybody who needs one. JSON is YAML.
 pub(super) fn write_all(layout: &Layout) -> Result<()> {
-    for identity in [pki::ADMIN, pki::CONTROLLER_MANAGER, pki::SCHEDULER] {
+    let mut identities = vec![pki::ADMIN, pki::CONTROLLER_MANAGER, pki::SCHEDULER];
+    if layout.node.is_some() {
+        identities.extend([pki::KUBELET, pki::PROXY]);
+    }
+    for identity in identities {
         let text = text(layout, &identity);
         pki::write(&layout.kubeconfig(&identity), &text)?;
     }
@@ -16,16 +20,12 @@ pub(super) fn write_all(layout: &Layout) -> Result<()> {
 }
 
 fn text(layout: &Layout, identity: &Identity) -> String {
-    let Layout {
-        folder: _,
-        pki,
-        ports,
-    } = layout;
+    let pki = &layout.pki;
     let config = json!({
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{ "name": "spo", "cluster": {
-            "server": format!("https://127.0.0.1:{}", ports.apiserver),
+            "server": layout.server(),
             "certificate-authority": pki.certificate("ca"),
         }}],
         "users": [{ "name": identity.file, "user": {

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -45,6 +46,15 @@ pub(super) const ADMIN: Identity = identity("admin", "admin", Some("system:maste
 pub(super) const CONTROLLER_MANAGER: Identity =
     identity("controller-manager", "system:kube-controller-manager", None);
 pub(super) const SCHEDULER: Identity = identity("scheduler", "system:kube-scheduler", None);
+pub(super) const KUBELET: Identity =
+    identity("kubelet", "system:node:spo-node", Some("system:nodes"));
+pub(super) const PROXY: Identity = identity("kube-proxy", "system:kube-proxy", None);
+/// What the API server shows to the kubelet.
+pub(super) const KUBELET_CLIENT: Identity = identity(
+    "kubelet-client",
+    "kube-apiserver-kubelet-client",
+    Some("system:masters"),
+);
 /// What the API server shows to servers behind it.
 const FRONT_PROXY: Identity = identity("front-proxy-client", "front-proxy-client", None);
 /// What the control plane's servers show; etcd has an authority of its own.
@@ -73,15 +83,24 @@ impl Pki {
         self.folder.join("tokens.pub")
     }
 
-    /// Makes everything, into a folder that nobody else may enter.
-    pub(super) fn create(&self) -> Result<()> {
+    /// Makes everything, into a folder that nobody else may enter; for a node too, if there is one
+    /// at this address.
+    pub(super) fn create(&self, node: Option<Ipv4Addr>) -> Result<()> {
         fs::create_dir_all(&self.folder)
             .with_context(|| format!("failed to make the folder {}", self.folder.display()))?;
         let ca = self.authority("ca")?;
         for identity in [ADMIN, CONTROLLER_MANAGER, SCHEDULER] {
             self.sign(&ca, &identity, &[])?;
         }
-        self.sign(&ca, &SERVER, &SERVER_NAMES)?;
+        let address = node.map(|address| address.to_string());
+        let address = address.as_deref();
+        let names: Vec<_> = SERVER_NAMES.into_iter().chain(address).collect();
+        self.sign(&ca, &SERVER, &names)?;
+        if let Some(address) = address {
+            self.sign(&ca, &KUBELET, &[address])?;
+            self.sign(&ca, &PROXY, &[])?;
+            self.sign(&ca, &KUBELET_CLIENT, &[])?;
+        }
         let front_proxy = self.authority("front-proxy-ca")?;
         self.sign(&front_proxy, &FRONT_PROXY, &[])?;
         let etcd = self.authority("etcd-ca")?;

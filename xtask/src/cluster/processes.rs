@@ -161,7 +161,7 @@ fn start_in(stat: &str) -> Option<u64> {
 }
 
 /// An id that every start of the machine has for itself.
-fn boot() -> Result<String> {
+pub(super) fn boot() -> Result<String> {
     let path = "/proc/sys/kernel/random/boot_id";
     let id = fs::read_to_string(path).with_context(|| format!("failed to read {path}"))?;
     Ok(id.trim().to_owned())
@@ -178,7 +178,6 @@ mod tests {
             name: "sleeper",
             program: PathBuf::from("sleep"),
             args: vec!["60".to_owned()],
-            port: 0,
             health: None,
         }
     }

@@ -1,6 +1,7 @@
 //! What building and testing need from the distribution, and how each package manager calls it.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result};
@@ -22,6 +23,8 @@ pub(crate) enum Group {
     Vm,
     /// The cluster tier, and clusters for people.
     Cluster,
+    /// A node of such a cluster.
+    Node,
     /// Building the programs of a cluster, where nobody has.
     ClusterBuild,
 }
@@ -40,6 +43,8 @@ pub(crate) struct Need {
 enum Probe {
     /// All of these programs are there.
     Programs(&'static [&'static str]),
+    /// One of these folders has this file.
+    InFolder(&'static [&'static str], &'static str),
     /// This C program compiles and links with these flags.
     Compiles(&'static [&'static str], &'static str),
 }
@@ -52,6 +57,9 @@ const fn need(group: Group, what: &'static str, probe: Probe, packages: [&'stati
         packages,
     }
 }
+
+/// Where distributions put the programs that give pods their network.
+pub(crate) const CNI: &[&str] = &["/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni"];
 
 const SECCOMP: &str = "#include <seccomp.h>\nint main(void) { return seccomp_api_get(); }";
 const I386: &str = "#include <stdio.h>\n#include <sys/syscall.h>\nint main(void) { return puts(\"\") + SYS_getpid; }";
@@ -180,6 +188,70 @@ const NEEDS: &[Need] = &[
         Probe::Programs(&["setpriv"]),
         ["util-linux", "util-linux", "util-linux", "setpriv"],
     ),
+    need(
+        Group::Node,
+        "containerd",
+        Probe::Programs(&["containerd", "ctr"]),
+        [
+            "containerd",
+            "containerd",
+            "containerd",
+            "containerd containerd-ctr",
+        ],
+    ),
+    need(Group::Node, "runc", Probe::Programs(&["runc"]), ["runc"; 4]),
+    need(Group::Node, "crun", Probe::Programs(&["crun"]), ["crun"; 4]),
+    need(
+        Group::Node,
+        "CNI plugins",
+        Probe::InFolder(CNI, "bridge"),
+        [
+            "containernetworking-plugins",
+            "containernetworking-plugins",
+            "cni-plugins",
+            "cni-plugins",
+        ],
+    ),
+    need(
+        Group::Node,
+        "conntrack",
+        Probe::Programs(&["conntrack"]),
+        [
+            "conntrack",
+            "conntrack-tools",
+            "conntrack-tools",
+            "conntrack-tools",
+        ],
+    ),
+    need(
+        Group::Node,
+        "iptables",
+        Probe::Programs(&["iptables"]),
+        ["iptables", "iptables-nft", "iptables-nft", "iptables"],
+    ),
+    need(
+        Group::Node,
+        "ip",
+        Probe::Programs(&["ip"]),
+        ["iproute2", "iproute", "iproute2", "iproute2"],
+    ),
+    need(
+        Group::Node,
+        "busybox",
+        Probe::Programs(&["busybox"]),
+        ["busybox-static", "busybox", "busybox", "busybox-static"],
+    ),
+    need(
+        Group::Node,
+        "namespace tools",
+        Probe::Programs(&["unshare", "nsenter", "mount", "setpriv"]),
+        [
+            "util-linux",
+            "util-linux",
+            "util-linux",
+            "util-linux util-linux-misc",
+        ],
+    ),
     // The source is Debian's, and so is the compiler that is of an age with it.
     need(
         Group::ClusterBuild,
@@ -224,6 +296,9 @@ impl Need {
     pub(crate) fn is_met(&self) -> bool {
         match self.probe {
             Probe::Programs(programs) => programs.iter().all(|program| which(program).is_some()),
+            Probe::InFolder(folders, name) => folders
+                .iter()
+                .any(|folder| Path::new(folder).join(name).is_file()),
             Probe::Compiles(flags, source) => compiles(flags, source).unwrap_or(false),
         }
     }

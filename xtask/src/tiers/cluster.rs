@@ -1,12 +1,13 @@
-//! The tier `cluster`: a control plane of its own, and the tests against it.
+//! The tier `cluster`: a cluster of its own, with a node where there can be one, and the tests
+//! against it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
 
 use super::Counts;
-use crate::cluster::{self, ControlPlane, KUBECONFIG, Lifetime, binaries};
+use crate::cluster::{self, ControlPlane, KUBECONFIG, Lifetime, View, binaries, node};
 use crate::env::root;
 use crate::process;
 use crate::setup::needs::{self, Group};
@@ -14,6 +15,9 @@ use crate::table::Outcome;
 
 /// What the tests pass over they print, also when they pass.
 const ARGS: [&str; 2] = ["--", "--show-output"];
+
+/// The image of `spo` for pods.
+const IMAGE: &str = "localhost/spo:test";
 
 /// Runs the crate `spo-cluster-tests` against the cluster that `KUBECONFIG` names, or else against
 /// a fresh one, which ends with this process however that ends.
@@ -38,11 +42,21 @@ pub(crate) fn run(target: &Path) -> Result<Outcome> {
     // The cluster need not wait while its tests are compiled.
     process::run(cargo_test(target).arg("--no-run"))?;
     build(target)?;
+    let node = match node::possible(&binaries)? {
+        Ok(()) => Some(View::default()),
+        Err(reason) => {
+            eprintln!("the cluster has no node: {reason}");
+            None
+        }
+    };
     let _lock = own.lock()?;
     // A run that was killed left its folder.
     own.down()?;
     let taken_down = TakenDown(own);
-    taken_down.0.up(&binaries, Lifetime::Ours)?;
+    taken_down.0.up(&binaries, Lifetime::Ours, node)?;
+    if node.is_some() {
+        taken_down.0.load(&spo(target), IMAGE)?;
+    }
     tests(target, &taken_down.0.kubeconfig())
 }
 
@@ -62,9 +76,13 @@ fn tests(target: &Path, kubeconfig: &Path) -> Result<Outcome> {
     command
         .args(ARGS)
         .env(KUBECONFIG, kubeconfig)
-        .env("SPO_BIN", target.join("debug/spo"));
+        .env("SPO_BIN", spo(target));
     let (status, said) = process::tee(&mut command)?;
     Ok(Counts::read(&said).outcome((!status.success()).then(|| format!("cargo test: {status}"))))
+}
+
+fn spo(target: &Path) -> PathBuf {
+    target.join("debug/spo")
 }
 
 /// The binary that tests run: nothing here is recorded, so that it needs no eBPF objects, and a

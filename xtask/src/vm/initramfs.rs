@@ -3,14 +3,13 @@
 use std::fs::{self, File};
 use std::io::{BufWriter, IntoInnerError};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
 use super::cpio::Archive;
 use super::{END, START};
 use crate::env::which;
-use crate::process;
+use crate::libraries;
 
 /// Programs that tests record or need, if this machine has them; busybox's follow after them on
 /// the guest's search path.
@@ -166,20 +165,10 @@ sleep 60
 /// A program at its own path, with the libraries that it is linked to.
 fn add_program(archive: &mut Archive, program: &Path) -> Result<()> {
     add_file(archive, program)?;
-    // It fails for static programs and scripts, which need nothing.
-    let libraries = process::output(Command::new("ldd").arg(program)).unwrap_or_default();
-    for library in libraries_in(&libraries) {
-        add_file(archive, library)?;
+    for library in libraries::of(program) {
+        add_file(archive, &library)?;
     }
     Ok(())
-}
-
-/// The paths in what ldd says: `name => /path (address)`, or `/path (address)`.
-fn libraries_in(text: &str) -> impl Iterator<Item = &Path> {
-    text.lines().filter_map(|line| {
-        let path = line.trim().rsplit("=> ").next()?.split(' ').next()?;
-        path.starts_with('/').then(|| Path::new(path))
-    })
 }
 
 /// A file under its own name; the directory is the real one, since links stand in the archive.
@@ -224,23 +213,9 @@ fn quoted(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::{Path, PathBuf};
+    use std::path::PathBuf;
 
-    use super::{Guest, libraries_in};
-
-    #[test]
-    fn reads_what_ldd_says() {
-        let said = "\tlinux-vdso.so.1 (0x7ffd)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x7f)\n\t/lib64/ld-linux-x86-64.so.2 (0x7f)\n";
-        let found: Vec<_> = libraries_in(said).collect();
-        assert_eq!(
-            found,
-            [
-                Path::new("/lib/x86_64-linux-gnu/libc.so.6"),
-                Path::new("/lib64/ld-linux-x86-64.so.2")
-            ]
-        );
-        assert_eq!(libraries_in("\tstatically linked\n").count(), 0);
-    }
+    use super::Guest;
 
     #[test]
     fn the_first_process_runs_each_program_and_says_how_it_ended() {

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::{Arg, SeccompProfileSpec, Syscall};
-use crate::profile::seccomp::{SeccompSpec, SyscallArg, SyscallRule};
+use crate::profile::seccomp::{Action, SeccompSpec, SyscallArg, SyscallRule};
 
 /// Why a profile has no place in an object.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -93,7 +93,8 @@ impl TryFrom<SeccompSpec> for SeccompProfileSpec {
             flags,
             syscalls,
         } = spec;
-        if default_errno_ret.is_some() {
+        // EPERM is what there is without a number.
+        if default_errno_ret.is_some_and(|number| number != 1 || default_action != Action::Errno) {
             return Err(NotAnObject::DefaultErrnoRet);
         }
         let syscalls: Result<_, _> = syscalls.into_iter().map(Syscall::try_from).collect();

@@ -18,7 +18,7 @@ pub(super) use self::migrate::MigrateArgs;
 pub(super) use self::profiles::{
     CheckArgs, ConvertArgs, DiffArgs, MergeArgs, ProfileForm, ReportForm,
 };
-pub(super) use self::services::OperatorArgs;
+pub(super) use self::services::{OperatorArgs, ProfilesArgs};
 use crate::profile::base::BASE_SYSCALLS;
 use crate::profile::syscalls;
 
@@ -57,8 +57,10 @@ pub(super) enum Verb {
     Diff(DiffArgs),
     /// Bring the objects of a cluster from older versions to v1
     Migrate(MigrateArgs),
+    /// Tell what a cluster has of profiles: on which nodes they are, and who uses them
+    Profiles(ProfilesArgs),
     /// Run the operator: keep what profiles say of themselves (in a pod of a Deployment)
-    #[command(visible_aliases = ["manager", "m"])]
+    #[command(visible_aliases = ["manager", "m"], disable_version_flag = true)]
     Operator(OperatorArgs),
     /// Tell what can be recorded and observed here, and how to mend what cannot
     Doctor(DoctorArgs),

@@ -2,6 +2,26 @@
 
 use clap::{ArgAction, Args};
 
+use super::Form;
+
+const PROFILES_EXAMPLES: &str = "\
+Examples:
+  spo profiles                             a table
+  spo profiles -o json                     all that the nodes say, for programs
+
+The cluster is that of KUBECONFIG, else of ~/.kube/config, else the one that this runs in.
+
+Exit codes: 0 no profile is in error; 1 one is, or the cluster cannot be read; 2 wrong
+command line.";
+
+#[derive(Debug, Args)]
+#[command(after_help = PROFILES_EXAMPLES)]
+pub(in crate::cli) struct ProfilesArgs {
+    /// Form of the answer
+    #[arg(short, long, value_name = "FORM", default_value = "table")]
+    pub(in crate::cli) output: Form,
+}
+
 #[derive(Debug, Args)]
 pub(in crate::cli) struct OperatorArgs {
     /// The namespace that the operator runs in

@@ -5,7 +5,6 @@ mod told;
 mod uri;
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -17,7 +16,7 @@ use super::held::shown;
 use super::input::{self, Beside};
 use super::progress::line;
 use crate::api::Identifier;
-use crate::profile::diagnostic::Diagnostic;
+use crate::profile::diagnostic::{Diagnostic, Severity};
 
 /// Checks all files; exit code 1 if there are errors, or with `--strict` any finding.
 pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
@@ -74,8 +73,8 @@ enum Outcome {
 struct Check<'a> {
     strict: bool,
     allow: &'a [String],
-    /// The objects so far, and where they are.
-    objects: BTreeMap<Identifier, String>,
+    /// The objects so far, and where each of them was last: the file, and the place in it.
+    objects: BTreeMap<Identifier, (String, String)>,
 }
 
 impl Check<'_> {
@@ -125,23 +124,23 @@ impl Check<'_> {
         (Outcome::Checked(vec![problem]), source)
     }
 
-    /// Notes an object; what to tell if it is there already.
+    /// Notes an object; what to tell if it is there already. In one file that is an error. Files
+    /// may be for several clusters, or environments, so that of others it is advice.
     fn object(&mut self, object: (Identifier, Diagnostic)) -> Option<Diagnostic> {
         let (identifier, mut twice) = object;
         let Diagnostic {
             file, line, column, ..
         } = &twice;
-        let place = format!("{file}:{line}:{column}");
-        match self.objects.entry(identifier) {
-            Entry::Vacant(entry) => {
-                entry.insert(place);
-                None
+        let here = (file.clone(), format!("{file}:{line}:{column}"));
+        let (first_file, first) = self.objects.insert(identifier, here)?;
+        if first_file != *file {
+            if !self.strict {
+                return None;
             }
-            Entry::Occupied(first) => {
-                let help = "give one of them another name, or check them one by one";
-                twice.help = Some(format!("the first is at {}; {help}", first.get()));
-                Some(twice)
-            }
+            twice.severity = Severity::Warning;
         }
+        let help = "give one of them another name, or check them one by one";
+        twice.help = Some(format!("the first is at {first}; {help}"));
+        Some(twice)
     }
 }

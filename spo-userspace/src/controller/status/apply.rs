@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::plan::Plan;
 use crate::api::SecurityProfileNodeStatus;
 use crate::api::names::SYSCALLS;
+use crate::cluster::MANAGER;
 use crate::controller::profile::{Known, ProfileKey};
 
 /// Writes what a plan says of a profile. `version` is that of the object that was observed: its
@@ -19,7 +20,10 @@ pub(super) async fn apply(
     plan: &Plan,
 ) -> Result<(), Error> {
     let profiles: Api<DynamicObject> = Api::all_with(client.clone(), &key.kind.resource());
-    let parameters = PatchParams::default();
+    let parameters = PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
     // Before the object may go: what belongs to it.
     let reports: Api<SecurityProfileNodeStatus> = Api::all(client.clone());
     for name in &plan.reports {

@@ -2,6 +2,7 @@
 //! nodes report, and which pods use it. The operator alone writes these.
 
 mod apply;
+mod missing;
 mod observe;
 mod plan;
 mod stores;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
+use kube::runtime::reflector::ObjectRef;
 use kube::{Client, Error};
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +40,14 @@ pub struct Context {
     pub events: Events,
 }
 
+/// What is looked at when something changes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Work {
+    Profile(ProfileKey),
+    /// As `namespace/name`.
+    Pod(String),
+}
+
 /// Runs until `stop`.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     let (queue, keys) = queue();
@@ -55,12 +65,17 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
 async fn work(
     context: Arc<Context>,
     stores: Arc<Stores>,
-    keys: Keys<ProfileKey>,
+    keys: Keys<Work>,
     stop: CancellationToken,
 ) {
-    let handle = |key: ProfileKey| {
+    let handle = |work: Work| {
         let (context, stores) = (context.clone(), stores.clone());
-        async move { reconcile(&context, &stores, &key).await }
+        async move {
+            match work {
+                Work::Profile(key) => reconcile(&context, &stores, &key).await,
+                Work::Pod(name) => tell_pod(&context, &stores, &name).await,
+            }
+        }
     };
     keys.work(AT_ONCE, SETTLE, stop, handle).await;
 }
@@ -86,6 +101,32 @@ async fn reconcile(context: &Context, stores: &Stores, key: &ProfileKey) -> Outc
             Outcome::Failed
         }
     }
+}
+
+/// Tells a pod which of its profiles are not on its node, each once.
+async fn tell_pod(context: &Context, stores: &Stores, name: &str) -> Outcome {
+    let (namespace, own) = name.split_once('/').unwrap_or_default();
+    let Some(pod) = stores.pods.get(&ObjectRef::new(own).within(namespace)) else {
+        stores.indexes().told.remove(name);
+        return Outcome::Done;
+    };
+    let known = missing::wanted(&pod).into_iter().map(|profile| {
+        let reports = observe::reports(&profile, stores);
+        (profile, reports)
+    });
+    for note in missing::notes(&pod, &known.collect()) {
+        let message = note.message.clone();
+        let is_new = stores
+            .indexes()
+            .told
+            .entry(name.to_owned())
+            .or_default()
+            .insert(message);
+        if is_new {
+            context.events.tell(&missing::reference(&pod), note).await;
+        }
+    }
+    Outcome::Done
 }
 
 fn object_reference(key: &ProfileKey) -> ObjectReference {

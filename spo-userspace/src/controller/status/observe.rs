@@ -38,7 +38,7 @@ pub(super) fn observe(key: &ProfileKey, stores: &Stores) -> Option<Seen> {
     if key.kind == Kind::Seccomp {
         observed.syscalls = syscalls(stores, &key.name);
     }
-    observed.reports = reports(stores, key);
+    observed.reports = reports_of(stores, key);
     observed.nodes = nodes(stores);
     observed.pods = stores.pods_of(key);
     Some(Seen { version, observed })
@@ -122,7 +122,13 @@ fn annotation(rules: &[Syscall]) -> Option<String> {
     serde_json::to_string(rules).ok()
 }
 
-fn reports(stores: &Stores, key: &ProfileKey) -> Vec<Report> {
+/// What the nodes report of a seccomp profile; nothing if there is no such profile.
+pub(super) fn reports(key: &ProfileKey, stores: &Stores) -> Option<Vec<Report>> {
+    stores.seccomp.get(&ObjectRef::new(&key.name))?;
+    Some(reports_of(stores, key))
+}
+
+fn reports_of(stores: &Stores, key: &ProfileKey) -> Vec<Report> {
     let names = stores.reports_of(key);
     let objects = names
         .iter()

@@ -1,10 +1,10 @@
 //! What is known of the cluster.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt as _};
 
@@ -22,6 +22,8 @@ pub(super) struct Stores {
     pub(super) raw_selinux: Store<Guarded<RawSelinuxProfile>>,
     pub(super) apparmor: Store<Guarded<AppArmorProfile>>,
     pub(super) reports: Store<SecurityProfileNodeStatus>,
+    /// Those that name a profile.
+    pub(super) pods: Store<Pod>,
     pub(super) nodes: Store<Node>,
     pub(super) daemons: Store<DaemonSet>,
     pub(super) indexes: Mutex<Indexes>,
@@ -35,6 +37,8 @@ pub(super) struct Indexes {
     pub(super) reports: Index<ProfileKey>,
     /// Seccomp profiles by the base that they name.
     pub(super) bases: Index<String>,
+    /// What pods, as `namespace/name`, were told.
+    pub(super) told: HashMap<String, BTreeSet<String>>,
     /// Names of nodes, as all profiles were last told them.
     pub(super) nodes: BTreeSet<String>,
     /// How many daemons there should be, likewise.

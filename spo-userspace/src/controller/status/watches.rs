@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -17,12 +18,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::observe::{self, Guarded};
 use super::stores::{Stores, key_of};
-use super::{Context, DAEMONS};
+use super::{Context, DAEMONS, Work};
 use crate::api::{SeccompProfile, SecurityProfileNodeStatus};
 use crate::cluster::queue::Queue;
 use crate::cluster::watch::{Change, Wish, store, watch};
 use crate::controller::profile::{Kind, Profile, ProfileKey};
 use crate::controller::usage;
+
+/// How long a profile may take to get to the node of a pod that names it, before the pod is told.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Watches that run.
 pub(super) struct Watches {
@@ -31,17 +35,13 @@ pub(super) struct Watches {
     /// Each is cancelled when a watch has told all that is there.
     pub(super) complete: Vec<CancellationToken>,
     client: Client,
-    queue: Queue<ProfileKey>,
+    queue: Queue<Work>,
     stop: CancellationToken,
 }
 
 impl Watches {
     /// Starts them.
-    pub(super) fn start(
-        context: &Context,
-        queue: Queue<ProfileKey>,
-        stop: CancellationToken,
-    ) -> Self {
+    pub(super) fn start(context: &Context, queue: Queue<Work>, stop: CancellationToken) -> Self {
         let (seccomp, seccomp_writer) = store();
         let (selinux, selinux_writer) = store();
         let (raw_selinux, raw_selinux_writer) = store();
@@ -49,14 +49,14 @@ impl Watches {
         let (reports, reports_writer) = store();
         let (nodes, nodes_writer) = store();
         let (daemons, daemons_writer) = store();
-        // Of pods, the index is enough.
-        let (_, pods_writer) = store();
+        let (pods, pods_writer) = store();
         let stores = Stores {
             seccomp,
             selinux,
             raw_selinux,
             apparmor,
             reports,
+            pods,
             nodes,
             daemons,
             indexes: Mutex::default(),
@@ -97,7 +97,7 @@ impl Watches {
         wish: Wish,
         writer: Writer<K>,
         trim: fn(&mut K) -> bool,
-        changed: fn(&Stores, &Queue<ProfileKey>, &Change<'_, K>),
+        changed: fn(&Stores, &Queue<Work>, &Change<'_, K>),
     ) where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
@@ -111,7 +111,7 @@ impl Watches {
         wish: Wish,
         writer: Writer<K>,
         trim: fn(&mut K) -> bool,
-        changed: fn(&Stores, &Queue<ProfileKey>, &Change<'_, K>),
+        changed: fn(&Stores, &Queue<Work>, &Change<'_, K>),
     ) where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
@@ -126,8 +126,8 @@ impl Watches {
 }
 
 /// A profile about which nothing else is to be known.
-fn of_profile<K: Profile>(_: &Stores, queue: &Queue<ProfileKey>, change: &Change<'_, Guarded<K>>) {
-    queue.add(key_of(change.object()));
+fn of_profile<K: Profile>(_: &Stores, queue: &Queue<Work>, change: &Change<'_, Guarded<K>>) {
+    queue.add(Work::Profile(key_of(change.object())));
 }
 
 fn trim_pod(pod: &mut Pod) -> bool {
@@ -136,11 +136,7 @@ fn trim_pod(pod: &mut Pod) -> bool {
 }
 
 /// The profile, and all those that have it as a base, directly or not.
-fn of_seccomp(
-    stores: &Stores,
-    queue: &Queue<ProfileKey>,
-    change: &Change<'_, Guarded<SeccompProfile>>,
-) {
+fn of_seccomp(stores: &Stores, queue: &Queue<Work>, change: &Change<'_, Guarded<SeccompProfile>>) {
     let profile = change.object();
     let name = profile.name_any();
     let base = match change {
@@ -160,18 +156,14 @@ fn of_seccomp(
             continue;
         }
         open.extend(indexes.bases.of(&name));
-        queue.add(ProfileKey {
+        queue.add(Work::Profile(ProfileKey {
             kind: Kind::Seccomp,
             name,
-        });
+        }));
     }
 }
 
-fn of_report(
-    stores: &Stores,
-    queue: &Queue<ProfileKey>,
-    change: &Change<'_, SecurityProfileNodeStatus>,
-) {
+fn of_report(stores: &Stores, queue: &Queue<Work>, change: &Change<'_, SecurityProfileNodeStatus>) {
     let report = change.object();
     let profile = observe::profile_of(report);
     let keys = match change {
@@ -180,11 +172,11 @@ fn of_report(
     };
     let changed = stores.indexes().reports.set(&report.name_any(), keys);
     for key in changed.into_iter().chain(profile) {
-        queue.add(key);
+        queue.add(Work::Profile(key));
     }
 }
 
-fn of_pod(stores: &Stores, queue: &Queue<ProfileKey>, change: &Change<'_, Pod>) {
+fn of_pod(stores: &Stores, queue: &Queue<Work>, change: &Change<'_, Pod>) {
     let pod = change.object();
     let name = format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any());
     let keys = match change {
@@ -192,11 +184,12 @@ fn of_pod(stores: &Stores, queue: &Queue<ProfileKey>, change: &Change<'_, Pod>) 
         Change::Gone(_) => BTreeSet::new(),
     };
     for key in stores.indexes().pods.set(&name, keys) {
-        queue.add(key);
+        queue.add(Work::Profile(key));
     }
+    queue.add_after(Work::Pod(name), GRACE);
 }
 
-fn of_nodes(stores: &Stores, queue: &Queue<ProfileKey>, _: &Change<'_, Node>) {
+fn of_nodes(stores: &Stores, queue: &Queue<Work>, _: &Change<'_, Node>) {
     let names: BTreeSet<_> = stores
         .nodes
         .state()
@@ -209,19 +202,19 @@ fn of_nodes(stores: &Stores, queue: &Queue<ProfileKey>, _: &Change<'_, Node>) {
     };
     if changed {
         for key in stores.all() {
-            queue.add(key);
+            queue.add(Work::Profile(key));
         }
     }
 }
 
-fn of_daemons(stores: &Stores, queue: &Queue<ProfileKey>, _: &Change<'_, DaemonSet>) {
+fn of_daemons(stores: &Stores, queue: &Queue<Work>, _: &Change<'_, DaemonSet>) {
     let daemons = stores.daemons.state();
     let status = daemons.first().and_then(|daemons| daemons.status.as_ref());
     let desired = status.map(|status| status.desired_number_scheduled);
     let before = std::mem::replace(&mut stores.indexes().desired, desired);
     if before != desired {
         for key in stores.all() {
-            queue.add(key);
+            queue.add(Work::Profile(key));
         }
     }
 }

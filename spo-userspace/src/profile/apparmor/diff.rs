@@ -76,10 +76,40 @@ pub struct Change {
 /// the same are no difference. A pattern with braces or classes is compared as text.
 pub fn diff(a: &AppArmorSpec, b: &AppArmorSpec) -> Diff {
     let (a, b) = (Canon::new(a), Canon::new(b));
-    Diff {
+    let mut diff = Diff {
         more: beyond(&a, &b),
         less: beyond(&b, &a),
+    };
+    for (changes, side) in [(&mut diff.more, "B"), (&mut diff.less, "A")] {
+        let switched = switched(&a, &b, side);
+        changes.extend(switched);
+        changes.sort();
     }
+    diff
+}
+
+/// By which of the profile's own fields one side alone allows everything.
+fn switched(a: &Canon, b: &Canon, side: &str) -> Vec<Change> {
+    let (from, to) = if side == "B" { (a, b) } else { (b, a) };
+    let change = |what: &str, words: String| Change {
+        category: "profile",
+        what: what.to_owned(),
+        words,
+        risk: Some("the profile protects nothing"),
+    };
+    let mut changes = Vec::new();
+    if (from.mode, to.mode) == (Mode::Enforce, Mode::Complain) {
+        let (a, b) = (a.mode, b.mode);
+        let words =
+            format!("the mode is {a} in A and {b} in B: {side} denies nothing, and only logs");
+        changes.push(change("mode", words));
+    }
+    if (from.state, to.state) == (State::Enabled, State::Disabled) {
+        let (a, b) = (a.state, b.state);
+        let words = format!("the state is {a} in A and {b} in B: {side} is not installed");
+        changes.push(change("state", words));
+    }
+    changes
 }
 
 /// What `to` allows and `from` does not.
@@ -93,16 +123,6 @@ fn beyond(from: &Canon, to: &Canon) -> Vec<Change> {
             risk,
         });
     };
-    if (from.mode, to.mode) == (Mode::Enforce, Mode::Complain) {
-        let words = "nothing is denied, only logged".to_owned();
-        let risk = Some("the profile protects nothing");
-        add("profile", "mode".to_owned(), words, risk);
-    }
-    if (from.state, to.state) == (State::Enabled, State::Disabled) {
-        let words = "the profile is not installed".to_owned();
-        let risk = Some("the profile protects nothing");
-        add("profile", "state".to_owned(), words, risk);
-    }
     files(from, to, &mut add);
     let words = |kind: &str| format!("sockets of the type {kind} may be used");
     let (before, after) = (
@@ -140,7 +160,6 @@ fn beyond(from: &Canon, to: &Canon) -> Vec<Change> {
         let words = format!("the rule {} is gone", quoted(&format!("deny {rule}")));
         add("deny", rule, words, None);
     }
-    changes.sort();
     changes
 }
 

@@ -5,9 +5,11 @@ use super::check::hatch;
 use super::glob::{Glob, Kind};
 use super::index::Index;
 use super::read::{List, Places};
+use super::words::Word;
 use crate::profile::diagnostic::quoted;
 use crate::profile::fields::Problems;
 use crate::profile::lint::Rule;
+use crate::profile::tree::Place;
 
 /// The lints of this kind, each with its reason.
 pub const LINTS: &[Rule] = &[
@@ -60,11 +62,7 @@ pub(super) const BROAD_CAPABILITIES: &[(&str, &str)] = &[
 /// Notes what is found.
 pub(super) fn lint(places: &Places, problems: &mut Problems<'_>) {
     for (word, place) in &places.capabilities {
-        let broad = BROAD_CAPABILITIES.iter().find(|(broad, _)| broad == word);
-        if let Some((_, able)) = broad {
-            let message = format!("with `{word}`, the process can {able}");
-            problems.lint("broad-capability", *place, message, None);
-        }
+        broad_capability(&[*word], *place, problems);
     }
     let globs: Vec<_> = places
         .paths
@@ -92,27 +90,17 @@ pub(super) fn lint(places: &Places, problems: &mut Problems<'_>) {
     let writable = index(&|list| matches!(list, List::WriteOnly | List::ReadWrite));
     for (path, list, place, glob) in &globs {
         let writes = matches!(list, List::WriteOnly | List::ReadWrite);
-        if writes && is_everything(path) {
-            let message = format!("{} lets the process write everywhere", quoted(path));
-            let help = "name the folders that it writes to".to_owned();
-            problems.lint("broad-write", *place, message, Some(help));
+        if writes {
+            broad_write(path, *place, problems);
         }
         if *list == List::Executables && !writable.overlapping(glob).is_none() {
-            let message = format!("{} may be executed, and changed as well", quoted(path));
-            let help = "keep what is executed and what is written apart".to_owned();
-            problems.lint("exec-and-write", *place, message, Some(help));
+            exec_and_write(path, *place, problems);
         }
         let same = lists.iter().find(|(other, _)| other == list);
         if glob.kind() != Kind::Pattern
             && same.is_some_and(|(_, index)| !index.covering(glob).is_none())
         {
-            let message = format!("{} is covered by a pattern of the same list", quoted(path));
-            problems.lint(
-                "no-effect",
-                *place,
-                message,
-                Some("leave it out".to_owned()),
-            );
+            no_effect(path, "pattern of the same list", *place, problems);
         }
         // Each of a pair would be told; the later list is enough.
         let denied_by = match list {
@@ -131,6 +119,37 @@ pub(super) fn lint(places: &Places, problems: &mut Problems<'_>) {
             problems.lint("contradiction", *place, message, Some(help.to_owned()));
         }
     }
+}
+
+/// Notes the capabilities of a list that are too much. Of many, those at once.
+pub(super) fn broad_capability(words: &[Word], place: Place, problems: &mut Problems<'_>) {
+    for (broad, able) in BROAD_CAPABILITIES {
+        if words.contains(broad) {
+            let message = format!("with `{broad}`, the process can {able}");
+            problems.lint("broad-capability", place, message, None);
+        }
+    }
+}
+
+/// Notes a path that may be written to, if it is everything.
+pub(super) fn broad_write(path: &str, place: Place, problems: &mut Problems<'_>) {
+    if is_everything(path) {
+        let message = format!("{} lets the process write everywhere", quoted(path));
+        let help = "name the folders that it writes to".to_owned();
+        problems.lint("broad-write", place, message, Some(help));
+    }
+}
+
+pub(super) fn exec_and_write(path: &str, place: Place, problems: &mut Problems<'_>) {
+    let message = format!("{} may be executed, and changed as well", quoted(path));
+    let help = "keep what is executed and what is written apart".to_owned();
+    problems.lint("exec-and-write", place, message, Some(help));
+}
+
+/// Notes a path that `by` covers: a pattern of its list, or a rule.
+pub(super) fn no_effect(path: &str, by: &str, place: Place, problems: &mut Problems<'_>) {
+    let message = format!("{} is covered by a {by}", quoted(path));
+    problems.lint("no-effect", place, message, Some("leave it out".to_owned()));
 }
 
 /// Whether a pattern is for all files, or for those of nearly every folder.

@@ -35,7 +35,9 @@ pub use self::read::{Document, read, read_and_lint};
 pub use self::rules::{
     DbusRule, FileRule, MountRule, NetworkRule, PtraceRule, RuleSet, Rules, SignalRule, UnixRule,
 };
-pub use self::text::{TextProfile, WriteError, as_text, read_text, to_abstract, write_text};
+pub use self::text::{
+    TextProfile, WriteError, as_text, read_text, read_texts, to_abstract, write_text,
+};
 pub use self::write::{ObjectError, write_object};
 use super::object::Kind;
 

@@ -169,7 +169,7 @@ impl Serialize for Network {
 }
 
 /// The same profile in complain mode: what it does not allow is logged and goes through. Nothing
-/// else changes, so that [`enforce`] brings it back.
+/// else changes, so that [`enforce`] brings it back; what it denies waits until then.
 pub fn complain(spec: &AppArmorSpec) -> AppArmorSpec {
     AppArmorSpec {
         mode: Mode::Complain,

@@ -56,7 +56,7 @@ pub fn complain(spec: &SeccompSpec, keep_blocked: &[String]) -> (SeccompSpec, Ve
 ///
 /// With the profile as it was, everything that was not changed since goes back to what it was, and
 /// what was changed stays changed: calls that were added meanwhile stay allowed. Without it, all
-/// that is logged is denied again.
+/// that is logged is denied, and a note names it: nobody knows whether it was denied before.
 pub fn enforce(spec: &SeccompSpec, original: Option<&SeccompSpec>) -> (SeccompSpec, Vec<Note>) {
     let Some(original) = original else {
         return denied(spec);
@@ -148,16 +148,21 @@ pub fn enforce_object(object: &SeccompProfile) -> (SeccompProfile, Vec<Note>) {
     let (spec, mut notes) = enforce(&object.spec, original.as_ref());
     enforcing.spec = spec;
     if original.is_none() {
-        let message = if text.is_some() {
-            format!("the annotation {COMPLAIN_OF} is no profile: what is logged is denied")
+        let what = if text.is_some() {
+            format!("the annotation {COMPLAIN_OF} is no profile")
         } else {
-            format!("there is no annotation {COMPLAIN_OF}: what is logged is denied")
+            format!("there is no annotation {COMPLAIN_OF}")
         };
-        notes.push(Note {
+        let message = format!(
+            "{what}, so that nobody knows what was logged before complain mode: all that is logged \
+             is denied"
+        );
+        let note = Note {
             syscall: None,
             widens: false,
             message,
-        });
+        };
+        notes.insert(0, note);
     }
     (enforcing, notes)
 }
@@ -172,15 +177,25 @@ fn logged(verdict: Verdict) -> Verdict {
 
 fn denied(spec: &SeccompSpec) -> (SeccompSpec, Vec<Note>) {
     let mut enforcing = spec.clone();
+    let mut notes = Vec::new();
     if enforcing.default_action == Action::Log {
         enforcing.default_action = Action::Errno;
+        notes.push(Note {
+            syscall: None,
+            widens: false,
+            message: "calls without a rule were logged, and are denied now".to_owned(),
+        });
     }
+    let mut names = BTreeSet::new();
     for rule in &mut enforcing.syscalls {
         if rule.action == Action::Log {
             rule.action = Action::Errno;
+            names.extend(rule.names.iter().map(String::as_str));
         }
     }
-    (enforcing, Vec::new())
+    let message = "was logged, and is denied now";
+    notes.extend(names.into_iter().map(|name| Note::of(name, message)));
+    (enforcing, notes)
 }
 
 fn expressed(

@@ -26,7 +26,18 @@ pub struct Difference {
     /// How the filter is loaded.
     pub flags: Sides<Flag>,
     /// Other fields that differ.
-    pub fields: Vec<&'static str>,
+    pub fields: Vec<FieldDifference>,
+}
+
+/// A field that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FieldDifference {
+    /// Its name in an object.
+    pub field: &'static str,
+    /// What A has; none if it has no such field.
+    pub a: Option<String>,
+    /// What B has.
+    pub b: Option<String>,
 }
 
 /// What only one of them has.
@@ -80,19 +91,30 @@ pub fn diff(a: &SeccompSpec, b: &SeccompSpec) -> Difference {
         })
     });
     let calls = calls.collect();
-    let fields = [
-        ("state", a.state != b.state),
+    let state = |spec: &SeccompSpec| Some(spec.state.to_string());
+    let mut fields = Vec::new();
+    for (field, a, b) in [
+        ("state", state(a), state(b)),
         (
             "baseProfileName",
-            a.base_profile_name != b.base_profile_name,
+            a.base_profile_name.clone(),
+            b.base_profile_name.clone(),
         ),
-        ("listenerPath", a.listener_path != b.listener_path),
+        (
+            "listenerPath",
+            a.listener_path.clone(),
+            b.listener_path.clone(),
+        ),
         (
             "listenerMetadata",
-            a.listener_metadata != b.listener_metadata,
+            a.listener_metadata.clone(),
+            b.listener_metadata.clone(),
         ),
-    ];
-    let fields = fields.into_iter().filter(|(_, differs)| *differs);
+    ] {
+        if a != b {
+            fields.push(FieldDifference { field, a, b });
+        }
+    }
     Difference {
         default: Change::between(Vec::new(), a_calls.default, b_calls.default),
         calls,
@@ -101,7 +123,7 @@ pub fn diff(a: &SeccompSpec, b: &SeccompSpec) -> Difference {
             &a.flags.iter().copied().collect(),
             &b.flags.iter().copied().collect(),
         ),
-        fields: fields.map(|(name, _)| name).collect(),
+        fields,
     }
 }
 
@@ -132,7 +154,18 @@ impl Difference {
             || self
                 .fields
                 .iter()
-                .any(|field| ["state", "baseProfileName"].contains(field))
+                .any(|one| ["state", "baseProfileName"].contains(&one.field))
+    }
+}
+
+impl fmt::Display for FieldDifference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { field, a, b } = self;
+        let [a, b] = [a, b].map(|value| match value {
+            Some(value) => quoted(value),
+            None => "nothing".to_owned(),
+        });
+        write!(formatter, "{field}: {a} -> {b}")
     }
 }
 

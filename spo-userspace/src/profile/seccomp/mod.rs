@@ -23,7 +23,7 @@ mod write;
 
 pub use self::bases::{BaseError, MOST_BASES, resolve_base};
 pub use self::complain::{COMPLAIN_OF, complain, complain_object, enforce, enforce_object};
-pub use self::diff::{CallDifference, Change, Difference, Sides, diff};
+pub use self::diff::{CallDifference, Change, Difference, FieldDifference, Sides, diff};
 pub use self::engine::{
     ArchMapEntry, Conditions, EngineProfile, EngineRule, KernelVersion, Machine, resolve,
 };

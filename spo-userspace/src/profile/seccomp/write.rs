@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use thiserror::Error;
 
+use super::verdict::Verdict;
 use super::{
     Action, Architecture, Flag, KIND, Operator, SeccompProfile, SeccompSpec, SyscallArg,
     SyscallRule,
@@ -15,9 +16,18 @@ use crate::profile::state::State;
 /// Why a profile cannot be written.
 #[derive(Debug, Error)]
 pub enum WriteError {
-    /// An object has no field for this.
-    #[error("`defaultErrnoRet` has no place in a SeccompProfile object")]
-    DefaultErrnoRet,
+    /// An object has no field for this, so that the default action would give EPERM.
+    #[error(
+        "a SeccompProfile object has no field for `defaultErrnoRet: {number}`, and its default \
+         action {action} always gives 1 (EPERM); name the calls that need {number} in a rule with \
+         `errnoRet: {number}`, or keep the profile in the raw form"
+    )]
+    DefaultErrnoRet {
+        /// The default action.
+        action: Action,
+        /// The error number.
+        number: u32,
+    },
     /// An object's numbers are signed.
     #[error(
         "the value {value} of an argument of {syscall} is too large for a SeccompProfile object"
@@ -40,8 +50,10 @@ pub enum WriteError {
 /// or empty left out.
 pub fn write_object(profile: &SeccompProfile) -> Result<String, WriteError> {
     let SeccompProfile { metadata, spec } = profile;
-    if spec.default_errno_ret.is_some() {
-        return Err(WriteError::DefaultErrnoRet);
+    // What is given anyway needs no field.
+    if let Some(number) = Verdict::of_default(spec).errno_ret() {
+        let action = spec.default_action;
+        return Err(WriteError::DefaultErrnoRet { action, number });
     }
     for rule in &spec.syscalls {
         let values = rule.args.iter().flat_map(|arg| [arg.value, arg.value_two]);
@@ -102,7 +114,7 @@ impl<'a> Spec<'a> {
             state: (object && *state != State::Enabled).then_some(*state),
             base_profile_name: base_profile_name.as_deref().filter(|_| object),
             default_action: *default_action,
-            default_errno_ret: *default_errno_ret,
+            default_errno_ret: default_errno_ret.filter(|_| !object),
             architectures,
             listener_path: listener_path.as_deref(),
             listener_metadata: listener_metadata.as_deref(),

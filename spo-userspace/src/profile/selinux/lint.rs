@@ -59,9 +59,24 @@ pub const LINTS: &[Rule] = &[
 ];
 
 pub(super) fn permissive(place: Place, problems: &mut Problems<'_>) {
-    let message = "nothing is denied under this profile".to_owned();
+    let message = PERMISSIVE.to_owned();
     let help = "`Enforcing` denies what is not allowed".to_owned();
     problems.lint("permissive", place, message, Some(help));
+}
+
+const PERMISSIVE: &str = "nothing is denied under this profile";
+
+/// The same for a policy in CIL.
+pub(super) fn permissive_text() -> (String, String) {
+    let help = "without this statement, what is not allowed is denied";
+    (PERMISSIVE.to_owned(), help.to_owned())
+}
+
+pub(super) fn no_process_text(what: &str) -> (String, String) {
+    (
+        format!("the {what} has no type `process`"),
+        "write `(blockinherit container)` or `(type process)`".to_owned(),
+    )
 }
 
 pub(super) fn target(name: &str, place: Place, profile: Option<&str>, problems: &mut Problems<'_>) {

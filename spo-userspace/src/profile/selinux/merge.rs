@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use super::{Inherit, Mode, SelinuxSpec};
+use super::{CONTAINER, Inherit, InheritKind, Mode, SelinuxSpec};
 use crate::profile::state::State;
 
 /// A profile that allows what any of the profiles allows, and nothing more. Of none, it is the
 /// default one.
 ///
 /// - It is permissive if one of them is, since that one denies nothing.
-/// - It inherits what any of them inherits, sorted.
+/// - It inherits what any of them inherits, sorted. [`CONTAINER`] stays if one of them names it or
+///   does so without saying it, even where another profile brings it along.
 /// - It is enabled if one of them is.
 pub fn merge(specs: &[&SelinuxSpec]) -> SelinuxSpec {
     let Some(first) = specs.first() else {
@@ -26,7 +27,7 @@ pub fn merge(specs: &[&SelinuxSpec]) -> SelinuxSpec {
         let SelinuxSpec {
             state,
             mode,
-            inherit: _,
+            inherit,
             allow,
         } = spec;
         if *state == State::Enabled {
@@ -35,7 +36,8 @@ pub fn merge(specs: &[&SelinuxSpec]) -> SelinuxSpec {
         if *mode == Mode::Permissive {
             merged.mode = Mode::Permissive;
         }
-        inherits.extend(spec.blocks());
+        inherits.extend(inherit.iter().cloned());
+        inherits.extend(container_of(inherit));
         for (target, classes) in allow {
             let merged = merged.allow.entry(target.clone()).or_default();
             for (class, permissions) in classes {
@@ -51,8 +53,29 @@ pub fn merge(specs: &[&SelinuxSpec]) -> SelinuxSpec {
         permissions.sort();
         permissions.dedup();
     }
-    merged.inherit = merged.blocks().into_iter().collect();
     merged
+}
+
+/// [`merge`] for a profile of this name. Whichever of the profiles inherits it, it does not inherit
+/// itself: what it allows should be among the profiles.
+pub fn merge_as(name: &str, specs: &[&SelinuxSpec]) -> SelinuxSpec {
+    let mut merged = merge(specs);
+    merged
+        .inherit
+        .retain(|one| one.kind != InheritKind::SelinuxProfile || one.name != name);
+    let container = container_of(&merged.inherit);
+    merged.inherit.extend(container);
+    merged.inherit.sort();
+    merged.inherit.dedup();
+    merged
+}
+
+/// What is inherited without being named, unless another profile brings it.
+fn container_of(inherit: &[Inherit]) -> Option<Inherit> {
+    let brought = inherit
+        .iter()
+        .any(|one| one.kind == InheritKind::SelinuxProfile);
+    (!brought).then(|| Inherit::system(CONTAINER))
 }
 
 /// The same profile, but nothing is denied: what it does not allow is logged.

@@ -4,6 +4,7 @@
 //! language that both become: [`write_cil`] and [`write_raw_cil`] make it, [`read_cil`] reads it.
 
 mod cil;
+mod cil_lint;
 mod classes;
 mod diff;
 mod lint;
@@ -19,10 +20,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-pub use self::cil::{Item, Tree, read_cil};
+pub use self::cil::{Item, Tree, read_cil, read_cil_and_lint};
 pub use self::diff::{Access, Changed, Diff, diff};
 pub use self::lint::LINTS;
-pub use self::merge::{complain, enforce, merge};
+pub use self::merge::{complain, enforce, merge, merge_as};
 pub(crate) use self::raw::read_raw_parsed;
 pub use self::raw::{
     RawSelinuxSpec, check_raw_restrictions, read_raw, read_raw_and_lint, write_raw_cil,

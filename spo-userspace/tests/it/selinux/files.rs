@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use spo::profile::diagnostic::{Diagnostic, has_errors, render};
+use spo::profile::lint::silence;
 use spo::profile::object::{Metadata, Object};
 use spo::profile::selinux::{self, RawSelinuxSpec};
 use spo::profile::state::State;
@@ -66,6 +67,18 @@ fn broken_files_are_explained() {
         let harmless = |character: char| character == '\n' || !character.is_control();
         assert!(text.chars().all(harmless), "{name}");
         insta::assert_snapshot!(name, text);
+    }
+}
+
+/// Files of CIL that are right, with all that their authors would want to know.
+#[test]
+fn lints_look_at_cil_as_well() {
+    for (name, source) in files("lint") {
+        let (tree, told) = selinux::read_cil_and_lint(&name, &source);
+        assert!(tree.is_some(), "{name}: {told:?}");
+        assert_eq!(selinux::read_cil(&name, &source).1, [], "{name}");
+        let told = silence(&source, told);
+        insta::assert_snapshot!(format!("lint-{name}"), render(&told, &source, false));
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use spo::profile::selinux::{
     Allow, Inherit, InheritKind, Mode, Options, SelinuxSpec, complain, diff, enforce, merge,
-    write_cil,
+    merge_as, write_cil,
 };
 use spo::profile::state::State;
 
@@ -120,6 +120,47 @@ proptest! {
         let permissive = text.contains("(typepermissive process)");
         prop_assert_eq!(permissive, a.mode == Mode::Permissive);
         prop_assert_eq!(enforce(&complain(&a)), enforce(&a));
+    }
+}
+
+#[test]
+fn a_merged_profile_keeps_its_base_and_is_not_its_own() {
+    let profile = |name: &str| Inherit {
+        kind: InheritKind::SelinuxProfile,
+        name: name.to_owned(),
+    };
+    let spec = |inherit: &[Inherit]| SelinuxSpec {
+        inherit: inherit.to_vec(),
+        ..SelinuxSpec::default()
+    };
+    let container = Inherit::system("container");
+    let net = Inherit::system("net_container");
+    for (a, b, expected) in [
+        (vec![], vec![], vec![container.clone()]),
+        (
+            vec![container.clone()],
+            vec![profile("other")],
+            vec![container.clone(), profile("other")],
+        ),
+        (
+            vec![net.clone()],
+            vec![profile("web")],
+            vec![container.clone(), net.clone()],
+        ),
+        (
+            vec![profile("web")],
+            vec![profile("web"), net.clone()],
+            vec![container.clone(), net.clone()],
+        ),
+        (
+            vec![profile("web")],
+            vec![profile("other")],
+            vec![profile("other")],
+        ),
+    ] {
+        let (a, b) = (spec(&a), spec(&b));
+        assert_eq!(merge_as("web", &[&a, &b]).inherit, expected);
+        assert_eq!(merge_as("web", &[&b, &a]).inherit, expected);
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) fn parts<'a>(parser: &mut Parser<'a, '_>) -> Option<Vec<Part<'a>>> {
     while let Some(token) = parser.peek() {
         let (kind, place, first) = (token.kind, token.place, token.first);
         match kind {
-            Kind::Comma | Kind::Close | Kind::Open => break,
+            Kind::Comma | Kind::Close | Kind::Open | Kind::Deferred => break,
             Kind::Word(word) if first && starts_rule(word) && !after_arrow(&parts) => break,
             Kind::Arrow => {
                 parser.take();

@@ -9,6 +9,9 @@ use crate::profile::apparmor::rules::FileRule;
 use crate::profile::diagnostic::quoted;
 use crate::profile::tree::Place;
 
+/// What `file,` is about.
+pub(super) const ALL_FILES: &str = "a rule for all files";
+
 /// The letters of a rule.
 #[derive(Clone, Copy)]
 struct Letters {
@@ -40,7 +43,7 @@ pub(super) fn rule(parser: &mut Parser<'_, '_>, denied: bool, owner: bool) -> Op
         Some(Kind::Word(word) | Kind::Quoted(word)) => word,
         Some(Kind::Comma) if keyword => {
             return Some(Content::Unplaced(
-                unplaced.unwrap_or_else(|| "a rule for all files".to_owned()),
+                unplaced.unwrap_or_else(|| ALL_FILES.to_owned()),
             ));
         }
         _ => {

@@ -65,13 +65,9 @@ pub fn to_abstract(profile: &TextProfile) -> (AppArmorSpec, Vec<Diagnostic>) {
 
 /// A spec as its own policy text says it: what [`to_abstract`] makes of the text that
 /// [`write_text`](super::write_text) makes of it. The text does not say whether the profile is
-/// enabled, and in complain mode nothing that is denied.
+/// enabled.
 pub fn as_text(spec: &AppArmorSpec) -> AppArmorSpec {
-    let mut flat = Flat::of(spec);
-    if flat.mode == Mode::Complain {
-        flat.deny = RuleSet::default();
-    }
-    flat.fold()
+    Flat::of(spec).fold()
 }
 
 fn no_place(problems: &mut Problems<'_>, place: Place, what: &str, denied: bool) {
@@ -89,6 +85,7 @@ fn add(flat: &mut Flat, rule: &Rule, problems: &mut Problems<'_>) {
         place,
         audited,
         denied,
+        deferred,
         content,
     } = rule;
     let set = if *denied {
@@ -116,6 +113,11 @@ fn add(flat: &mut Flat, rule: &Rule, problems: &mut Problems<'_>) {
     if *audited {
         let message = "`audit` has no place in an AppArmorProfile".to_owned();
         let help = "the rule is kept, and what it is about is not logged";
+        problems.warn(*place, message, Some(help.to_owned()));
+    }
+    if *denied && !*deferred && flat.mode == Mode::Complain {
+        let message = "a profile made from an object denies nothing in complain mode".to_owned();
+        let help = "the rule is kept, and denies again once the profile is enforced";
         problems.warn(*place, message, Some(help.to_owned()));
     }
     match content.clone() {
@@ -288,7 +290,7 @@ impl Flat {
                 list.insert(path);
             }
         }
-        let network = network(mode, &mut allow, &mut deny);
+        let network = network(&mut allow, &mut deny);
         let allowed_capabilities = std::mem::take(&mut allow.capability);
         let spec = AppArmorSpec {
             state: State::Enabled,
@@ -309,14 +311,13 @@ impl Flat {
 
 /// The field `network` for rules that it stands for. The field denies raw sockets unless it allows
 /// them, which must take away nothing.
-fn network(mode: Mode, allow: &mut RuleSet, deny: &mut RuleSet) -> Option<Network> {
+fn network(allow: &mut RuleSet, deny: &mut RuleSet) -> Option<Network> {
     let raw = allow.network.remove(&of_type("raw"));
     let denied = deny.network.contains(&of_type("raw"));
-    let harmless = mode == Mode::Complain
-        || !allow
-            .network
-            .iter()
-            .any(|rule| matches!(rule.kind, None | Some("raw")));
+    let harmless = !allow
+        .network
+        .iter()
+        .any(|rule| matches!(rule.kind, None | Some("raw")));
     if !raw && !denied && !harmless {
         return None;
     }

@@ -1,5 +1,6 @@
 //! The words of policy text.
 
+use crate::profile::format::BYTE_ORDER_MARK;
 use crate::profile::tree::Place;
 
 /// A word of the text, or a sign.
@@ -26,7 +27,13 @@ pub(super) enum Kind<'a> {
     Close,
     ParenOpen,
     ParenClose,
+    /// [`DEFERRED`]; the rule follows.
+    Deferred,
 }
+
+/// What a comment begins with that keeps a denial for the time when the profile is enforced. It
+/// is one at the beginning of a line and before `deny`.
+pub(super) const DEFERRED: &str = "# spo: once enforced:";
 
 /// Cuts policy text into words, from the start to the end.
 #[derive(Debug)]
@@ -79,14 +86,14 @@ impl<'a> Lexer<'a> {
                 self.line += 1;
                 self.column = 1;
                 self.first = true;
-            } else if char.is_whitespace() || char == '\u{feff}' {
+            } else if char.is_whitespace() || (self.at == 0 && char == BYTE_ORDER_MARK) {
                 self.advance(char.len_utf8());
             } else if rest.starts_with("\\\n") {
                 // A line that goes on is one line.
                 self.at += 2;
                 self.line += 1;
                 self.column = 1;
-            } else if char == '#' && !is_include(rest) {
+            } else if char == '#' && !is_include(rest) && !(self.first && is_deferred(rest)) {
                 self.advance(rest.find('\n').unwrap_or(rest.len()));
             } else {
                 return;
@@ -98,6 +105,11 @@ impl<'a> Lexer<'a> {
 fn is_include(rest: &str) -> bool {
     rest.strip_prefix("#include")
         .is_some_and(|rest| rest.starts_with([' ', '\t', '<', '"']))
+}
+
+fn is_deferred(rest: &str) -> bool {
+    rest.strip_prefix(DEFERRED)
+        .is_some_and(|rest| rest.starts_with(" deny "))
 }
 
 impl<'a> Iterator for Lexer<'a> {
@@ -117,6 +129,7 @@ impl<'a> Iterator for Lexer<'a> {
             '-' if rest.starts_with("->") => (Kind::Arrow, 2),
             '{' if opens_block(&rest[1..]) => (Kind::Open, 1),
             '"' => quoted(rest),
+            '#' if is_deferred(rest) => (Kind::Deferred, DEFERRED.len()),
             '#' => (Kind::Word("#include"), "#include".len()),
             _ => {
                 let length = word(rest, self.parens).max(char.len_utf8());
@@ -232,6 +245,11 @@ mod tests {
             ("/a px -> b,", "/a px Arrow b Comma"),
             ("{/usr,}/bin/x ix,", "{/usr,}/bin/x ix Comma"),
             ("/x[,a] r,", "/x[,a] r Comma"),
+            (
+                "# spo: once enforced: deny /a w,\n/b r, # spo: once enforced: deny /a w,",
+                "Deferred deny /a w Comma /b r Comma",
+            ),
+            ("# spo: once enforced: /a w,", ""),
         ] {
             assert_eq!(words(text).join(" "), expected, "{text}");
         }

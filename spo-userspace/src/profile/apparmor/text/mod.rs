@@ -6,14 +6,16 @@ mod conditions;
 mod file;
 mod form;
 mod lexer;
+mod lint;
 mod parser;
 mod profile;
+mod read;
 mod rule;
 mod rules;
 mod write;
 
 pub use self::form::{as_text, to_abstract};
-pub use self::profile::read_text;
+pub use self::read::{read_text, read_texts};
 pub use self::write::{WriteError, write_text};
 use super::model::Mode;
 use super::rules::{DbusRule, FileRule, MountRule, NetworkRule, PtraceRule, SignalRule, UnixRule};
@@ -68,6 +70,8 @@ struct Rule {
     place: Place,
     audited: bool,
     denied: bool,
+    /// It denies only once the profile is enforced.
+    deferred: bool,
     content: Content,
 }
 

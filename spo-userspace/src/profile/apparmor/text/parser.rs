@@ -46,6 +46,8 @@ pub(super) struct Parser<'a, 'f> {
     pub(super) last: Place,
     /// How many rules there were.
     pub(super) rules: usize,
+    /// Whether a rule outside of a profile was told.
+    pub(super) told_outside: bool,
     pub(super) problems: Problems<'f>,
 }
 
@@ -59,6 +61,7 @@ impl<'a, 'f> Parser<'a, 'f> {
             next,
             last: Place::START,
             rules: 0,
+            told_outside: false,
             problems,
         }
     }
@@ -138,7 +141,7 @@ impl<'a, 'f> Parser<'a, 'f> {
                     self.skip_block();
                     return;
                 }
-                Kind::Close => return,
+                Kind::Close | Kind::Deferred => return,
                 Kind::Word(word) if token.first && starts_rule(word) => return,
                 Kind::Quoted(_) if token.first => return,
                 Kind::ParenOpen => parens += 1,

@@ -1,13 +1,14 @@
 //! The structure of policy text: what stands in front, and a profile's head and body.
 
-use super::TextProfile;
-use super::lexer::{Kind, Token};
-use super::parser::Parser;
+use std::collections::BTreeSet;
+
+use super::lexer::{DEFERRED, Kind, Token};
+use super::parser::{KEYWORDS, Parser};
+use super::{Rule, TextProfile};
 use crate::profile::apparmor::glob::Glob;
 use crate::profile::apparmor::model::Mode;
-use crate::profile::diagnostic::{Diagnostic, quoted};
-use crate::profile::fields::Problems;
-use crate::profile::tree::{LARGEST_FILE, Place, place_of_offset};
+use crate::profile::diagnostic::quoted;
+use crate::profile::tree::Place;
 
 /// Profiles inside of profiles; the kernel knows one level.
 const DEEPEST: usize = 4;
@@ -42,38 +43,16 @@ const USUAL_FLAGS: &[&str] = &[
     "complain",
 ];
 
-/// Reads policy text with one profile, and tells everything that is wrong with it. There is a
-/// profile if nothing of that is an error.
-///
-/// `file` is the name to use in messages.
-pub fn read_text(file: &str, source: &[u8]) -> (Option<TextProfile>, Vec<Diagnostic>) {
-    let mut problems = Problems::new(file);
-    if source.len() > LARGEST_FILE {
-        let message = format!(
-            "the file has {} bytes, more than any profile needs",
-            source.len()
-        );
-        problems.error(Place::START, message, Some("the limit is 4 MiB".to_owned()));
-        return (None, problems.finish());
-    }
-    let text = match str::from_utf8(source) {
-        Ok(text) => text,
-        Err(error) => {
-            let place = place_of_offset(source, error.valid_up_to());
-            problems.error(place, "the file is not UTF-8 text".to_owned(), None);
-            return (None, problems.finish());
-        }
-    };
-    let mut parser = Parser::new(file, text, problems);
-    let profile = parser.whole();
-    let problems = parser.problems;
-    let profile = profile.filter(|_| !problems.any_error());
-    (profile, problems.finish())
+/// Whether a rule begins with this word, and nothing that stands beside profiles.
+fn is_rule(word: &str) -> bool {
+    const BESIDE: &[&str] = &["abi", "alias", "hat", "include", "profile"];
+    KEYWORDS.contains(&word) && !BESIDE.contains(&word)
 }
 
 impl Parser<'_, '_> {
-    pub(super) fn whole(&mut self) -> Option<TextProfile> {
-        let mut profile: Option<TextProfile> = None;
+    pub(super) fn whole(&mut self) -> Vec<TextProfile> {
+        let mut profiles: Vec<TextProfile> = Vec::new();
+        let mut names = BTreeSet::new();
         let mut unplaced = Vec::new();
         let mut includes = Vec::new();
         while let Some(token) = self.peek() {
@@ -91,7 +70,13 @@ impl Parser<'_, '_> {
                 }
                 Kind::Word("if") => {
                     self.error(place, "conditions on variables are not read", None);
-                    return None;
+                    return Vec::new();
+                }
+                Kind::Word(word) if is_rule(word) => {
+                    self.outside(place);
+                    // The word itself looks like the next rule.
+                    self.take();
+                    self.skip_rule();
                 }
                 Kind::Word(word) if word.starts_with("@{") || word.starts_with('$') => {
                     if self.assignment() {
@@ -100,13 +85,16 @@ impl Parser<'_, '_> {
                     }
                 }
                 Kind::Word(_) | Kind::Quoted(_) => {
-                    let found = self.profile(0);
-                    if profile.is_some() {
-                        let help = "keep one profile per file";
-                        self.error(place, "this is a second profile", Some(help));
-                    } else {
-                        profile = found;
+                    if let Some(profile) = self.profile(0) {
+                        if !names.insert(profile.name.clone()) {
+                            let name = quoted(&profile.name);
+                            let message = format!("there is a profile {name} already");
+                            self.error(profile.place, message, None);
+                        }
+                        profiles.push(profile);
                     }
+                    // One that has no rules costs as well.
+                    self.rules += 1;
                     if self.problems_are_many() {
                         break;
                     }
@@ -115,6 +103,8 @@ impl Parser<'_, '_> {
                     self.take();
                     self.error(place, "this `}` closes nothing", None);
                 }
+                // Outside of a profile it is a comment like others.
+                Kind::Deferred => self.skip_comment(),
                 _ => {
                     self.take();
                     let help = "expected is `profile NAME {`";
@@ -123,18 +113,29 @@ impl Parser<'_, '_> {
                 }
             }
         }
-        if profile.is_none() && !self.problems.any_error() {
-            let help = "expected is `profile NAME {`, rules, and `}`";
-            self.error(Place::START, "there is no profile in the file", Some(help));
+        match profiles.first_mut() {
+            Some(first) => {
+                unplaced.append(&mut first.unplaced);
+                includes.append(&mut first.includes);
+                first.unplaced = unplaced;
+                first.includes = includes;
+            }
+            None if !self.problems.any_error() => {
+                let help = "expected is `profile NAME {`, rules, and `}`";
+                self.error(Place::START, "there is no profile in the file", Some(help));
+            }
+            None => {}
         }
-        let mut profile = profile?;
-        unplaced.append(&mut profile.unplaced);
-        includes.append(&mut profile.includes);
-        Some(TextProfile {
-            unplaced,
-            includes,
-            ..profile
-        })
+        profiles
+    }
+
+    /// Tells once that a rule is in no profile: a file has one of them or has many.
+    fn outside(&mut self, place: Place) {
+        if !std::mem::replace(&mut self.told_outside, true) {
+            let help = "rules stand in `profile NAME { ... }`; a file that others include, such as \
+                        an abstraction, is not read by itself";
+            self.error(place, "this rule stands outside of a profile", Some(help));
+        }
     }
 
     fn problems_are_many(&self) -> bool {
@@ -225,6 +226,10 @@ impl Parser<'_, '_> {
         };
         self.head(&mut profile);
         let open = self.here();
+        if depth == 0 && self.eat(Kind::Comma) {
+            self.outside(start);
+            return None;
+        }
         if !self.eat(Kind::Open) {
             let help = "rules stand in a profile: `profile NAME { ... }`";
             self.error(self.last, "expected is `{`", Some(help));
@@ -355,8 +360,27 @@ impl Parser<'_, '_> {
                     self.error(place, "conditions on variables are not read", None);
                     self.skip_rule();
                 }
+                Kind::Deferred if profile.mode == Mode::Complain => {
+                    self.take();
+                    let rule = self.rule();
+                    profile.rules.extend(rule.map(|rule| Rule {
+                        deferred: true,
+                        ..rule
+                    }));
+                }
+                Kind::Deferred => {
+                    let message = "the profile is enforced, and this denial is a comment only";
+                    let help = format!("remove `{DEFERRED}` before it, or the line");
+                    self.problems.warn(place, message.to_owned(), Some(help));
+                    self.skip_comment();
+                }
                 _ => profile.rules.extend(self.rule()),
             }
         }
+    }
+
+    fn skip_comment(&mut self) {
+        self.take();
+        self.skip_line();
     }
 }

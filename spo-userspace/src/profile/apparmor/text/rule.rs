@@ -63,6 +63,7 @@ impl Parser<'_, '_> {
             place,
             audited,
             denied,
+            deferred: false,
             content,
         })
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use thiserror::Error;
 
+use super::lexer::DEFERRED;
 use crate::profile::apparmor::access::Access;
 use crate::profile::apparmor::check::{self, Refusal, hatch};
 use crate::profile::apparmor::model::{Abstract, AppArmorSpec, Mode};
@@ -56,7 +57,8 @@ pub(super) const RAWIO_MOUNTS: &[&str] = &["mount", "remount", "umount"];
 
 /// The policy text of a profile: always the same for the same profile, and sorted.
 ///
-/// Rules that deny are left out in complain mode, since the kernel enforces them there as well.
+/// Rules that deny are comments in complain mode, since the kernel enforces rules that deny there
+/// as well. [`read_text`](super::read_text) knows them, so that nothing is lost.
 pub fn write_text(name: &str, spec: &AppArmorSpec) -> Result<String, WriteError> {
     check::name(name)?;
     check::spec(spec)?;
@@ -72,7 +74,9 @@ pub fn write_text(name: &str, spec: &AppArmorSpec) -> Result<String, WriteError>
         }
         text.extend(["\n  # ", title, "\n"]);
         for rule in rules {
-            text.extend(["  ", &rule, ",\n"]);
+            let deferred = !enforced && rule.starts_with("deny ");
+            let mark = if deferred { [DEFERRED, " "] } else { [""; 2] };
+            text.extend(["  ", mark[0], mark[1], &rule, ",\n"]);
         }
     }
     text.push_str("}\n");
@@ -112,7 +116,7 @@ fn blocks(abstract_: &Abstract, enforced: bool) -> Vec<Block> {
     ] {
         for name in paths {
             files.insert(path(name, letters));
-            if enforced && !denied.is_empty() && hatch(name).is_none() {
+            if !denied.is_empty() && hatch(name).is_none() {
                 files.insert(format!("deny {}", path(name, denied)));
             }
         }
@@ -121,7 +125,7 @@ fn blocks(abstract_: &Abstract, enforced: bool) -> Vec<Block> {
     if let Some(network) = network {
         if network.allow_raw {
             sockets.insert("network raw".to_owned());
-        } else if enforced {
+        } else {
             sockets.insert("deny network raw".to_owned());
         }
         for (allowed, rule) in [
@@ -144,16 +148,10 @@ fn blocks(abstract_: &Abstract, enforced: bool) -> Vec<Block> {
         raw_io.extend(RAWIO_PROGRAMS.iter().map(|path| format!("{path} ixr")));
     }
     let allowed = rules.allow.texts(false).into_iter().collect();
-    let mut denied = BTreeSet::new();
+    let denied = rules.deny.texts(true).into_iter();
+    let denied = denied.map(|rule| format!("deny {rule}")).collect();
     let mut defaults = BTreeSet::new();
     if enforced {
-        denied.extend(
-            rules
-                .deny
-                .texts(true)
-                .into_iter()
-                .map(|rule| format!("deny {rule}")),
-        );
         defaults.extend(
             DEFAULT_DENIALS
                 .iter()

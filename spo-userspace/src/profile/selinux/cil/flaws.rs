@@ -10,7 +10,12 @@ pub(in crate::profile::selinux) struct Flaws<'p, 'f> {
     problems: &'p mut Problems<'f>,
     places: &'p Places<'p>,
     errors: usize,
+    /// How many names are still compared with known ones, which costs time.
+    comparisons: usize,
 }
+
+/// More foreign names are in no policy of one profile.
+const MOST_COMPARISONS: usize = 5_000;
 
 impl<'p, 'f> Flaws<'p, 'f> {
     pub(in crate::profile::selinux) fn new(
@@ -21,6 +26,7 @@ impl<'p, 'f> Flaws<'p, 'f> {
             problems,
             places,
             errors: 0,
+            comparisons: MOST_COMPARISONS,
         }
     }
 
@@ -68,6 +74,13 @@ impl<'p, 'f> Flaws<'p, 'f> {
             Home::Block { first_line, .. } => first_line + line,
             Home::Field(_) => 1 + line,
         }
+    }
+
+    /// Whether one more name may be compared with all known ones.
+    pub(in crate::profile::selinux) fn may_compare(&mut self) -> bool {
+        let left = self.comparisons.checked_sub(1);
+        self.comparisons = left.unwrap_or_default();
+        left.is_some() && self.warnings_are_told()
     }
 
     /// Whether another error would still be told.

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::flaws::Flaws;
 use crate::profile::diagnostic::quoted;
+use crate::profile::format::{BYTE_ORDER_MARK, mark_refused};
 
 /// More is no policy, but an attempt to cost memory. The whole policy of a distribution has fewer
 /// in one of its modules.
@@ -51,6 +52,11 @@ pub(super) fn scan(text: &str, flaws: &mut Flaws<'_, '_>) -> Option<Vec<Token>> 
     let bytes = text.as_bytes();
     let mut tokens = Vec::new();
     let mut at = 0;
+    if text.starts_with(BYTE_ORDER_MARK) {
+        at = BYTE_ORDER_MARK.len_utf8();
+        let help = "save the text as UTF-8 without it".to_owned();
+        flaws.error(0..at, mark_refused("secilc"), Some(help));
+    }
     while let Some(byte) = bytes.get(at) {
         let start = at;
         let kind = match byte {

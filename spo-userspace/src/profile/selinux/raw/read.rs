@@ -2,13 +2,15 @@
 
 use super::rules;
 use super::scope::Scope;
-use super::{LONGEST_POLICY, RawSelinuxSpec, arguments, body, statements};
+use super::{LONGEST_POLICY, RawSelinuxSpec, body, statements};
 use crate::profile::diagnostic::{Diagnostic, quoted};
 use crate::profile::fields::{Fields, Problems};
 use crate::profile::object::Metadata;
-use crate::profile::selinux::cil::{self, Flaws, Item, Places, Tree, class_permissions};
+use crate::profile::selinux::cil::{self, Flaws, Places, Tree};
+use crate::profile::selinux::cil_lint::names;
+use crate::profile::selinux::lint::no_process_text;
 use crate::profile::selinux::read::{read_object, unknown_field_help};
-use crate::profile::selinux::{RAW_KIND, RawSelinuxProfile, classes, lint, risk};
+use crate::profile::selinux::{RAW_KIND, RawSelinuxProfile};
 use crate::profile::state::State;
 use crate::profile::tree::Parsed;
 
@@ -61,17 +63,20 @@ pub(super) fn check<'s>(
     let scope = Scope::new(block, &tree);
     rules::check(&tree, &scope, flaws);
     if !scope.is_declared("process", None) && flaws.errors() == 0 {
-        let message = "the policy has no type `process`".to_owned();
-        let help = "write `(blockinherit container)` or `(type process)`";
-        flaws.lint("no-process", 0..0, message, Some(help.to_owned()));
+        let (message, help) = no_process_text("policy");
+        flaws.lint("no-process", 0..0, message, Some(help));
     }
     old_names(block, &tree, flaws);
+    // A raw profile declares no class.
+    let own_class = |_: &str| false;
+    let declared = |name: &str| scope.is_declared(name, None);
     for statement in statements(&tree) {
-        names(statement, None, lints, &scope, flaws);
+        names(statement, lints, &declared, &own_class, flaws);
     }
     for (index, one) in scope.macros.iter().enumerate() {
+        let declared = |name: &str| scope.is_declared(name, Some(index));
         for statement in body(one.definition) {
-            names(statement, Some(index), lints, &scope, flaws);
+            names(statement, lints, &declared, &own_class, flaws);
         }
     }
     Some(tree)
@@ -131,57 +136,4 @@ pub(super) fn renamed(block: &str, name: &str) -> Option<String> {
     };
     let rest = rest.strip_prefix(block)?.strip_prefix("_.")?;
     (!block.is_empty()).then(|| format!("{dot}{block}.{rest}"))
-}
-
-/// Looks at the names in a statement that allows something.
-fn names(
-    statement: Item<'_, '_>,
-    within: Option<usize>,
-    lints: bool,
-    scope: &Scope<'_, '_>,
-    flaws: &mut Flaws<'_, '_>,
-) {
-    let Some("allow" | "classpermissionset") = statement.head() else {
-        return;
-    };
-    if let Some((class, permissions)) = arguments(statement).find_map(class_permissions)
-        && let Some(class_name) = class.name()
-    {
-        if classes::permissions(class_name).is_none() {
-            let help = flaws
-                .warnings_are_told()
-                .then(|| lint::class_help(class_name));
-            let message = format!("unknown class {}", quoted(class_name));
-            flaws.lint("unknown-class", class.span(), message, help);
-        }
-        for permission in permissions.items() {
-            let Some(name) = permission.name() else {
-                continue;
-            };
-            let is_operator = crate::profile::selinux::names::is_operator(name);
-            if !is_operator && let Some(message) = lint::unknown_permission_text(class_name, name) {
-                let help = flaws
-                    .warnings_are_told()
-                    .then(|| lint::permission_help(class_name, name));
-                flaws.lint("unknown-permission", permission.span(), message, help);
-            }
-            if lints && let Some(message) = lint::dangerous_text(class_name, name) {
-                flaws.lint("dangerous-permission", permission.span(), message, None);
-            }
-        }
-    }
-    if let (true, Some("allow"), Some(target)) =
-        (lints, statement.head(), arguments(statement).nth(1))
-        && let Some(name) = target.name()
-        && !scope.is_declared(name, within)
-    {
-        if let Some(what) = risk::broad(crate::profile::selinux::names::global(name)) {
-            let (message, help) = lint::broad_text(name, what);
-            flaws.lint("broad-attribute", target.span(), message, Some(help));
-        } else if let Some(near) = classes::suggest_type(name) {
-            let message = format!("{} looks like a misspelled type", quoted(name));
-            let help = format!("did you mean `{near}`?");
-            flaws.lint("misspelled-type", target.span(), message, Some(help));
-        }
-    }
 }

@@ -1,0 +1,157 @@
+//! Pods that name a seccomp profile which is not on their node: they wait for it, and the event says
+//! so on the pod itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use kube::ResourceExt as _;
+
+use super::plan::Report;
+use crate::api::common::ProfileStatus;
+use crate::cluster::events::Note;
+use crate::controller::profile::{Kind, ProfileKey};
+use crate::controller::usage;
+use crate::profile::diagnostic::quoted;
+
+/// Why a pod's container may not start.
+const REASON: &str = "ProfileNotOnNode";
+
+/// What there is of the profiles that a pod names: nothing, or what the nodes report.
+pub(super) type Known = BTreeMap<ProfileKey, Option<Vec<Report>>>;
+
+/// The seccomp profiles that a pod may mean. Those of the other kinds may be on the node without
+/// us.
+pub(super) fn wanted(pod: &Pod) -> BTreeSet<ProfileKey> {
+    let mut profiles = usage::profiles(pod);
+    profiles.retain(|profile| profile.kind == Kind::Seccomp);
+    profiles
+}
+
+/// What to say on a pod; nothing, if all that it names is on its node, or it has none yet.
+pub(super) fn notes(pod: &Pod, known: &Known) -> Vec<Note> {
+    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+    let Some(node) = node else {
+        return Vec::new();
+    };
+    let named = usage::named(pod).into_iter();
+    let notes = named.filter_map(|named| {
+        let mut reports = Vec::new();
+        for profile in &named.profiles {
+            if profile.kind != Kind::Seccomp {
+                return None;
+            }
+            reports.push((profile, known.get(profile)?.as_ref()));
+        }
+        let why = why_not(node, &reports)?;
+        Some(Note {
+            warning: true,
+            reason: REASON.to_owned(),
+            message: format!(
+                "the seccomp profile {} is not on the node {node}, and without it the container \
+                 does not start: {why}",
+                quoted(&named.text)
+            ),
+        })
+    });
+    notes.collect()
+}
+
+/// Why none of the profiles is on the node; nothing if one is.
+fn why_not(node: &str, profiles: &[(&ProfileKey, Option<&Vec<Report>>)]) -> Option<String> {
+    let there: Vec<_> = profiles
+        .iter()
+        .filter_map(|(profile, reports)| Some((profile, (*reports)?)))
+        .collect();
+    let mut why = None;
+    for (profile, reports) in &there {
+        let report = reports.iter().find(|report| report.node == node);
+        match report {
+            Some(report) if report.status == Some(ProfileStatus::Installed) => return None,
+            Some(report) => {
+                let status = report.status.map_or("nothing yet", |status| {
+                    crate::profile::named::Named::name(status)
+                });
+                let message = report.message.as_deref().unwrap_or("no reason was given");
+                why = Some(format!("{profile} is {status} there: {message}"));
+            }
+            None => {
+                let name = format!("{profile} has not got there yet; is the daemon running there?");
+                why = why.or(Some(name));
+            }
+        }
+    }
+    why.or_else(|| {
+        let first = profiles.first().map(|(profile, _)| &profile.name)?;
+        Some(format!("there is no SeccompProfile {}", quoted(first)))
+    })
+}
+
+/// The pod, for an event.
+pub(super) fn reference(pod: &Pod) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Pod".to_owned()),
+        name: Some(pod.name_any()),
+        namespace: pod.namespace(),
+        uid: pod.uid(),
+        ..ObjectReference::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(node: Option<&str>) -> Pod {
+        let profile = json!({ "type": "Localhost", "localhostProfile": "operator/a.json" });
+        let context = json!({ "seccompProfile": profile });
+        let spec = json!({ "nodeName": node, "containers": [], "securityContext": context });
+        serde_json::from_value(json!({ "spec": spec })).unwrap()
+    }
+
+    fn told(node: Option<&str>, statuses: Option<&[ProfileStatus]>) -> Vec<String> {
+        let report = |status: &ProfileStatus| Report {
+            object: "seccompprofile-a-one".to_owned(),
+            node: "one".to_owned(),
+            status: Some(*status),
+            reason: None,
+            message: Some("for a reason".to_owned()),
+            generation: None,
+            current: true,
+        };
+        let pod = pod(node);
+        let known = wanted(&pod).into_iter().map(|profile| {
+            let there = statuses.filter(|_| profile.name == "a");
+            (profile, there.map(|all| all.iter().map(report).collect()))
+        });
+        let notes = notes(&pod, &known.collect());
+        notes
+            .into_iter()
+            .map(|note| {
+                note.message
+                    .split(": ")
+                    .skip(1)
+                    .collect::<Vec<_>>()
+                    .join(": ")
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_pod_without_a_node_or_with_its_profile_is_fine() {
+        assert!(told(None, None).is_empty());
+        assert!(told(Some("one"), Some(&[ProfileStatus::Installed])).is_empty());
+    }
+
+    #[test]
+    fn a_pod_whose_profile_is_missing_is_told_why() {
+        assert_eq!(told(Some("one"), None), ["there is no SeccompProfile `a`"]);
+        let late = "SeccompProfile/a has not got there yet; is the daemon running there?";
+        assert_eq!(told(Some("one"), Some(&[])), [late]);
+        assert_eq!(told(Some("two"), Some(&[ProfileStatus::Installed])), [late]);
+        let error = "SeccompProfile/a is Error there: for a reason";
+        assert_eq!(told(Some("one"), Some(&[ProfileStatus::Error])), [error]);
+    }
+}
