@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use spo_cluster_tests::objects::create;
+use spo_cluster_tests::objects::{create, get};
 use tempfile::TempDir;
 
 use self::manifests::{Objects, chart, kustomized};
@@ -252,12 +252,12 @@ async fn what_somebody_else_changes_is_changed_back() -> Result<()> {
     world.delete(SPOD).await?;
     world
         .until("the daemons are gone", async || {
-            let found = spo_cluster_tests::objects::get(&world.admin, DAEMONS).await?;
+            let found = get(&world.admin, DAEMONS).await?;
             Ok(found.is_none().then_some(()))
         })
         .await?;
     tokio::time::sleep(A_WHILE).await;
-    let found = spo_cluster_tests::objects::get(&world.admin, SPOD).await?;
+    let found = get(&world.admin, SPOD).await?;
     assert_eq!(found, None);
     operator.had_all_rights()?;
     world.remove().await
@@ -312,7 +312,15 @@ async fn fake_node(world: &World, name: &str) -> Result<()> {
         "metadata": { "name": name, "labels": { "kubernetes.io/os": "linux" } },
     });
     create(&world.admin, "/api/v1/nodes", &node).await??;
-    let status = json!({ "status": { "allocatable": room, "capacity": room } });
+    // It is believed for 40 seconds.
+    let now = k8s_openapi::jiff::Timestamp::now().to_string();
+    let ready = json!([{
+        "type": "Ready", "status": "True", "reason": "Test", "message": "it is not there",
+        "lastHeartbeatTime": now, "lastTransitionTime": now,
+    }]);
+    let status = json!({ "status": {
+        "allocatable": room, "capacity": room, "conditions": ready,
+    } });
     world.merge(&format!("{path}/status"), &status).await?;
     Ok(())
 }
@@ -324,31 +332,24 @@ async fn a_daemon_that_lost_its_folder_begins_anew_but_not_again_and_again() -> 
     };
     let world = World::install(&base).await?;
     let node = "deploy-test";
+    forget_profile(&world).await?;
     fake_node(&world, node).await?;
-    let operator = world.start("one")?;
-    world
-        .becomes(SPOD, "there is a configuration", |_| true)
-        .await?;
+    // No other node of the cluster gets a daemon.
     let here = json!({ "nodeAffinity": {
         "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": [{
             "matchFields": [{ "key": "metadata.name", "operator": "In", "values": [node] }],
         }] },
     } });
-    world
-        .merge(
-            SPOD,
-            &json!({ "spec": { "scheduling": { "affinity": here } } }),
-        )
-        .await?;
-    let only_here = |daemons: &Value| pod(daemons)["affinity"] == here;
-    world
-        .becomes(DAEMONS, "the daemons are for one node", only_here)
-        .await?;
+    let configuration = json!({
+        "apiVersion": format!("{GROUP}/v1"),
+        "kind": "SecurityProfilesOperatorDaemon",
+        "metadata": { "name": "spod", "namespace": NAMESPACE },
+        "spec": { "scheduling": { "affinity": here }, "webhook": { "staticConfig": true } },
+    });
+    let collection = SPOD.trim_end_matches("/spod");
+    create(&world.admin, collection, &configuration).await??;
     world.delete(QUOTA).await?;
-    // Whoever was refused tries again later and later, but for what is new.
-    world
-        .merge(SPOD, &json!({ "spec": { "verbosity": 1 } }))
-        .await?;
+    let operator = world.start("one")?;
     // The truth about a node whose daemon does not run.
     world.message("not on deploy-test").await?;
     let spod = world.get(SPOD).await?;
@@ -363,12 +364,6 @@ async fn a_daemon_that_lost_its_folder_begins_anew_but_not_again_and_again() -> 
         "metadata": { "name": "deploy-test" },
         "spec": { "defaultAction": "SCMP_ACT_LOG" },
     });
-    world
-        .delete(&format!(
-            "{statuses}/{}",
-            "seccompprofile-deploy-test-deploy-test"
-        ))
-        .await?;
     let profile = create(&world.admin, &profiles, &profile).await??;
     let report = json!({
         "apiVersion": format!("{GROUP}/v1"),
@@ -427,15 +422,23 @@ async fn a_daemon_that_lost_its_folder_begins_anew_but_not_again_and_again() -> 
 
     operator.had_all_rights()?;
     drop(operator);
-    let free = json!({ "metadata": { "finalizers": null } });
-    world
-        .merge(&format!("{profiles}/deploy-test"), &free)
-        .await?;
-    world.delete(&format!("{profiles}/deploy-test")).await?;
+    forget_profile(&world).await?;
     world.delete(&format!("/api/v1/nodes/{node}")).await?;
-    world.delete(DAEMONS).await?;
-    force_away(&world).await?;
     world.remove().await
+}
+
+/// Removes the profile that this leaves when it fails.
+async fn forget_profile(world: &World) -> Result<()> {
+    let path = format!("/apis/{GROUP}/v1/seccompprofiles/deploy-test");
+    if get(&world.admin, &path).await?.is_some() {
+        let free = json!({ "metadata": { "finalizers": null } });
+        world.merge(&path, &free).await?;
+    }
+    world.delete(&path).await?;
+    let path = format!(
+        "/apis/{GROUP}/v1/securityprofilenodestatuses/seccompprofile-deploy-test-deploy-test"
+    );
+    world.delete(&path).await
 }
 
 async fn daemon_on(world: &World, node: &str) -> Result<Option<Value>> {
@@ -444,18 +447,4 @@ async fn daemon_on(world: &World, node: &str) -> Result<Option<Value>> {
         .await?;
     let pods = pods["items"].as_array().cloned().unwrap_or_default();
     Ok(pods.into_iter().find(|pod| pod["spec"]["nodeName"] == node))
-}
-
-/// Removes pods that no kubelet ends.
-async fn force_away(world: &World) -> Result<()> {
-    let now = json!({ "gracePeriodSeconds": 0 });
-    let pods = world.get(PODS).await?;
-    for pod in pods["items"].as_array().into_iter().flatten() {
-        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-        let path = format!("{PODS}/{name}");
-        let gone =
-            spo_cluster_tests::objects::send(&world.admin, http::Method::DELETE, &path, Some(&now));
-        gone.await?.ok();
-    }
-    Ok(())
 }

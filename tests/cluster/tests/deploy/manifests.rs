@@ -72,8 +72,8 @@ pub(crate) fn chart(values: Option<&Path>) -> Result<Option<Objects>> {
 }
 
 fn said(mut command: Command) -> Result<String> {
-    let context = || format!("failed to run {command:?}");
-    let output = Command::output(&mut command).with_context(context)?;
+    let output = command.output();
+    let output = output.with_context(|| format!("failed to run {command:?}"))?;
     ensure!(
         output.status.success(),
         "{command:?}: {}",

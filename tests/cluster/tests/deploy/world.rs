@@ -148,9 +148,30 @@ impl World {
         let path = format!("/api/v1/namespaces/{NAMESPACE}");
         self.delete(&path).await?;
         self.until("the namespace is gone", async || {
+            self.end_pods().await?;
             Ok(get(&self.admin, &path).await?.is_none().then_some(()))
         })
         .await
+    }
+
+    /// Removes pods of nodes that have no kubelet to end them.
+    async fn end_pods(&self) -> Result<()> {
+        let pods = get(&self.admin, PODS).await?.unwrap_or_default();
+        for pod in pods["items"].as_array().into_iter().flatten() {
+            let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+            self.end_pod(name).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes a pod without asking its node.
+    pub(crate) async fn end_pod(&self, name: &str) -> Result<()> {
+        let now = json!({ "gracePeriodSeconds": 0 });
+        let path = format!("{PODS}/{name}");
+        send(&self.admin, Method::DELETE, &path, Some(&now))
+            .await?
+            .ok();
+        Ok(())
     }
 
     pub(crate) async fn remove(self) -> Result<()> {
