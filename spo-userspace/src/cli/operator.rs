@@ -19,6 +19,8 @@ fn go(args: OperatorArgs) -> Result<ExitCode, anyhow::Error> {
         common,
         namespace,
         identity,
+        kubelet_dir,
+        webhook,
     } = args;
     logging::begin(common.verbosity)?;
     let identity = match identity {
@@ -31,6 +33,8 @@ fn go(args: OperatorArgs) -> Result<ExitCode, anyhow::Error> {
     let options = Options {
         namespace,
         identity,
+        kubelet: kubelet_dir,
+        webhook,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

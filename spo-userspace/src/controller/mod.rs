@@ -5,7 +5,9 @@
 
 pub mod bases;
 pub mod certificates;
+pub mod config;
 pub mod index;
+pub mod nodes;
 pub mod profile;
 pub mod seccomp;
 pub mod status;

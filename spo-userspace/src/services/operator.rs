@@ -8,8 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::stop_on_signals;
 use crate::cluster::election::{Election, Kept};
+use crate::cluster::watch::store;
 use crate::cluster::{connect, events::Events};
-use crate::controller::status;
+use crate::controller::{certificates, config, nodes, status};
 
 /// The lease that the leader holds.
 const LEASE: &str = "security-profiles-operator-lock";
@@ -21,6 +22,10 @@ pub struct Options {
     pub namespace: String,
     /// A name that no other replica has: that of its pod.
     pub identity: String,
+    /// The kubelet's folder, on the nodes.
+    pub kubelet: String,
+    /// Whether the webhook's objects are managed as well.
+    pub webhook: bool,
 }
 
 /// Runs until the process is asked to end. Fails if it may no longer lead: then another replica
@@ -31,7 +36,8 @@ pub async fn run(options: Options) -> Result<()> {
     let Options {
         namespace,
         identity,
-    } = options;
+        ..
+    } = options.clone();
     let election = Election::new(client.clone(), &namespace, LEASE, identity.clone());
     tracing::info!(identity, "waiting to lead");
     if !election.win(&stop).await {
@@ -39,7 +45,7 @@ pub async fn run(options: Options) -> Result<()> {
     }
     tracing::info!(identity, "leading");
     let work = CancellationToken::new();
-    let lead = lead(client, &namespace, &identity, work.clone());
+    let lead = lead(client, options, work.clone());
     let keep = async {
         let kept = election.keep(&stop).await;
         // What leads ends before the lease is given back, or at once if it is lost.
@@ -52,11 +58,37 @@ pub async fn run(options: Options) -> Result<()> {
     }
 }
 
-async fn lead(client: Client, namespace: &str, identity: &str, stop: CancellationToken) {
-    let context = status::Context {
-        events: Events::new(client.clone(), identity),
-        client,
-        namespace: namespace.to_owned(),
+async fn lead(client: Client, options: Options, stop: CancellationToken) {
+    let Options {
+        namespace,
+        identity,
+        kubelet,
+        webhook,
+    } = options;
+    let events = || Events::new(client.clone(), &identity);
+    let status = status::Context {
+        events: events(),
+        client: client.clone(),
+        namespace: namespace.clone(),
     };
-    status::run(Arc::new(context), stop).await;
+    let (pods, writer) = store();
+    let config = config::Context {
+        events: events(),
+        client: client.clone(),
+        namespace: namespace.clone(),
+        kubelet,
+        webhook,
+        pods: pods.clone(),
+    };
+    let nodes = nodes::Context {
+        events: events(),
+        client: client.clone(),
+        namespace: namespace.clone(),
+    };
+    tokio::join!(
+        certificates::run(client, namespace, stop.clone()),
+        status::run(Arc::new(status), stop.clone()),
+        config::run(Arc::new(config), stop.clone()),
+        nodes::run(Arc::new(nodes), pods, writer, stop),
+    );
 }

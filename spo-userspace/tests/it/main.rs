@@ -3,6 +3,7 @@
 mod api;
 mod apparmor;
 mod cli;
+mod deploy;
 mod filter;
 mod fuzz;
 mod namespaces;

@@ -1,14 +1,18 @@
-//! The custom resource definitions in `deploy/crds/`.
+//! The custom resource definitions in `deploy/crds/`, and what the chart repeats of `deploy/`.
 //!
 //! The types that they come from are in spo-userspace, and a unit test of it compares them with
-//! the files. The same test writes them, so that there is nothing else to keep in step. It needs
-//! no eBPF programs.
+//! the files; another one compares the chart. The same tests write them, so that there is nothing
+//! else to keep in step. They need no eBPF programs.
 
 use anyhow::{Result, ensure};
 
 use crate::{env, process};
 
-const TEST: &str = "api::crds::the_files_are_what_the_types_say";
+/// In this order: the chart has copies of the definitions.
+const TESTS: [&str; 2] = [
+    "api::crds::the_files_are_what_the_types_say",
+    "deploy::the_chart_has_what_the_base_has",
+];
 
 /// Writes the files.
 pub(super) fn write() -> Result<()> {
@@ -21,17 +25,19 @@ pub(super) fn check() -> Result<()> {
 }
 
 fn test(write: bool) -> Result<()> {
-    let mut command = process::cargo(&env::root(), &env::target_dir()?);
-    command.args(["test", "--package", "spo-userspace", "--test", "it"]);
-    command.args(["--", "--exact", TEST]);
-    if write {
-        command.env("SPO_WRITE_CRDS", "1");
+    for name in TESTS {
+        let mut command = process::cargo(&env::root(), &env::target_dir()?);
+        command.args(["test", "--package", "spo-userspace", "--test", "it"]);
+        command.args(["--", "--exact", name]);
+        if write {
+            command.env("SPO_WRITE_CRDS", "1");
+        }
+        let (status, said) = process::tee(&mut command)?;
+        ensure!(
+            status.success(),
+            "deploy/ is not what spo-userspace/src/api and deploy/base say: rerun `cargo xtask codegen`"
+        );
+        ensure!(said.contains("1 passed"), "there is no test {name}");
     }
-    let (status, said) = process::tee(&mut command)?;
-    ensure!(
-        status.success(),
-        "deploy/crds is not what spo-userspace/src/api says: rerun `cargo xtask codegen`"
-    );
-    ensure!(said.contains("1 passed"), "there is no test {TEST}");
     Ok(())
 }

@@ -25,6 +25,8 @@ pub(crate) enum Group {
     Cluster,
     /// A node of such a cluster.
     Node,
+    /// What renders the chart, for a test of the cluster tier, which is skipped without it.
+    Chart,
     /// Building the programs of a cluster, where nobody has.
     ClusterBuild,
 }
@@ -251,6 +253,28 @@ const NEEDS: &[Need] = &[
             "util-linux",
             "util-linux util-linux-misc",
         ],
+    ),
+    need(
+        Group::Chart,
+        "Go, for the chart",
+        Probe::Programs(&["go"]),
+        ["golang-go", "", "", ""],
+    ),
+    // Where Debian puts the sources of Go packages, and tests/helm looks for them.
+    need(
+        Group::Chart,
+        "sprig for Go",
+        Probe::InFolder(
+            &["/usr/share/gocode/src/github.com/Masterminds/sprig"],
+            "functions.go",
+        ),
+        ["golang-github-masterminds-sprig-dev", "", "", ""],
+    ),
+    need(
+        Group::Chart,
+        "yaml for Go",
+        Probe::InFolder(&["/usr/share/gocode/src/github.com/ghodss/yaml"], "yaml.go"),
+        ["golang-github-ghodss-yaml-dev", "", "", ""],
     ),
     // The source is Debian's, and so is the compiler that is of an age with it.
     need(

@@ -26,6 +26,10 @@ pub(crate) fn run(target: &Path) -> Result<Outcome> {
     if !unmet.is_empty() {
         return Ok(Outcome::Skipped(unmet.to_string()));
     }
+    let chart = needs::ensure(&[Group::Chart]);
+    if !chart.is_empty() {
+        eprintln!("some tests are skipped: {chart}");
+    }
     let own = ControlPlane::at(target.join("cluster-tests"));
     if let Some(kubeconfig) = cluster::named() {
         eprintln!(

@@ -175,6 +175,23 @@ pub(in crate::cli) struct OperatorArgs {
     /// A name that no other replica has; without it, that of the host
     #[arg(long, value_name = "NAME", env = "POD_NAME")]
     pub(in crate::cli) identity: Option<String>,
+
+    /// The kubelet's folder on the nodes, an absolute path
+    #[arg(long, value_name = "DIR", env = "KUBELET_DIR", default_value = "/var/lib/kubelet", value_parser = absolute)]
+    pub(in crate::cli) kubelet_dir: String,
+
+    /// Whether the operator runs the webhook, and manages what belongs to it
+    #[arg(
+        short,
+        long,
+        value_name = "BOOL",
+        default_value_t = true,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(in crate::cli) webhook: bool,
 }
 
 const PROFILES_EXAMPLES: &str = "\
@@ -193,4 +210,12 @@ pub(in crate::cli) struct ProfilesArgs {
     /// Form of the answer
     #[arg(short, long, value_name = "FORM", default_value = "table")]
     pub(in crate::cli) output: Form,
+}
+
+fn absolute(text: &str) -> Result<String, String> {
+    let upwards = text.split('/').any(|part| part == "..");
+    if !text.starts_with('/') || upwards {
+        return Err("it must begin with / and must not have the part ..".to_owned());
+    }
+    Ok(text.to_owned())
 }

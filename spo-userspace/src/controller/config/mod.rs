@@ -1,0 +1,277 @@
+//! From the configuration, the object `spod`, to the objects that run: the daemons, the webhook,
+//! and the services in front of them. All of them follow from the configuration alone, each time
+//! anew; what somebody else changes in them is changed back.
+
+mod admission;
+mod apply;
+mod initial;
+mod observe;
+mod plan;
+mod render;
+mod unsupported;
+mod watches;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use kube::runtime::reflector::Store;
+use kube::{Client, Error, Resource as _};
+use tokio_util::sync::CancellationToken;
+
+use self::plan::{Observed, Progress, Written};
+use self::render::{Key, Settings, Wanted};
+use self::watches::{Stores, Watches};
+use super::status::DAEMONS;
+use crate::api::SecurityProfilesOperatorDaemon;
+use crate::cluster::events::{Events, Note};
+use crate::cluster::queue::{Outcome, queue};
+
+/// How long changes are collected.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// What the controller works with.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// The operator's own namespace.
+    pub namespace: String,
+    /// The kubelet's folder, on the nodes.
+    pub kubelet: String,
+    /// Whether the webhook's objects are managed as well.
+    pub webhook: bool,
+    /// Where events go.
+    pub events: Events,
+    /// The daemons' pods.
+    pub pods: Store<Pod>,
+}
+
+/// What this process did so far.
+#[derive(Default)]
+struct Memory {
+    /// What was written.
+    written: BTreeMap<Key, Written>,
+    /// Whether a configuration was there once, or was made. Whoever deletes it wants it gone.
+    configured: bool,
+    /// Whether it was said that there is none.
+    told: bool,
+}
+
+/// Runs until `stop`.
+pub async fn run(context: Arc<Context>, stop: CancellationToken) {
+    let (queue, keys) = queue();
+    queue.add(());
+    let mut watches = Watches::start(&context.client, &context.namespace, queue, stop.clone());
+    for part in std::mem::take(&mut watches.complete) {
+        tokio::select! {
+            () = part.cancelled() => {}
+            () = stop.cancelled() => break,
+        }
+    }
+    let stores = watches.stores.clone();
+    let memory = Arc::new(Mutex::new(Memory::default()));
+    let handle = |()| {
+        let (context, stores, memory) = (context.clone(), stores.clone(), memory.clone());
+        async move { reconcile(&context, &stores, &memory).await }
+    };
+    keys.work(1, SETTLE, stop, handle).await;
+    watches.tasks.join_all().await;
+}
+
+async fn reconcile(context: &Context, stores: &Stores, memory: &Mutex<Memory>) -> Outcome {
+    let Some(object) = observe::configuration(context, stores) else {
+        return without(context, memory).await;
+    };
+    with(memory, |memory| {
+        memory.configured = true;
+        memory.told = false;
+    });
+    if object.meta().deletion_timestamp.is_some() {
+        return Outcome::Done;
+    }
+    let configuration = match &object.0 {
+        Ok(configuration) => configuration,
+        Err(invalid) => {
+            let message = format!(
+                "this version cannot read the configuration: {}",
+                invalid.error
+            );
+            tell(context, "CannotUpdateSPOD", message).await;
+            return Outcome::Done;
+        }
+    };
+    let settings = observe::settings(context, stores, configuration);
+    let Turn { mut failure, again } = write(context, stores, memory, settings.clone()).await;
+    if let (Some(settings), true) = (&settings, context.webhook) {
+        let webhook = settings.spec.webhook.as_ref();
+        let options = webhook.map_or(&[][..], |webhook| &webhook.options);
+        let registered = admission::register(&context.client, &context.namespace, options).await;
+        if let Err(error) = registered {
+            tracing::warn!(%error, "cannot register the webhook");
+            failure.get_or_insert_with(|| format!("cannot register the webhook: {error}"));
+        }
+    }
+    if let Some(failure) = &failure {
+        let reason = match observe::daemons(stores) {
+            None => "CannotCreateSPOD",
+            Some(_) => "CannotUpdateSPOD",
+        };
+        tell(context, reason, failure.clone()).await;
+    }
+    let told = tell_status(
+        context,
+        stores,
+        memory,
+        configuration,
+        settings.as_ref(),
+        failure.clone(),
+    );
+    match (told.await, failure) {
+        (Ok(()), None) if !again => Outcome::Done,
+        (Ok(()), _) => Outcome::Failed,
+        (Err(error), _) => {
+            tracing::warn!(%error, "cannot write the configuration's status");
+            Outcome::Failed
+        }
+    }
+}
+
+/// Makes the configuration that a cluster has at first.
+async fn without(context: &Context, memory: &Mutex<Memory>) -> Outcome {
+    let (configured, told) = with(memory, |memory| {
+        let told = std::mem::replace(&mut memory.told, memory.configured);
+        (memory.configured, told)
+    });
+    if configured {
+        if !told {
+            tracing::info!(
+                "the configuration {DAEMONS} was deleted: the daemons go, and profiles stay as they are"
+            );
+        }
+        return Outcome::Done;
+    }
+    let object = initial::configuration(&context.namespace);
+    match apply::create_configuration(&context.client, &context.namespace, object).await {
+        Ok(()) => {
+            tracing::info!("made the configuration {DAEMONS}");
+            Outcome::Done
+        }
+        Err(error) => {
+            tracing::warn!(%error, "cannot make the configuration {DAEMONS}");
+            Outcome::Failed
+        }
+    }
+}
+
+/// What came of writing.
+#[derive(Default)]
+struct Turn {
+    /// What could not be written, and why.
+    failure: Option<String>,
+    /// Whether somebody else was faster: that is no failure, and another turn is needed.
+    again: bool,
+}
+
+/// Writes what is due.
+async fn write(
+    context: &Context,
+    stores: &Stores,
+    memory: &Mutex<Memory>,
+    settings: Option<Settings>,
+) -> Turn {
+    let observed = Observed {
+        settings,
+        live: observe::live(stores),
+        written: with(memory, |memory| memory.written.clone()),
+    };
+    let kept = plan::kept(&observed);
+    with(memory, |memory| memory.written = kept);
+    let mut turn = Turn::default();
+    for wanted in plan::writes(&observed) {
+        let key = wanted.key();
+        match apply::write(&context.client, &context.namespace, &wanted).await {
+            Ok(written) => {
+                tracing::info!(object = key, "wrote an object");
+                with(memory, |memory| memory.written.insert(key, written));
+            }
+            Err(error) if wanted.optional && is_not_found(&error) => {
+                tracing::warn!(
+                    object = key,
+                    "the cluster does not know objects of this kind, and has none"
+                );
+                with(memory, |memory| memory.written.insert(key, absent(&wanted)));
+            }
+            Err(Error::Api(status)) if status.is_conflict() || status.is_already_exists() => {
+                tracing::debug!(object = key, "changed by somebody else in between");
+                turn.again = true;
+            }
+            Err(error) => {
+                tracing::warn!(object = key, %error, "cannot write an object");
+                let failure = || format!("cannot write {key}: {error}");
+                turn.failure.get_or_insert_with(failure);
+            }
+        }
+    }
+    turn
+}
+
+async fn tell_status(
+    context: &Context,
+    stores: &Stores,
+    memory: &Mutex<Memory>,
+    configuration: &SecurityProfilesOperatorDaemon,
+    settings: Option<&Settings>,
+    failure: Option<String>,
+) -> Result<(), Error> {
+    let key = render::key("DaemonSet", DAEMONS);
+    let written = with(memory, |memory| memory.written.get(&key).cloned());
+    let known = configuration.status.clone().unwrap_or_default();
+    let progress = Progress {
+        generation: configuration.meta().generation.unwrap_or_default(),
+        known: &known,
+        settings,
+        failure,
+        daemons: observe::daemons(stores),
+        written: written.map_or(0, |written| written.version.number),
+        webhook: observe::webhook(context, stores),
+        unready: observe::unready(&context.pods),
+        now: k8s_openapi::jiff::Timestamp::now(),
+    };
+    match plan::status(&progress) {
+        Some(status) => apply::write_status(&context.client, &context.namespace, &status).await,
+        None => Ok(()),
+    }
+}
+
+async fn tell(context: &Context, reason: &str, message: String) {
+    let object = ObjectReference {
+        api_version: Some(SecurityProfilesOperatorDaemon::api_version(&()).into_owned()),
+        kind: Some(SecurityProfilesOperatorDaemon::kind(&()).into_owned()),
+        name: Some(DAEMONS.to_owned()),
+        namespace: Some(context.namespace.clone()),
+        ..ObjectReference::default()
+    };
+    let note = Note {
+        warning: true,
+        reason: reason.to_owned(),
+        message,
+    };
+    context.events.tell(&object, note).await;
+}
+
+/// Remembers that an object cannot be.
+fn absent(wanted: &Wanted) -> Written {
+    Written {
+        hash: wanted.hash.clone(),
+        version: plan::Version::default(),
+    }
+}
+
+fn is_not_found(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if status.is_not_found())
+}
+
+fn with<T>(memory: &Mutex<Memory>, change: impl FnOnce(&mut Memory) -> T) -> T {
+    change(&mut memory.lock().unwrap_or_else(PoisonError::into_inner))
+}

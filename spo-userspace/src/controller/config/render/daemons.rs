@@ -1,0 +1,173 @@
+//! The `DaemonSet` of the daemons, for seccomp alone.
+
+use k8s_openapi::api::apps::v1::DaemonSet;
+use serde_json::{Value, json};
+
+use super::{ROOT, Settings, USER, Wanted, asks, confined, environment, is_empty, labels};
+use crate::controller::status::DAEMONS;
+
+/// What the daemons run as, and the profile that confines them, in the kubelet's folder: `node-setup`
+/// puts it there.
+const ACCOUNT: &str = "spod";
+const PROFILE: &str = "security-profiles-operator.json";
+/// The `ConfigMap` with that profile.
+const PROFILES: &str = "security-profiles-operator-profile";
+/// Where the certificate of the metrics is found.
+const CERTIFICATES: &str = "/var/run/secrets/metrics";
+/// The `SELinux` type that may write what the daemons write, where nothing else is wished.
+const TYPE: &str = "spc_t";
+/// The class of pods that every node has to run.
+const PRIORITY: &str = "system-node-critical";
+
+/// The `DaemonSet`.
+pub(super) fn daemons(settings: &Settings) -> Wanted {
+    let spec = json!({
+        "selector": { "matchLabels": labels(DAEMONS) },
+        // One node at a time: a version that fails does so on one node.
+        "updateStrategy": { "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": 1 } },
+        "template": {
+            "metadata": {
+                "labels": labels(DAEMONS),
+                "annotations": { "openshift.io/scc": "privileged" },
+            },
+            "spec": pod(settings),
+        },
+    });
+    Wanted::of::<DaemonSet>(settings, DAEMONS, &spec)
+}
+
+fn pod(settings: &Settings) -> Value {
+    let scheduling = settings.spec.scheduling.as_ref();
+    let priority = scheduling.map_or(PRIORITY, |scheduling| &scheduling.priority_class_name);
+    let selinux = settings.spec.selinux.as_ref();
+    let label = selinux.map_or(TYPE, |selinux| &selinux.type_tag);
+    let mut pod = json!({
+        "serviceAccountName": ACCOUNT,
+        "enableServiceLinks": false,
+        "nodeSelector": { "kubernetes.io/os": "linux" },
+        "priorityClassName": priority,
+        "securityContext": {
+            "fsGroup": USER,
+            "seccompProfile": { "type": "RuntimeDefault" },
+            "seLinuxOptions": { "type": label },
+        },
+        "initContainers": [setup(settings)],
+        "containers": [daemon(settings)],
+        "volumes": volumes(settings),
+    });
+    let optional = [
+        (
+            "tolerations",
+            json!(scheduling.map(|scheduling| &scheduling.tolerations)),
+        ),
+        (
+            "affinity",
+            json!(scheduling.and_then(|scheduling| scheduling.affinity.as_ref())),
+        ),
+        ("imagePullSecrets", json!(settings.spec.image_pull_secrets)),
+    ];
+    for (field, value) in optional {
+        if !is_empty(&value) {
+            pod[field] = value;
+        }
+    }
+    pod
+}
+
+/// The one step that needs root. It reaches two folders of the host and no more.
+fn setup(settings: &Settings) -> Value {
+    let rights = ["CHOWN", "FOWNER", "FSETID", "DAC_OVERRIDE"];
+    let seccomp = format!("/host{}/seccomp", settings.kubelet);
+    let root = format!("/host{ROOT}");
+    let mut environment = environment(settings);
+    environment.push(json!({ "name": "KUBELET_DIR", "value": settings.kubelet }));
+    let mut container = json!({
+        "name": "non-root-enabler",
+        "image": settings.own.image,
+        "args": ["node-setup"],
+        "env": environment,
+        "securityContext": confined(0, &rights, None),
+        "resources": {
+            "requests": { "memory": "32Mi", "cpu": "100m", "ephemeral-storage": "10Mi" },
+            "limits": { "memory": "64Mi", "ephemeral-storage": "50Mi" },
+        },
+        "volumeMounts": [
+            { "name": "host-seccomp-volume", "mountPath": seccomp },
+            { "name": "host-operator-volume", "mountPath": root },
+            { "name": "operator-profiles-volume", "mountPath": "/opt/spo-profiles", "readOnly": true },
+        ],
+    });
+    if let Some(policy) = &settings.own.pull_policy {
+        container["imagePullPolicy"] = json!(policy);
+    }
+    container
+}
+
+fn daemon(settings: &Settings) -> Value {
+    let resources = settings.spec.daemon_resource_requirements.as_ref();
+    let resources = resources.map_or_else(
+        || {
+            json!({
+                "requests": { "memory": "64Mi", "cpu": "100m", "ephemeral-storage": "50Mi" },
+                "limits": { "memory": "128Mi", "ephemeral-storage": "200Mi" },
+            })
+        },
+        |resources| json!(resources),
+    );
+    let mut container = json!({
+        "name": "security-profiles-operator",
+        "image": settings.own.image,
+        "args": arguments(settings),
+        "env": environment(settings),
+        "ports": [
+            { "name": "liveness-port", "containerPort": 8085, "protocol": "TCP" },
+            { "name": "metrics", "containerPort": 9443, "protocol": "TCP" },
+        ],
+        "securityContext": confined(USER, &[], Some(PROFILE)),
+        "resources": resources,
+        "startupProbe": asks("/healthz", 3, 10),
+        "livenessProbe": asks("/healthz", 10, 3),
+        "volumeMounts": [
+            { "name": "host-operator-volume", "mountPath": ROOT },
+            { "name": "metrics-cert-volume", "mountPath": CERTIFICATES, "readOnly": true },
+        ],
+    });
+    if let Some(policy) = &settings.own.pull_policy {
+        container["imagePullPolicy"] = json!(policy);
+    }
+    container
+}
+
+fn arguments(settings: &Settings) -> Vec<&'static str> {
+    let mut arguments = vec!["daemon"];
+    if settings.spec.enable_memory_optimization {
+        arguments.push("--with-mem-optim=true");
+    }
+    if settings.spec.enable_insecure_metrics_access {
+        arguments.push("--with-insecure-metrics-access=true");
+    }
+    arguments
+}
+
+fn volumes(settings: &Settings) -> Value {
+    let seccomp = format!("{}/seccomp", settings.kubelet);
+    json!([
+        {
+            "name": "host-seccomp-volume",
+            "hostPath": { "path": seccomp, "type": "DirectoryOrCreate" },
+        },
+        {
+            "name": "host-operator-volume",
+            "hostPath": { "path": ROOT, "type": "DirectoryOrCreate" },
+        },
+        {
+            "name": "operator-profiles-volume",
+            "configMap": { "name": PROFILES, "defaultMode": 0o444 },
+        },
+        // Profiles are installed whether or not there is a certificate for metrics.
+        {
+            "name": "metrics-cert-volume",
+            "secret": { "secretName": "metrics-server-cert", "defaultMode": 0o440, "optional": true },
+        },
+    ])
+}

@@ -1,0 +1,176 @@
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::*;
+
+fn settings(spec: Value) -> Settings {
+    Settings {
+        namespace: "security-profiles-operator".to_owned(),
+        kubelet: "/var/lib/kubelet".to_owned(),
+        uid: "11111111-2222-3333-4444-555555555555".to_owned(),
+        spec: serde_json::from_value(spec).unwrap(),
+        own: Own {
+            image: "example.com/spo:v1".to_owned(),
+            pull_policy: Some("IfNotPresent".to_owned()),
+            tolerations: json!([{ "key": "node-role.kubernetes.io/control-plane", "operator": "Exists" }]),
+            ..Own::default()
+        },
+        webhook: true,
+        monitors: true,
+    }
+}
+
+fn find(settings: &Settings, key: &str) -> Value {
+    let all = render(settings);
+    let found = all.into_iter().find(|wanted| wanted.key() == key);
+    found.unwrap_or_else(|| panic!("no {key}")).object
+}
+
+fn daemons(spec: Value) -> Value {
+    find(&settings(spec), "DaemonSet/spod")["spec"]["template"]["spec"].take()
+}
+
+fn yaml(value: &Value) -> String {
+    serde_saphyr::to_string(value).unwrap()
+}
+
+#[test]
+fn everything_of_the_initial_configuration() {
+    let object = super::super::initial::configuration("security-profiles-operator");
+    let all = render(&settings(object["spec"].clone()));
+    let text: Vec<_> = all.iter().map(|wanted| yaml(&wanted.object)).collect();
+    insta::assert_snapshot!(text.join("---\n"));
+}
+
+#[test]
+fn every_field_that_means_something_reaches_the_daemons() {
+    let pod = daemons(json!({
+        "verbosity": 2,
+        "enableMemoryOptimization": true,
+        "enableInsecureMetricsAccess": true,
+        "imagePullSecrets": [{ "name": "pull" }],
+        "daemonResourceRequirements": { "limits": { "memory": "256Mi" } },
+        "selinux": { "typeTag": "unconfined_t" },
+        "scheduling": {
+            "priorityClassName": "high",
+            "tolerations": [{ "operator": "Exists" }],
+            "affinity": { "nodeAffinity": {} },
+        },
+    }));
+    let container = &pod["containers"][0];
+    let arguments = [
+        "daemon",
+        "--with-mem-optim=true",
+        "--with-insecure-metrics-access=true",
+    ];
+    assert_eq!(container["args"], json!(arguments));
+    assert_eq!(
+        container["resources"],
+        json!({ "limits": { "memory": "256Mi" } })
+    );
+    let verbosity = json!({ "name": "SPO_VERBOSITY", "value": "2" });
+    assert!(
+        container["env"].as_array().unwrap().contains(&verbosity),
+        "{container}"
+    );
+    assert_eq!(pod["imagePullSecrets"], json!([{ "name": "pull" }]));
+    assert_eq!(
+        pod["securityContext"]["seLinuxOptions"]["type"],
+        "unconfined_t"
+    );
+    assert_eq!(pod["priorityClassName"], "high");
+    assert_eq!(pod["tolerations"], json!([{ "operator": "Exists" }]));
+    assert_eq!(pod["affinity"], json!({ "nodeAffinity": {} }));
+}
+
+#[test]
+fn what_is_not_built_changes_nothing() {
+    let asked = json!({
+        "enableAppArmor": true,
+        "enableProfiling": true,
+        "selinux": { "enable": true },
+        "enricher": {
+            "enableLogEnricher": true, "enableJsonEnricher": true, "enableBpfRecorder": true,
+        },
+    });
+    assert_eq!(daemons(asked.clone()), daemons(json!({})));
+    let spec = serde_json::from_value(asked).unwrap();
+    let told = crate::controller::config::unsupported::unsupported(&spec);
+    assert_eq!(told.len(), 6);
+    let nothing = serde_json::from_value(json!({ "selinux": { "enable": false } })).unwrap();
+    assert!(crate::controller::config::unsupported::unsupported(&nothing).is_empty());
+}
+
+#[test]
+fn the_daemon_has_no_privilege() {
+    let pod = daemons(json!({}));
+    assert_eq!(pod["hostPID"], Value::Null);
+    let context = &pod["containers"][0]["securityContext"];
+    let expected = json!({
+        "allowPrivilegeEscalation": false,
+        "capabilities": { "drop": ["ALL"] },
+        "privileged": false,
+        "readOnlyRootFilesystem": true,
+        "runAsGroup": 65535,
+        "runAsNonRoot": true,
+        "runAsUser": 65535,
+        "seccompProfile": {
+            "type": "Localhost", "localhostProfile": "security-profiles-operator.json",
+        },
+    });
+    assert_eq!(*context, expected);
+}
+
+#[test]
+fn the_webhook_is_left_alone_where_it_is_said() {
+    let mut other = settings(json!({ "webhook": { "staticConfig": true } }));
+    let kinds = |settings: &Settings| {
+        let all = render(settings);
+        all.iter().map(Wanted::key).collect::<Vec<_>>()
+    };
+    other.monitors = false;
+    assert_eq!(kinds(&other), ["Service/metrics", "DaemonSet/spod"]);
+    other.spec.webhook = None;
+    assert_eq!(kinds(&other).len(), 5);
+    other.webhook = false;
+    assert_eq!(kinds(&other), ["Service/metrics", "DaemonSet/spod"]);
+}
+
+#[test]
+fn metrics_are_read_in_the_way_in_which_they_are_served() {
+    let settings = settings(json!({ "enableInsecureMetricsAccess": true }));
+    let monitor = find(
+        &settings,
+        "ServiceMonitor/security-profiles-operator-monitor",
+    );
+    let endpoint =
+        json!({ "port": "http", "path": "/metrics", "interval": "10s", "scheme": "http" });
+    assert_eq!(monitor["spec"]["endpoints"][0], endpoint);
+    let service = find(&settings, "Service/metrics");
+    assert_eq!(service["spec"]["ports"][0]["name"], endpoint["port"]);
+}
+
+/// What is rendered has no field that its kind does not have.
+#[test]
+fn the_kinds_know_all_fields() {
+    fn same<K: DeserializeOwned + Serialize>(object: &Value) {
+        let typed: K = serde_json::from_value(object.clone()).unwrap();
+        assert_eq!(serde_json::to_value(typed).unwrap(), *object);
+    }
+    let settings = settings(json!({
+        "scheduling": { "priorityClassName": "x", "tolerations": [{ "operator": "Exists" }] },
+        "imagePullSecrets": [{ "name": "pull" }],
+    }));
+    for wanted in render(&settings) {
+        match wanted.resource.kind.as_str() {
+            "DaemonSet" => same::<DaemonSet>(&wanted.object),
+            "Deployment" => same::<Deployment>(&wanted.object),
+            "Service" => same::<Service>(&wanted.object),
+            "PodDisruptionBudget" => same::<PodDisruptionBudget>(&wanted.object),
+            "ServiceMonitor" => {}
+            other => panic!("{other}"),
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! The daemons' pods, and the repair of nodes whose daemon lost its folder: only root can make it
+//! again, and that is what the pod's first step does. So the pod is deleted, and another takes its
+//! place.
+
+mod plan;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::{ContainerStatus, ObjectReference, Pod, PodSpec, PodStatus};
+use kube::api::{Api, DeleteParams, ObjectMeta, Preconditions};
+use kube::runtime::reflector::{Store, store::Writer};
+use kube::runtime::watcher;
+use kube::{Client, Error, ResourceExt as _};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use self::plan::{Decision, Observed};
+use super::status::DAEMONS;
+use crate::api::SecurityProfileNodeStatus;
+use crate::api::common::ProfileStatus;
+use crate::api::names::PROFILE_STATE;
+use crate::cluster::MANAGER;
+use crate::cluster::events::{Events, Note};
+use crate::cluster::queue::{Outcome, Queue, queue};
+use crate::cluster::watch::{Change, Wish, store, watch};
+use crate::profile::named::Named as _;
+
+/// The reason that a daemon gives whose folder is missing, or is not its own.
+const UNUSABLE: &str = "FolderUnusable";
+/// How long changes are collected.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// What the controller works with.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// The operator's own namespace.
+    pub namespace: String,
+    /// Where events go.
+    pub events: Events,
+}
+
+/// Fills the store of the daemons' pods, and repairs nodes, until `stop`.
+pub async fn run(
+    context: Arc<Context>,
+    pods: Store<Pod>,
+    writer: Writer<Pod>,
+    stop: CancellationToken,
+) {
+    let (queue, keys) = queue();
+    let (reports, reports_writer) = store();
+    let mut tasks = JoinSet::new();
+    let labels = Wish {
+        labels: Some(format!("app={MANAGER},name={DAEMONS}")),
+        ..Wish::default()
+    };
+    let own = Api::namespaced(context.client.clone(), &context.namespace);
+    let failed = |error: &watcher::Error| tracing::warn!(%error, "cannot watch the daemons' pods");
+    let words = queue.clone();
+    let changed = move |change: Change<'_, Pod>| {
+        if let Some(node) = node_of(change.object()) {
+            words.add(node.to_owned());
+        }
+    };
+    tasks.spawn(watch(
+        own,
+        labels,
+        writer,
+        stop.clone(),
+        trim,
+        changed,
+        failed,
+    ));
+    let errors = Wish {
+        labels: Some(format!("{PROFILE_STATE}={}", ProfileStatus::Error.name())),
+        ..Wish::default()
+    };
+    let all = Api::all(context.client.clone());
+    let failed = |error: &watcher::Error| tracing::warn!(%error, "cannot watch what nodes report");
+    let changed = told(queue);
+    tasks.spawn(watch(
+        all,
+        errors,
+        reports_writer,
+        stop.clone(),
+        is_about_folder,
+        changed,
+        failed,
+    ));
+    let last: Arc<Mutex<HashMap<String, Instant>>> = Arc::default();
+    let handle = |node: String| {
+        let (context, pods, reports) = (context.clone(), pods.clone(), reports.clone());
+        let last = last.clone();
+        async move { repair(&context, &pods, &reports, &last, node).await }
+    };
+    keys.work(1, SETTLE, stop, handle).await;
+    tasks.join_all().await;
+}
+
+fn told(queue: Queue<String>) -> impl FnMut(Change<'_, SecurityProfileNodeStatus>) {
+    move |change| queue.add(change.object().spec.node_name.clone())
+}
+
+/// Whether a report says that the folder is unusable; nothing else is of interest.
+fn is_about_folder(report: &mut SecurityProfileNodeStatus) -> bool {
+    let status = report.status.as_ref();
+    status.and_then(|status| status.reason.as_deref()) == Some(UNUSABLE)
+}
+
+async fn repair(
+    context: &Context,
+    pods: &Store<Pod>,
+    reports: &Store<SecurityProfileNodeStatus>,
+    last: &Mutex<HashMap<String, Instant>>,
+    node: String,
+) -> Outcome {
+    let reports = reports.state();
+    let report = reports.iter().find(|report| report.spec.node_name == node);
+    let pods = pods.state();
+    let pod = pods.iter().find(|pod| node_of(pod) == Some(node.as_str()));
+    let before = {
+        let last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.get(&node).copied()
+    };
+    let decision = plan::plan(&Observed {
+        broken: report.is_some(),
+        pod: pod.is_some_and(|pod| pod.metadata.deletion_timestamp.is_none()),
+        since_last: before.map(|before| before.elapsed()),
+    });
+    let pod = match (decision, pod) {
+        (Decision::Restart, Some(pod)) => pod,
+        (Decision::Wait(time), _) => return Outcome::Again(time),
+        _ => return Outcome::Done,
+    };
+    match delete(context, pod).await {
+        Ok(()) => {
+            tracing::warn!(
+                node,
+                pod = pod.name_any(),
+                "the daemon's folder is unusable: it begins anew"
+            );
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            last.insert(node.clone(), Instant::now());
+        }
+        Err(error) => {
+            tracing::warn!(node, %error, "cannot have a daemon begin anew");
+            return Outcome::Failed;
+        }
+    }
+    let why = report.and_then(|report| report.status.as_ref()?.message.clone());
+    context.events.tell(&reference(&node), note(why)).await;
+    Outcome::Again(plan::PAUSE)
+}
+
+/// Deletes this very pod; one of the same name that came after it is another one.
+async fn delete(context: &Context, pod: &Pod) -> Result<(), Error> {
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &context.namespace);
+    let parameters = DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: pod.uid(),
+            ..Preconditions::default()
+        }),
+        ..DeleteParams::default()
+    };
+    match pods.delete(&pod.name_any(), &parameters).await {
+        Err(Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
+        result => result.map(drop),
+    }
+}
+
+fn reference(node: &str) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Node".to_owned()),
+        name: Some(node.to_owned()),
+        ..ObjectReference::default()
+    }
+}
+
+fn note(why: Option<String>) -> Note {
+    let why = why.unwrap_or_else(|| "the folder of profiles is unusable".to_owned());
+    Note {
+        warning: true,
+        reason: "RestartedDaemon".to_owned(),
+        message: format!(
+            "the daemon's pod is deleted, so that the next one sets the node up again: {why}"
+        ),
+    }
+}
+
+/// The node that a pod is on, or is to be on.
+pub(super) fn node_of(pod: &Pod) -> Option<&str> {
+    pod.spec.as_ref()?.node_name.as_deref()
+}
+
+/// Whether all of a pod's containers are ready.
+pub(super) fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// Why a container of a pod does not run, in a word, such as `ImagePullBackOff`.
+pub(super) fn trouble(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    let first = status.init_container_statuses.iter().flatten();
+    let all = first.chain(status.container_statuses.iter().flatten());
+    all.filter_map(|container| {
+        let state = container.state.as_ref()?;
+        let waiting = state
+            .waiting
+            .as_ref()
+            .and_then(|state| state.reason.clone());
+        let ended = state
+            .terminated
+            .as_ref()
+            .filter(|state| state.exit_code != 0);
+        waiting.or_else(|| ended.and_then(|state| state.reason.clone()))
+    })
+    // That it waits for the one before is no news.
+    .find(|why| why != "PodInitializing")
+}
+
+/// Removes what nobody here reads.
+fn trim(pod: &mut Pod) -> bool {
+    let slim = |container: ContainerStatus| ContainerStatus {
+        state: container.state,
+        ..ContainerStatus::default()
+    };
+    let all = |statuses: Option<Vec<ContainerStatus>>| {
+        statuses.map(|statuses| statuses.into_iter().map(slim).collect())
+    };
+    let status = pod.status.take().unwrap_or_default();
+    let meta = std::mem::take(&mut pod.metadata);
+    *pod = Pod {
+        metadata: ObjectMeta {
+            name: meta.name,
+            namespace: meta.namespace,
+            uid: meta.uid,
+            resource_version: meta.resource_version,
+            deletion_timestamp: meta.deletion_timestamp,
+            ..ObjectMeta::default()
+        },
+        spec: Some(PodSpec {
+            node_name: pod.spec.take().and_then(|spec| spec.node_name),
+            ..PodSpec::default()
+        }),
+        status: Some(PodStatus {
+            conditions: status.conditions,
+            init_container_statuses: all(status.init_container_statuses),
+            container_statuses: all(status.container_statuses),
+            ..PodStatus::default()
+        }),
+    };
+    true
+}
+
+#[cfg(test)]
+mod tests;
