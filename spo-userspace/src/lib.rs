@@ -14,4 +14,7 @@ pub mod migrate;
 pub mod node;
 pub mod profile;
 pub mod recorder;
+pub mod server;
 pub mod services;
+pub mod telemetry;
+pub mod webhook;

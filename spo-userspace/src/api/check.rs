@@ -8,9 +8,10 @@ use regex::Regex;
 use serde_json::Value as Schema;
 
 use super::convert::successor;
-use super::{json, selectors};
+use super::json;
 use crate::profile::diagnostic::quoted;
 use crate::profile::fields::{Fields, Problems};
+use crate::profile::selector;
 use crate::profile::suggest::nearest;
 use crate::profile::tree::{Node, Place, Value};
 
@@ -243,7 +244,7 @@ impl<'s, 'p, 'f> Checker<'s, 'p, 'f> {
         }
         self.required(&fields, schema, path);
         if properties.contains_key("matchLabels") {
-            selectors::check(&fields, path, self.problems);
+            selector::check(&fields, path, self.problems);
         }
     }
 

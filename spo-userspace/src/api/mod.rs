@@ -22,8 +22,8 @@ pub mod raw_selinux_profile;
 mod read;
 mod schema;
 pub mod seccomp_profile;
-mod selectors;
 pub mod selinux_profile;
+pub mod webhooks;
 
 pub use self::apparmor_profile::{AppArmorProfile, AppArmorProfileSpec};
 pub use self::daemon::{SecurityProfilesOperatorDaemon, SecurityProfilesOperatorDaemonSpec};

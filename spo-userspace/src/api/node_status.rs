@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::ProfileStatus;
+use crate::profile::named::named;
 
 /// How far a profile got on one node.
 #[derive(Clone, Debug, PartialEq, Eq, CustomResource, Deserialize, Serialize, JsonSchema)]
@@ -72,4 +73,28 @@ pub struct NodeStatus {
     /// When the status became what it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
+}
+
+named! {
+    /// What daemons write as [`NodeStatus::reason`].
+    Reason, "a reason" {
+        /// The profile is wrong, or one of its bases is.
+        InvalidSeccompProfile = "InvalidSeccompProfile",
+        /// The cluster's configuration does not allow it.
+        ProfileNotAllowed = "ProfileNotAllowed",
+        /// We cannot do what it asks for.
+        Unsupported = "Unsupported",
+        /// The node's kernel cannot.
+        SeccompNotSupportedOnNode = "SeccompNotSupportedOnNode",
+        /// The file cannot be written.
+        CannotSaveSeccompProfile = "CannotSaveSeccompProfile",
+        /// The file cannot be removed.
+        CannotRemoveSeccompProfile = "CannotRemoveSeccompProfile",
+        /// Another profile has the same file.
+        NameCollision = "NameCollision",
+        /// The folder of profiles is gone, or we may not write into it.
+        FolderUnusable = "FolderUnusable",
+        /// Pods use the profile, so that it stays.
+        InUse = "InUse",
+    }
 }

@@ -4,7 +4,7 @@
     reason = "columns of one type are no duplicates"
 )]
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,11 @@ pub struct SeccompProfileSpec {
     /// Whether the profile is to be installed on the nodes.
     #[serde(default = "schema::enabled")]
     pub state: State,
+    /// The namespaces whose pods may use the profile; none means all of them. Pods of others are
+    /// refused when they are created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::checked_selector")]
+    pub namespace_selector: Option<LabelSelector>,
     /// A profile whose rules this one adds to: the name of another `SeccompProfile`, or `oci://`
     /// and an image reference.
     #[serde(skip_serializing_if = "Option::is_none")]

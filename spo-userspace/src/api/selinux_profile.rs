@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,11 @@ pub struct SelinuxProfileSpec {
     /// Whether the profile is to be installed on the nodes.
     #[serde(default = "schema::enabled")]
     pub state: State,
+    /// The namespaces whose pods may use the profile; none means all of them. Pods of others are
+    /// refused when they are created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::checked_selector")]
+    pub namespace_selector: Option<LabelSelector>,
     /// The policies that the profile adds to.
     #[serde(default = "container")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]

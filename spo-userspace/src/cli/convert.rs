@@ -125,6 +125,11 @@ impl Converter<'_> {
     }
 
     fn named(&self, mut metadata: Metadata, form: ProfileForm) -> Result<Metadata> {
+        if form == ProfileForm::Raw && metadata.namespaces.is_some() {
+            line(format_args!(
+                "the profile is for some namespaces only (namespaceSelector), which the raw form does not say"
+            ));
+        }
         if let Some(name) = self.name {
             name.clone_into(&mut metadata.name);
         }
@@ -165,8 +170,8 @@ impl Converter<'_> {
             Change::Enforce => seccomp::enforce_object(&object),
         };
         tell(&notes);
+        let metadata = self.named(object.metadata, form)?;
         if form == ProfileForm::Object {
-            let metadata = self.named(object.metadata, form)?;
             let spec = object.spec;
             return Ok(seccomp::write_object(&Object { metadata, spec })?);
         }

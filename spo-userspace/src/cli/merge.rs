@@ -60,6 +60,14 @@ fn merge(args: &MergeArgs) -> Result<ExitCode> {
     for note in &union.notes {
         line(format_args!("{note}"));
     }
+    let namespaces: Vec<_> = objects(&profiles)
+        .map(|metadata| &metadata.namespaces)
+        .collect();
+    if namespaces.windows(2).any(|pair| pair[0] != pair[1]) {
+        line(format_args!(
+            "the profiles are for different namespaces: the result has the namespaceSelector of the first"
+        ));
+    }
     result::write(output_file, &union.text)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -177,13 +185,7 @@ fn metadata(first: &Metadata, all: &[Profile]) -> Metadata {
     let key = |name: &str| format!("{ANNOTATION_PREFIX}{name}");
     let mut lost: Option<Lost> = None;
     let mut partial = BTreeSet::new();
-    let objects = all.iter().filter_map(|profile| match profile {
-        Profile::Seccomp(seccomp::Document::Object(object)) => Some(&object.metadata),
-        Profile::AppArmor(object) => Some(&object.metadata),
-        Profile::Selinux(object) => Some(&object.metadata),
-        _ => None,
-    });
-    for other in objects {
+    for other in objects(all) {
         let annotation = |name: &str| other.annotations.get(&key(name));
         if let Some(text) = annotation("lost") {
             lost = Some(lost.unwrap_or(Lost::Known(0)).and(text));
@@ -204,4 +206,14 @@ fn metadata(first: &Metadata, all: &[Profile]) -> Metadata {
             .insert(key("partial"), reasons.join("; "));
     }
     metadata
+}
+
+/// The metadata of those that are objects.
+fn objects(all: &[Profile]) -> impl Iterator<Item = &Metadata> {
+    all.iter().filter_map(|profile| match profile {
+        Profile::Seccomp(seccomp::Document::Object(object)) => Some(&object.metadata),
+        Profile::AppArmor(object) => Some(&object.metadata),
+        Profile::Selinux(object) => Some(&object.metadata),
+        _ => None,
+    })
 }

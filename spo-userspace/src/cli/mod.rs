@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod children;
 mod convert;
+mod daemon;
 mod diff;
 mod doctor;
 mod exit;
@@ -15,14 +16,16 @@ mod input;
 mod manifest;
 mod merge;
 mod migrate;
+mod node_setup;
+mod operator;
 mod profiles;
 mod progress;
 mod record;
 mod result;
 mod run;
-mod services;
 mod signals;
 mod spoc;
+mod webhook;
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -60,8 +63,11 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Diff(args) => diff::run(&args),
         Verb::Migrate(args) => migrate::run(&args),
         Verb::Profiles(args) => profiles::run(&args),
-        Verb::Operator(args) => services::operator(args),
+        Verb::Operator(args) => operator::run(args),
+        Verb::Daemon(args) => daemon::run(args),
+        Verb::NodeSetup(args) => node_setup::run(args),
         Verb::Doctor(args) => doctor::run(&args),
+        Verb::Webhook(args) => webhook::run(args),
         Verb::Completions(args) => generate::completions(&args),
         Verb::Man(args) => generate::man(&args),
     }

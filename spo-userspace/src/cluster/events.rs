@@ -1,6 +1,7 @@
 //! Kubernetes events, of which there is a budget: what does not fit is counted.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -18,6 +19,9 @@ const REFILL: Duration = Duration::from_secs(1);
 pub struct Events {
     recorder: Recorder,
     budget: Mutex<Budget>,
+    /// The server is an old one, for which even objects without a namespace must name that of
+    /// their events. Newer clients find those events by their namespace only.
+    wants_namespace: AtomicBool,
 }
 
 /// What to say of an object.
@@ -52,6 +56,7 @@ impl Events {
         Self {
             recorder: Recorder::new(client, reporter),
             budget: Mutex::new(Budget::new(Instant::now())),
+            wants_namespace: AtomicBool::new(false),
         }
     }
 
@@ -77,13 +82,36 @@ impl Events {
             action: reason,
             secondary: None,
         };
-        match self.recorder.publish(&event, object).await {
+        match self.publish(&event, object).await {
             Ok(()) => Told::Yes,
             Err(error) => {
                 let name = object.name.as_deref().unwrap_or_default();
                 tracing::warn!(%error, object = name, reason = event.reason, "cannot write an event");
                 Told::Failed
             }
+        }
+    }
+
+    /// Server 1.20 refuses events in `default` that regard an object without a namespace.
+    async fn publish(&self, event: &Event, object: &ObjectReference) -> Result<(), kube::Error> {
+        let with_namespace = || ObjectReference {
+            namespace: Some("default".to_owned()),
+            ..object.clone()
+        };
+        if object.namespace.is_some() {
+            return self.recorder.publish(event, object).await;
+        }
+        if self.wants_namespace.load(Ordering::Relaxed) {
+            return self.recorder.publish(event, &with_namespace()).await;
+        }
+        match self.recorder.publish(event, object).await {
+            Err(kube::Error::Api(status))
+                if status.code == 422 && status.message.contains("involvedObject.namespace") =>
+            {
+                self.wants_namespace.store(true, Ordering::Relaxed);
+                self.recorder.publish(event, &with_namespace()).await
+            }
+            result => result,
         }
     }
 

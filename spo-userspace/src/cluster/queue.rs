@@ -4,6 +4,8 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
@@ -32,12 +34,14 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Queue<K> {
     sender: UnboundedSender<(K, Duration)>,
+    length: Arc<AtomicUsize>,
 }
 
 impl<K> Clone for Queue<K> {
     fn clone(&self) -> Self {
         Self {
             sender: self.sender.clone(),
+            length: self.length.clone(),
         }
     }
 }
@@ -46,15 +50,26 @@ impl<K> Clone for Queue<K> {
 #[derive(Debug)]
 pub struct Keys<K> {
     receiver: UnboundedReceiver<(K, Duration)>,
+    length: Arc<AtomicUsize>,
 }
 
 /// A queue. What is put in is merged at once in [`Keys::work`], so that it holds each key once.
 pub fn queue<K>() -> (Queue<K>, Keys<K>) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    (Queue { sender }, Keys { receiver })
+    let length = Arc::<AtomicUsize>::default();
+    let queue = Queue {
+        sender,
+        length: length.clone(),
+    };
+    (queue, Keys { receiver, length })
 }
 
 impl<K> Queue<K> {
+    /// How many keys wait or are worked on, those among them that failed and are tried again.
+    pub fn length(&self) -> usize {
+        self.length.load(Ordering::Relaxed)
+    }
+
     /// Has a key worked on soon.
     pub fn add(&self, key: K) {
         self.add_after(key, Duration::ZERO);
@@ -84,6 +99,8 @@ impl<K: Clone + Debug + Eq + Hash + Send + 'static> Keys<K> {
         let mut running = JoinSet::new();
         loop {
             let free = running.len() < most;
+            let length = state.places.len() + running.len();
+            self.length.store(length, Ordering::Relaxed);
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some((key, delay)) = self.receiver.recv() => state.add(key, delay.max(settle)),
@@ -276,5 +293,27 @@ mod tests {
         let at = |key| log.iter().filter(move |(known, _)| *known == key);
         let times: Vec<_> = at("a").map(|(_, time)| *time).collect();
         assert!(times[1] >= times[0] + 10, "{log:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_failed_counts_until_it_is_done() {
+        let (queue, keys) = queue();
+        let stop = CancellationToken::new();
+        let tries = Arc::<AtomicUsize>::default();
+        let handle = move |_key: &str| {
+            let outcome = match tries.fetch_add(1, Ordering::Relaxed) {
+                0 => Outcome::Failed,
+                _ => Outcome::Done,
+            };
+            async move { outcome }
+        };
+        queue.add("a");
+        let work = tokio::spawn(keys.work(2, Duration::ZERO, stop.clone(), handle));
+        tokio::time::sleep(FIRST_WAIT / 2).await;
+        assert_eq!(queue.length(), 1);
+        tokio::time::sleep(FIRST_WAIT).await;
+        assert_eq!(queue.length(), 0);
+        stop.cancel();
+        work.await.unwrap();
     }
 }

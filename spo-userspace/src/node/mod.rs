@@ -5,4 +5,7 @@ pub mod filter;
 pub mod machine;
 pub mod output;
 pub mod process;
+pub mod profiles;
 pub mod program;
+pub mod seccomp;
+pub mod setup;

@@ -12,6 +12,7 @@ pub mod named;
 pub mod object;
 pub mod risk;
 pub mod seccomp;
+pub mod selector;
 pub mod selinux;
 pub mod state;
 pub(crate) mod suggest;

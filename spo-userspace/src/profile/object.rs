@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::diagnostic::quoted;
 use super::fields::{Fields, Problems};
+use super::selector::{self, Selector};
 use super::suggest::nearest;
 use super::tree::{Node, Value};
 
@@ -13,6 +14,9 @@ use super::tree::{Node, Value};
 pub const GROUP: &str = "security-profiles-operator.x-k8s.io";
 /// The API version of the objects that we write.
 pub const API_VERSION: &str = "security-profiles-operator.x-k8s.io/v1";
+
+/// The field of `spec` that all kinds of profiles share, and that [`read`] reads.
+pub(crate) const NAMESPACES: &str = "namespaceSelector";
 
 /// A Kubernetes object that holds a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +38,10 @@ pub struct Metadata {
     /// The annotations.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// The namespaces whose pods may use the profile; none means all. It stands in `spec`, and says
+    /// nothing about what the profile allows.
+    #[serde(skip)]
+    pub namespaces: Option<Selector>,
 }
 
 /// A kind of profile.
@@ -112,10 +120,16 @@ pub(crate) fn read<'n>(
         &["apiVersion", "kind", "metadata", "spec", "status"],
         problems,
     );
-    let metadata = check_metadata(fields, problems);
+    let mut metadata = check_metadata(fields, problems);
     let spec = fields
         .require("spec", problems)
         .and_then(|node| problems.fields(node, "`spec`", fields.place_of("spec")));
+    let namespaces = spec.as_ref().and_then(|spec| spec.get(NAMESPACES));
+    let namespaces =
+        namespaces.and_then(|node| selector::read(node, "spec.namespaceSelector", problems));
+    if let Some(metadata) = &mut metadata {
+        metadata.namespaces = namespaces;
+    }
     Some((metadata, spec))
 }
 
@@ -141,13 +155,24 @@ pub(crate) fn write<Spec: Serialize>(
         api_version: &'static str,
         kind: &'static str,
         metadata: &'a Metadata,
+        spec: Scoped<'a, Spec>,
+    }
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Scoped<'a, Spec> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        namespace_selector: Option<&'a Selector>,
+        #[serde(flatten)]
         spec: &'a Spec,
     }
     let object = Whole {
         api_version: API_VERSION,
         kind: kind.name,
         metadata,
-        spec,
+        spec: Scoped {
+            namespace_selector: metadata.namespaces.as_ref(),
+            spec,
+        },
     };
     let options = serde_saphyr::ser_options! { compact_list_indent: true };
     serde_saphyr::to_string_with_options(&object, options)
@@ -219,6 +244,7 @@ fn metadata(fields: &Fields<'_>, problems: &mut Problems<'_>) -> Option<Metadata
         name: name.to_owned(),
         labels,
         annotations,
+        namespaces: None,
     })
 }
 

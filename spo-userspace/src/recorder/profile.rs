@@ -127,8 +127,8 @@ pub fn record(subject: &SubjectObservation, losses: Losses, settings: &Settings)
     let profile = SeccompProfile {
         metadata: Metadata {
             name: name.clone(),
-            labels: BTreeMap::new(),
             annotations,
+            ..Metadata::default()
         },
         spec,
     };

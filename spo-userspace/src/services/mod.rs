@@ -1,8 +1,9 @@
 //! The processes that run as long as the cluster does, and who talks to whom in them.
 
-mod operator;
-
-pub use self::operator::{Options as OperatorOptions, run as operator};
+pub mod daemon;
+mod health;
+pub mod operator;
+pub mod webhook;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;

@@ -65,13 +65,16 @@ const DISABLED: Rule = Rule::Switch {
 
 const ANYTHING: Option<Default> = Some(Default::Text(".*"));
 
+/// Only spo has these, and only in `v1`.
+const NAMESPACES: &[(&str, Option<Default>)] = &[("spec.namespaceSelector", None)];
+
 pub(super) const SHAPES: &[Shape] = &[
     Shape {
         kind: "SeccompProfile",
         older: &["v1beta1", "v1alpha1"],
         cluster: true,
         rules: &[DISABLED],
-        newer: &[],
+        newer: NAMESPACES,
     },
     Shape {
         kind: "SelinuxProfile",
@@ -86,14 +89,14 @@ pub(super) const SHAPES: &[Shape] = &[
                 on: "Permissive",
             },
         ],
-        newer: &[],
+        newer: NAMESPACES,
     },
     Shape {
         kind: "RawSelinuxProfile",
         older: &["v1alpha2"],
         cluster: true,
         rules: &[DISABLED],
-        newer: &[],
+        newer: NAMESPACES,
     },
     Shape {
         kind: "AppArmorProfile",
@@ -108,7 +111,7 @@ pub(super) const SHAPES: &[Shape] = &[
                 on: "Complain",
             },
         ],
-        newer: &[],
+        newer: NAMESPACES,
     },
     Shape {
         kind: "ProfileBinding",

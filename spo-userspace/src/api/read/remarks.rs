@@ -1,6 +1,7 @@
 //! What the API server takes although it will not do what was meant.
 
 use super::at;
+use crate::api::webhooks;
 use crate::profile::diagnostic::quoted;
 use crate::profile::fields::Problems;
 use crate::profile::lint::Rule;
@@ -28,15 +29,6 @@ pub const LINTS: &[Rule] = &[
         id: "webhook-name",
         reason: "options for a webhook that does not exist change nothing",
     },
-];
-
-/// The webhooks that the operator configures.
-const WEBHOOKS: [&str; 5] = [
-    "binding.spo.io",
-    "recording.spo.io",
-    "execmetadata.spo.io",
-    "nodedebuggingpod.spo.io",
-    "rawselinuxprofile-validation.spo.io",
 ];
 
 pub(super) fn remark(kind: &str, root: &Node, problems: &mut Problems<'_>) {
@@ -96,11 +88,14 @@ fn webhook_names(root: &Node, problems: &mut Problems<'_>) {
         let Some((node, name)) = text(options, &["name"]) else {
             continue;
         };
-        if !WEBHOOKS.contains(&name) {
+        if !webhooks::names().any(|known| known == name) {
             let message = format!("the operator has no webhook {}", quoted(name));
-            let help = match nearest(name, WEBHOOKS) {
+            let help = match nearest(name, webhooks::names()) {
                 Some(name) => format!("did you mean `{name}`?"),
-                None => format!("known are {}", WEBHOOKS.join(", ")),
+                None => format!(
+                    "known are {}",
+                    webhooks::names().collect::<Vec<_>>().join(", ")
+                ),
             };
             problems.lint("webhook-name", node.place, message, Some(help));
         }

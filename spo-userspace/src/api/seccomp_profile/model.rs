@@ -25,6 +25,7 @@ impl From<SeccompProfileSpec> for SeccompSpec {
     fn from(spec: SeccompProfileSpec) -> Self {
         let SeccompProfileSpec {
             state,
+            namespace_selector: _,
             base_profile_name,
             default_action,
             architectures,
@@ -100,6 +101,7 @@ impl TryFrom<SeccompSpec> for SeccompProfileSpec {
         let syscalls: Result<_, _> = syscalls.into_iter().map(Syscall::try_from).collect();
         Ok(Self {
             state,
+            namespace_selector: None,
             base_profile_name,
             default_action,
             architectures,

@@ -7,6 +7,7 @@
 mod migrate;
 mod profiles;
 mod services;
+mod webhook;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -18,7 +19,8 @@ pub(super) use self::migrate::MigrateArgs;
 pub(super) use self::profiles::{
     CheckArgs, ConvertArgs, DiffArgs, MergeArgs, ProfileForm, ReportForm,
 };
-pub(super) use self::services::{OperatorArgs, ProfilesArgs};
+pub(super) use self::services::{DaemonArgs, NodeSetupArgs, OperatorArgs, ProfilesArgs};
+pub(super) use self::webhook::{TlsVersion, WebhookArgs};
 use crate::profile::base::BASE_SYSCALLS;
 use crate::profile::syscalls;
 
@@ -59,9 +61,18 @@ pub(super) enum Verb {
     Migrate(MigrateArgs),
     /// Tell what a cluster has of profiles: on which nodes they are, and who uses them
     Profiles(ProfilesArgs),
-    /// Run the operator: keep what profiles say of themselves (in a pod of a Deployment)
-    #[command(visible_aliases = ["manager", "m"], disable_version_flag = true)]
+    /// Run the operator: keep what profiles say of themselves (runs in a Deployment)
+    #[command(visible_aliases = ["manager", "m"])]
     Operator(OperatorArgs),
+    /// Serve the admission webhooks of a cluster (runs in a Deployment)
+    #[command(visible_alias = "w")]
+    Webhook(WebhookArgs),
+    /// Install profiles on a node of a cluster (runs in a DaemonSet)
+    #[command(visible_alias = "d")]
+    Daemon(DaemonArgs),
+    /// Set a node up for the daemon, as root (runs in its init container)
+    #[command(alias = "non-root-enabler")]
+    NodeSetup(NodeSetupArgs),
     /// Tell what can be recorded and observed here, and how to mend what cannot
     Doctor(DoctorArgs),
     /// Print a completion script for a shell

@@ -1,8 +1,189 @@
-//! The arguments of the processes that run in a cluster.
+//! The arguments of the processes that run in a cluster. Those of the reference's that mean
+//! nothing here yet are taken, so that manifests go on working, and a warning says so.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
 
 use super::Form;
+use crate::node::setup::{KUBELET, ROOT};
+
+const DAEMON_HELP: &str = "\
+Environment: NODE_NAME and OPERATOR_NAMESPACE must be set; SPOD_NAME names the configuration
+(default spod). The cluster is the one that this runs in, or that KUBECONFIG names.
+
+Exit codes: 0 it was asked to end; 1 it failed; 2 wrong command line.";
+
+#[derive(Debug, Args)]
+#[command(after_help = DAEMON_HELP, disable_version_flag = true)]
+pub(in crate::cli) struct DaemonArgs {
+    #[command(flatten)]
+    pub(in crate::cli) common: CommonArgs,
+
+    /// Install seccomp profiles
+    #[arg(long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(in crate::cli) with_seccomp: bool,
+
+    #[command(flatten)]
+    pub(in crate::cli) later: LaterArgs,
+
+    /// The folder of profiles
+    #[arg(long, value_name = "DIR", default_value = ROOT, hide = true)]
+    pub(in crate::cli) root: PathBuf,
+
+    /// Where to say that the process is alive
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "0.0.0.0:8085",
+        hide = true
+    )]
+    pub(in crate::cli) health_address: SocketAddr,
+}
+
+/// What is taken and does nothing yet.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of the reference")]
+pub(in crate::cli) struct LaterArgs {
+    /// Not there yet
+    #[arg(long, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide = true)]
+    pub(in crate::cli) with_selinux: bool,
+
+    /// Not there yet
+    #[arg(long, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide = true)]
+    pub(in crate::cli) with_apparmor: bool,
+
+    /// Not there yet
+    #[arg(long, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide = true)]
+    pub(in crate::cli) with_raw_selinux: bool,
+
+    /// Not there yet
+    #[arg(long, env = "ENABLE_RECORDING", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide = true)]
+    pub(in crate::cli) with_recording: bool,
+
+    /// Not there yet
+    #[arg(long, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide = true)]
+    pub(in crate::cli) with_mem_optim: bool,
+
+    /// Not there yet
+    #[arg(long, env = "ENABLE_INSECURE_METRICS_ACCESS", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide = true)]
+    pub(in crate::cli) with_insecure_metrics_access: bool,
+}
+
+impl LaterArgs {
+    /// The flags that were set.
+    pub(in crate::cli) fn set(&self) -> Vec<&'static str> {
+        let Self {
+            with_selinux,
+            with_apparmor,
+            with_raw_selinux,
+            with_recording,
+            with_mem_optim,
+            with_insecure_metrics_access,
+        } = *self;
+        [
+            (with_selinux, "--with-selinux"),
+            (with_apparmor, "--with-apparmor"),
+            (with_raw_selinux, "--with-raw-selinux"),
+            (with_recording, "--with-recording"),
+            (with_mem_optim, "--with-mem-optim"),
+            (
+                with_insecure_metrics_access,
+                "--with-insecure-metrics-access",
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(is_set, name)| is_set.then_some(name))
+        .collect()
+    }
+}
+
+/// What all processes in a cluster take.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct CommonArgs {
+    /// How much to log: 0 what changes and what is wrong, 1 every decision, 2 every request
+    #[arg(
+        short = 'V',
+        long,
+        env = "SPO_VERBOSITY",
+        value_name = "LEVEL",
+        default_value_t = 0
+    )]
+    pub(in crate::cli) verbosity: u8,
+}
+
+const SETUP_HELP: &str = "\
+Run as root on each node before the daemon starts, with the host's root mounted at /host.
+Environment: KUBELET_DIR is the kubelet's folder on the host (default /var/lib/kubelet).
+
+What is as it should be is left alone. What is in the way and is not ours is never removed:
+exit code 1 and a message say what to do.";
+
+#[derive(Debug, Args)]
+#[command(after_help = SETUP_HELP, disable_version_flag = true)]
+pub(in crate::cli) struct NodeSetupArgs {
+    #[command(flatten)]
+    pub(in crate::cli) common: CommonArgs,
+
+    /// The container runtime; taken, and not needed
+    #[arg(short, long, value_name = "NAME", default_value = "")]
+    pub(in crate::cli) runtime: String,
+
+    /// Load profiles for AppArmor; not there yet
+    #[arg(short, long, env = "SPO_APPARMOR", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(in crate::cli) apparmor: bool,
+
+    /// The kubelet's folder, on the host
+    #[arg(long, env = "KUBELET_DIR", value_name = "DIR", default_value = KUBELET, hide = true)]
+    pub(in crate::cli) kubelet: PathBuf,
+
+    /// The folder of profiles, on the host
+    #[arg(long, value_name = "DIR", default_value = ROOT, hide = true)]
+    pub(in crate::cli) root: PathBuf,
+
+    /// Where the host's root is mounted
+    #[arg(long, value_name = "DIR", default_value = "/host", hide = true)]
+    pub(in crate::cli) host: PathBuf,
+
+    /// The folder with what to copy
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/opt/spo-profiles",
+        hide = true
+    )]
+    pub(in crate::cli) profiles: PathBuf,
+}
+
+const OPERATOR_HELP: &str = "\
+The cluster is the one that this runs in, or that KUBECONFIG names. Of several replicas one leads,
+the others wait.
+
+Exit codes: 0 it was asked to end; 1 it failed, or may no longer lead; 2 wrong command line.";
+
+#[derive(Debug, Args)]
+#[command(after_help = OPERATOR_HELP, disable_version_flag = true)]
+pub(in crate::cli) struct OperatorArgs {
+    #[command(flatten)]
+    pub(in crate::cli) common: CommonArgs,
+
+    /// The namespace that the operator runs in
+    #[arg(long, value_name = "NAMESPACE", env = "OPERATOR_NAMESPACE")]
+    pub(in crate::cli) namespace: String,
+
+    /// A name that no other replica has; without it, that of the host
+    #[arg(long, value_name = "NAME", env = "POD_NAME")]
+    pub(in crate::cli) identity: Option<String>,
+
+    /// The kubelet's folder on the nodes, an absolute path
+    #[arg(long, value_name = "DIR", env = "KUBELET_DIR", default_value = KUBELET, value_parser = absolute)]
+    pub(in crate::cli) kubelet_dir: String,
+
+    /// Whether the operator runs the webhook, and manages what belongs to it
+    #[arg(short, long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(in crate::cli) webhook: bool,
+}
 
 const PROFILES_EXAMPLES: &str = "\
 Examples:
@@ -20,44 +201,6 @@ pub(in crate::cli) struct ProfilesArgs {
     /// Form of the answer
     #[arg(short, long, value_name = "FORM", default_value = "table")]
     pub(in crate::cli) output: Form,
-}
-
-#[derive(Debug, Args)]
-pub(in crate::cli) struct OperatorArgs {
-    /// The namespace that the operator runs in
-    #[arg(long, value_name = "NAMESPACE", env = "OPERATOR_NAMESPACE")]
-    pub(in crate::cli) namespace: String,
-
-    /// A name that no other replica has; without it, that of the host
-    #[arg(long, value_name = "NAME", env = "POD_NAME")]
-    pub(in crate::cli) identity: Option<String>,
-
-    /// The kubelet's folder on the nodes, an absolute path
-    #[arg(long, value_name = "DIR", env = "KUBELET_DIR", default_value = "/var/lib/kubelet", value_parser = absolute)]
-    pub(in crate::cli) kubelet_dir: String,
-
-    /// Whether the operator runs the webhook, and manages what belongs to it
-    #[arg(
-        short,
-        long,
-        value_name = "BOOL",
-        default_value_t = true,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true"
-    )]
-    pub(in crate::cli) webhook: bool,
-
-    /// How much to log; 0 is the least
-    #[arg(
-        short = 'V',
-        long,
-        value_name = "LEVEL",
-        env = "SPO_VERBOSITY",
-        default_value_t = 0
-    )]
-    pub(in crate::cli) verbosity: u8,
 }
 
 fn absolute(text: &str) -> Result<String, String> {

@@ -12,6 +12,7 @@ use super::observe::Guarded;
 use crate::api::{
     AppArmorProfile, RawSelinuxProfile, SeccompProfile, SecurityProfileNodeStatus, SelinuxProfile,
 };
+use crate::controller::bases::Bases;
 use crate::controller::index::Index;
 use crate::controller::profile::{Profile, ProfileKey};
 
@@ -35,8 +36,8 @@ pub(super) struct Indexes {
     pub(super) pods: Index<ProfileKey>,
     /// Reports by the profile that they are about.
     pub(super) reports: Index<ProfileKey>,
-    /// Seccomp profiles by the base that they name.
-    pub(super) bases: Index<String>,
+    /// Which seccomp profiles stand on which.
+    pub(super) bases: Bases,
     /// What pods, as `namespace/name`, were told.
     pub(super) told: HashMap<String, BTreeSet<String>>,
     /// Names of nodes, as all profiles were last told them.

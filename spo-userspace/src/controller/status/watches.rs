@@ -139,23 +139,19 @@ fn trim_pod(pod: &mut Pod) -> bool {
 fn of_seccomp(stores: &Stores, queue: &Queue<Work>, change: &Change<'_, Guarded<SeccompProfile>>) {
     let profile = change.object();
     let name = profile.name_any();
-    let base = match change {
-        Change::Present(profile) => profile
-            .0
-            .as_ref()
-            .ok()
-            .and_then(|profile| profile.spec.base_profile_name.clone()),
-        Change::Gone(_) => None,
-    };
     let mut indexes = stores.indexes();
-    indexes.bases.set(&name, base.into_iter().collect());
-    let mut open = vec![name];
-    let mut done = BTreeSet::new();
-    while let Some(name) = open.pop() {
-        if !done.insert(name.clone()) {
-            continue;
+    let above = match change {
+        Change::Present(_) => {
+            let spec = profile.0.as_ref().ok().map(|profile| &profile.spec);
+            let base = spec.and_then(|spec| spec.base_profile_name.as_deref());
+            let meta = profile.meta();
+            indexes
+                .bases
+                .changed(&name, base, meta.uid.as_deref(), meta.generation)
         }
-        open.extend(indexes.bases.of(&name));
+        Change::Gone(_) => indexes.bases.gone(&name),
+    };
+    for name in above.into_iter().chain([name]) {
         queue.add(Work::Profile(ProfileKey {
             kind: Kind::Seccomp,
             name,

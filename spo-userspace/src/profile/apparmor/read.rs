@@ -85,7 +85,7 @@ fn spec(
     problems: &mut Problems<'_>,
     places: &mut Places,
 ) -> Option<AppArmorSpec> {
-    fields.refuse_unknown(&["state", "mode", "abstract"], problems);
+    fields.refuse_unknown(&[object::NAMESPACES, "state", "mode", "abstract"], problems);
     let state = named_or(fields, "state", State::Enabled, problems);
     let mode = named_or(fields, "mode", Mode::Enforce, problems);
     let abstract_ = match section(fields, "abstract", problems) {

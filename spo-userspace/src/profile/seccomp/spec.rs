@@ -9,6 +9,7 @@ use super::{
 use crate::profile::diagnostic::quoted;
 use crate::profile::fields::{Fields, Problems};
 use crate::profile::named::Named;
+use crate::profile::object::NAMESPACES;
 use crate::profile::suggest::nearest;
 use crate::profile::syscalls;
 use crate::profile::tree::{Node, Place};
@@ -38,6 +39,7 @@ impl Format {
 }
 
 const OBJECT_FIELDS: &[&str] = &[
+    NAMESPACES,
     "state",
     "baseProfileName",
     "defaultAction",

@@ -100,7 +100,7 @@ fn spec(
     lints: bool,
     problems: &mut Problems<'_>,
 ) -> Option<SelinuxSpec> {
-    const KNOWN: &[&str] = &["state", "mode", "inherit", "allow"];
+    const KNOWN: &[&str] = &[object::NAMESPACES, "state", "mode", "inherit", "allow"];
     for (name, place) in fields.unknown(KNOWN) {
         let message = format!("unknown field {}", quoted(name));
         problems.error(place, message, unknown_field_help(name, KNOWN));

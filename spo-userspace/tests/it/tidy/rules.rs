@@ -99,7 +99,7 @@ pub(super) const OUTSIDE: &[Outside] = &[
     outside("procfs", Only(&["node", "source", "cli"]), THROUGH_NODE),
     outside(
         "std::fs",
-        Only(&["node", "source", "cli", "config"]),
+        Only(&["node", "server", "source", "cli", "config"]),
         THROUGH_NODE,
     ),
     // The exit code of `main` is in there, too.

@@ -5,7 +5,7 @@ use super::scope::Scope;
 use super::{LONGEST_POLICY, RawSelinuxSpec, body, statements};
 use crate::profile::diagnostic::{Diagnostic, quoted};
 use crate::profile::fields::{Fields, Problems};
-use crate::profile::object::Metadata;
+use crate::profile::object::{Metadata, NAMESPACES};
 use crate::profile::selinux::cil::{self, Flaws, Places, Tree};
 use crate::profile::selinux::cil_lint::names;
 use crate::profile::selinux::lint::no_process_text;
@@ -89,7 +89,7 @@ fn spec(
     lints: bool,
     problems: &mut Problems<'_>,
 ) -> Option<RawSelinuxSpec> {
-    const KNOWN: &[&str] = &["state", "policy"];
+    const KNOWN: &[&str] = &[NAMESPACES, "state", "policy"];
     for (name, place) in fields.unknown(KNOWN) {
         let message = format!("unknown field {}", quoted(name));
         problems.error(place, message, unknown_field_help(name, KNOWN));

@@ -1,16 +1,95 @@
 //! Label selectors. The API server takes any in our objects; one that is wrong matches nothing,
 //! or is refused much later by somebody else.
 
-use super::check::Path;
-use crate::profile::diagnostic::quoted;
-use crate::profile::fields::{Fields, Problems};
-use crate::profile::suggest::nearest;
-use crate::profile::tree::{Node, Value};
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use serde::Serialize;
+
+use super::diagnostic::quoted;
+use super::fields::{Fields, Problems};
+use super::suggest::nearest;
+use super::tree::{Node, Value};
+
+/// What labels must be like, as Kubernetes writes it. All of it must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Selector {
+    /// Labels with exactly these values.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub match_labels: BTreeMap<String, String>,
+    /// Further conditions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub match_expressions: Vec<Requirement>,
+}
+
+/// A condition on a label.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Requirement {
+    /// The label's key.
+    pub key: String,
+    /// `In`, `NotIn`, `Exists` or `DoesNotExist`.
+    pub operator: String,
+    /// What the first two compare with.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
+}
 
 const OPERATORS: [&str; 4] = ["In", "NotIn", "Exists", "DoesNotExist"];
 
+/// Reads a selector, and notes what is wrong with it. There is none if it selects everything.
+pub(crate) fn read(node: &Node, path: &str, problems: &mut Problems<'_>) -> Option<Selector> {
+    let fields = problems.fields(node, &format!("`{path}`"), None)?;
+    fields.refuse_unknown(&["matchLabels", "matchExpressions"], problems);
+    let mut selector = Selector::default();
+    if let Some(node) = fields.get("matchLabels") {
+        let labels = problems.fields(node, "`matchLabels`", None);
+        for (key, _, value) in labels.iter().flat_map(Fields::present) {
+            if let Some(value) = problems.free_text(value, "a label's value") {
+                selector
+                    .match_labels
+                    .insert(key.to_owned(), value.to_owned());
+            }
+        }
+    }
+    let expressions = fields
+        .get("matchExpressions")
+        .and_then(|node| problems.list(node, "`matchExpressions`"));
+    for node in expressions.unwrap_or_default() {
+        selector
+            .match_expressions
+            .extend(requirement(node, problems));
+    }
+    check(&fields, &path, problems);
+    (selector != Selector::default()).then_some(selector)
+}
+
+fn requirement(node: &Node, problems: &mut Problems<'_>) -> Option<Requirement> {
+    let fields = problems.fields(node, "a condition on a label", None)?;
+    fields.refuse_unknown(&["key", "operator", "values"], problems);
+    let mut text = |name: &str| {
+        let node = fields.require(name, problems)?;
+        problems.free_text(node, &format!("`{name}`"))
+    };
+    let (key, operator) = (text("key"), text("operator"));
+    let values = fields
+        .get("values")
+        .and_then(|node| problems.list(node, "`values`"));
+    let values = values
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|node| problems.free_text(node, "a value"))
+        .map(str::to_owned)
+        .collect();
+    Some(Requirement {
+        key: key?.to_owned(),
+        operator: operator?.to_owned(),
+        values,
+    })
+}
+
 /// Checks a selector that has the right types.
-pub(super) fn check(selector: &Fields<'_>, path: &Path<'_>, problems: &mut Problems<'_>) {
+pub(crate) fn check(selector: &Fields<'_>, path: &dyn Display, problems: &mut Problems<'_>) {
     if let Some(Value::Map(labels)) = selector.get("matchLabels").map(|labels| &labels.value) {
         for (key, value) in labels {
             label_key(key, problems);
@@ -19,16 +98,16 @@ pub(super) fn check(selector: &Fields<'_>, path: &Path<'_>, problems: &mut Probl
     }
     let expressions = selector.get("matchExpressions").map(|node| &node.value);
     if let Some(Value::List(expressions)) = expressions {
-        let path = Path::Field(path, "matchExpressions");
         for (index, node) in expressions.iter().enumerate() {
             if matches!(node.value, Value::Map(_)) {
-                expression(node, &Path::Item(&path, index), problems);
+                let path = format_args!("{path}.matchExpressions[{index}]");
+                expression(node, &path, problems);
             }
         }
     }
 }
 
-fn expression(node: &Node, path: &Path<'_>, problems: &mut Problems<'_>) {
+fn expression(node: &Node, path: &dyn Display, problems: &mut Problems<'_>) {
     // What is wrong with the map itself is told already.
     let mut told = Problems::new("");
     let Some(fields) = told.fields(node, "", None) else {
@@ -79,7 +158,7 @@ fn label_key(node: &Node, problems: &mut Problems<'_>) {
         Some((prefix, name)) => (Some(prefix), name),
         None => (None, key.as_str()),
     };
-    let prefix_fits = prefix.is_none_or(crate::profile::object::is_object_name);
+    let prefix_fits = prefix.is_none_or(super::object::is_object_name);
     if name.is_empty() || !is_label_value(name) || !prefix_fits {
         let message = format!("no label can have the key {}", quoted(key));
         let help =

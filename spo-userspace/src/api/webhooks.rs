@@ -1,0 +1,298 @@
+//! The webhooks: their names and paths, and the objects that register them with the API server.
+//! Whoever serves them, installs them or is configured about them takes them from here.
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::admissionregistration::v1::{
+    RuleWithOperations, ServiceReference, ValidatingWebhook, ValidatingWebhookConfiguration,
+    WebhookClientConfig,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
+    LabelSelector, LabelSelectorRequirement, ObjectMeta,
+};
+
+use super::crds::Definition;
+use super::daemon::WebhookOptions;
+use crate::profile::object::GROUP;
+
+/// The object that registers the webhooks that only judge.
+pub const VALIDATING: &str = "spo-validating-webhook-configuration";
+/// The object that registers the webhooks that change pods.
+pub const MUTATING: &str = "spo-mutating-webhook-configuration";
+/// The service in front of the webhook's pods, in the operator's namespace.
+pub const SERVICE: &str = "webhook-service";
+/// Which namespaces may use a profile.
+pub const POLICY: &str = "profilepolicy.spo.io";
+/// Where [`POLICY`] is served.
+pub const POLICY_PATH: &str = "/validate-v1-pod-profilepolicy";
+/// The label that every namespace has its own name in, and that nobody can change, since Kubernetes
+/// 1.21.
+const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+/// How long the API server waits.
+const SECONDS: i32 = 5;
+
+/// The webhooks that change pods, which are older than the others.
+const MUTATING_NAMES: [&str; 4] = [
+    "binding.spo.io",
+    "recording.spo.io",
+    "execmetadata.spo.io",
+    "nodedebuggingpod.spo.io",
+];
+
+/// A webhook that checks the objects of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validation {
+    /// Its name.
+    pub name: &'static str,
+    /// Where it is served.
+    pub path: &'static str,
+    /// The kind.
+    pub kind: &'static str,
+    /// What happens when it does not answer. The reference has one of these webhooks, which fails;
+    /// the daemon refuses everything that the others do.
+    failure: &'static str,
+}
+
+const fn validation(
+    name: &'static str,
+    path: &'static str,
+    kind: &'static str,
+    failure: &'static str,
+) -> Validation {
+    Validation {
+        name,
+        path,
+        kind,
+        failure,
+    }
+}
+
+/// The webhooks that check objects.
+pub const VALIDATIONS: [Validation; 7] = [
+    validation(
+        "rawselinuxprofile-validation.spo.io",
+        "/validate-rawselinuxprofile",
+        "RawSelinuxProfile",
+        FAIL,
+    ),
+    validation(
+        "seccompprofile-validation.spo.io",
+        "/validate-seccompprofile",
+        "SeccompProfile",
+        IGNORE,
+    ),
+    validation(
+        "selinuxprofile-validation.spo.io",
+        "/validate-selinuxprofile",
+        "SelinuxProfile",
+        IGNORE,
+    ),
+    validation(
+        "apparmorprofile-validation.spo.io",
+        "/validate-apparmorprofile",
+        "AppArmorProfile",
+        IGNORE,
+    ),
+    validation(
+        "profilebinding-validation.spo.io",
+        "/validate-profilebinding",
+        "ProfileBinding",
+        IGNORE,
+    ),
+    validation(
+        "profilerecording-validation.spo.io",
+        "/validate-profilerecording",
+        "ProfileRecording",
+        IGNORE,
+    ),
+    validation(
+        "securityprofilesoperatordaemon-validation.spo.io",
+        "/validate-securityprofilesoperatordaemon",
+        "SecurityProfilesOperatorDaemon",
+        IGNORE,
+    ),
+];
+
+const FAIL: &str = "Fail";
+const IGNORE: &str = "Ignore";
+
+/// Every webhook that the configuration may name.
+pub fn names() -> impl Iterator<Item = &'static str> + Clone {
+    let validations = VALIDATIONS.iter().map(|validation| validation.name);
+    MUTATING_NAMES
+        .into_iter()
+        .chain(validations)
+        .chain([POLICY])
+}
+
+/// How the API server gets to the webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Through [`SERVICE`] in this namespace, the operator's.
+    Service(String),
+    /// At a URL, without the path: for tests, and for servers outside of the cluster.
+    Url(String),
+}
+
+/// The object that registers the webhooks that only judge.
+///
+/// `namespace` is the operator's, whose own pods no policy holds back. `bundle` is what the API
+/// server is to trust, as PEM; without it the object has none, for somebody else to fill in.
+/// `options` is `spec.webhook.options` of the configuration.
+pub fn validating(
+    reach: &Reach,
+    namespace: &str,
+    bundle: Option<&[u8]>,
+    options: &[WebhookOptions],
+) -> ValidatingWebhookConfiguration {
+    let client = |path: &str| {
+        let (service, url) = match reach {
+            Reach::Service(namespace) => {
+                let service = ServiceReference {
+                    name: SERVICE.to_owned(),
+                    namespace: namespace.clone(),
+                    path: Some(path.to_owned()),
+                    port: Some(443),
+                };
+                (Some(service), None)
+            }
+            Reach::Url(base) => (None, Some(format!("{base}{path}"))),
+        };
+        WebhookClientConfig {
+            ca_bundle: bundle.map(|bundle| ByteString(bundle.to_owned())),
+            service,
+            url,
+        }
+    };
+    let webhook = |name: &str, path, rules, failure: &str, namespaces| {
+        let options = options.iter().find(|options| options.name == name);
+        let policy = options.and_then(|options| options.failure_policy.as_deref());
+        let namespace_selector = options.and_then(|options| options.namespace_selector.clone());
+        ValidatingWebhook {
+            name: name.to_owned(),
+            admission_review_versions: vec!["v1".to_owned()],
+            client_config: client(path),
+            failure_policy: Some(policy.unwrap_or(failure).to_owned()),
+            match_policy: Some("Equivalent".to_owned()),
+            namespace_selector: namespace_selector.or(namespaces),
+            object_selector: options.and_then(|options| options.object_selector.clone()),
+            rules: Some(rules),
+            side_effects: "None".to_owned(),
+            timeout_seconds: Some(SECONDS),
+            ..ValidatingWebhook::default()
+        }
+    };
+    let mut webhooks: Vec<_> = VALIDATIONS
+        .iter()
+        .filter_map(|validation| {
+            let Validation {
+                name,
+                path,
+                kind,
+                failure,
+            } = *validation;
+            let definition = Definition::of(kind)?;
+            let rules = vec![rule(&["CREATE", "UPDATE"], GROUP, &definition.plural)];
+            Some(webhook(name, path, rules, failure, None))
+        })
+        .collect();
+    let rules = vec![
+        rule(&["CREATE"], "", "pods"),
+        rule(&["UPDATE"], "", "pods/ephemeralcontainers"),
+    ];
+    let others = Some(not_in(namespace));
+    webhooks.push(webhook(POLICY, POLICY_PATH, rules, IGNORE, others));
+    ValidatingWebhookConfiguration {
+        metadata: ObjectMeta {
+            name: Some(VALIDATING.to_owned()),
+            ..ObjectMeta::default()
+        },
+        webhooks: Some(webhooks),
+    }
+}
+
+fn rule(operations: &[&str], group: &str, resource: &str) -> RuleWithOperations {
+    let operations = operations.iter().copied().map(str::to_owned);
+    RuleWithOperations {
+        api_groups: Some(vec![group.to_owned()]),
+        api_versions: Some(vec!["v1".to_owned()]),
+        operations: Some(operations.collect()),
+        resources: Some(vec![resource.to_owned()]),
+        scope: Some("*".to_owned()),
+    }
+}
+
+/// Every namespace but this one. By a label that its users cannot set; before Kubernetes 1.21, which
+/// has no such label, every namespace.
+fn not_in(namespace: &str) -> LabelSelector {
+    LabelSelector {
+        match_expressions: Some(vec![LabelSelectorRequirement {
+            key: NAMESPACE_NAME.to_owned(),
+            operator: "NotIn".to_owned(),
+            values: Some(vec![namespace.to_owned()]),
+        }]),
+        match_labels: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registered(options: &[WebhookOptions]) -> Vec<ValidatingWebhook> {
+        let reach = Reach::Service("spo".to_owned());
+        let object = validating(&reach, "spo", Some(b"pem"), options);
+        object.webhooks.unwrap()
+    }
+
+    #[test]
+    fn the_one_of_the_reference_fails_and_the_others_do_not() {
+        for webhook in registered(&[]) {
+            let fails = webhook.name == "rawselinuxprofile-validation.spo.io";
+            let expected = if fails { "Fail" } else { "Ignore" };
+            assert_eq!(
+                webhook.failure_policy.as_deref(),
+                Some(expected),
+                "{}",
+                webhook.name
+            );
+            assert_eq!(webhook.side_effects, "None");
+            assert_eq!(webhook.admission_review_versions, ["v1"]);
+            let service = webhook.client_config.service.unwrap();
+            assert_eq!(
+                (&*service.name, &*service.namespace),
+                ("webhook-service", "spo")
+            );
+        }
+    }
+
+    #[test]
+    fn options_count_for_the_webhook_that_they_name() {
+        let selector = LabelSelector {
+            match_labels: Some([("a".to_owned(), "b".to_owned())].into()),
+            ..LabelSelector::default()
+        };
+        let options = [WebhookOptions {
+            name: POLICY.to_owned(),
+            failure_policy: Some("Fail".to_owned()),
+            namespace_selector: Some(selector.clone()),
+            object_selector: None,
+        }];
+        for webhook in registered(&options) {
+            let named = webhook.name == POLICY;
+            assert_eq!(webhook.namespace_selector == Some(selector.clone()), named);
+            let fails = named || webhook.name == "rawselinuxprofile-validation.spo.io";
+            assert_eq!(webhook.failure_policy.as_deref() == Some("Fail"), fails);
+        }
+    }
+
+    #[test]
+    fn names_and_paths_are_different() {
+        let names: Vec<_> = names().collect();
+        let mut paths: Vec<_> = VALIDATIONS.iter().map(|one| one.path).collect();
+        paths.push(POLICY_PATH);
+        for list in [names, paths] {
+            let set: std::collections::BTreeSet<_> = list.iter().collect();
+            assert_eq!(set.len(), list.len());
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! What is known about a file: from the stores, and from the folder.
+
+use std::sync::Arc;
+
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Resource as _, ResourceExt as _};
+
+use super::Context;
+use super::content::{Limits, Refusal, content, digest_of};
+use super::plan::{Claimant, FileState, Intent, Observed};
+use super::status::Target;
+use crate::api::common::ProfileStatus;
+use crate::api::names::{IN_USE, PARTIAL, seccomp_file};
+use crate::api::node_status::Reason;
+use crate::api::{SeccompProfile, SecurityProfileNodeStatus};
+use crate::node::profiles::{Entry, ProfilesError};
+use crate::profile::seccomp::{Restrictions, SeccompSpec};
+use crate::profile::state::State;
+
+/// A profile, or what is left of one that cannot be read: it must not keep others from being.
+pub(super) type Guarded = DeserializeGuard<SeccompProfile>;
+/// A node's status; older versions left some that have other fields.
+pub(super) type GuardedStatus = DeserializeGuard<SecurityProfileNodeStatus>;
+
+/// What is known, and the objects that it is known from.
+pub(super) struct Sight {
+    pub(super) observed: Observed,
+    /// For each claimant.
+    pub(super) objects: Vec<Objects>,
+}
+
+pub(super) struct Objects {
+    pub(super) profile: Arc<Guarded>,
+    pub(super) status: Option<SecurityProfileNodeStatus>,
+}
+
+impl Context {
+    /// Looks at everything that a file depends on.
+    pub(super) async fn observe(self: &Arc<Self>, file: &str) -> Sight {
+        let (state, is_ours) = self.file_state(file).await;
+        let profiles = self.claimants(file);
+        let restrictions = self.restrictions();
+        let mut claimants = Vec::new();
+        let mut objects = Vec::new();
+        for profile in profiles {
+            let target = Target {
+                profile: &profile.name_any(),
+                uid: &profile.uid().unwrap_or_default(),
+                node: &self.node,
+            };
+            let name = target.name();
+            let stored = self.statuses.get(&ObjectRef::new(&name));
+            let stored = stored.as_deref().and_then(|stored| stored.0.as_ref().ok());
+            let status = self.written.newest(&name, stored);
+            claimants.push(Claimant {
+                name: profile.name_any(),
+                generation: profile.meta().generation,
+                intent: self.intent(&profile, &restrictions),
+                users: users(&profile),
+                status: status
+                    .as_ref()
+                    .map(|object| object.status.clone().unwrap_or_default()),
+            });
+            objects.push(Objects { profile, status });
+        }
+        let observed = Observed {
+            claimants,
+            file: state,
+            is_ours,
+        };
+        Sight { observed, objects }
+    }
+
+    /// The profiles whose file it is, from the oldest.
+    fn claimants(&self, file: &str) -> Vec<Arc<Guarded>> {
+        let stem = file.strip_suffix(".json").unwrap_or(file);
+        let mut found: Vec<_> = [stem, file]
+            .into_iter()
+            .filter(|name| seccomp_file(name) == file)
+            .filter_map(|name| self.profiles.get(&ObjectRef::new(name)))
+            .collect();
+        let age = |profile: &Arc<Guarded>| {
+            let created = profile.meta().creation_timestamp.clone();
+            (created.map(|time| time.0), profile.name_any())
+        };
+        found.sort_by_key(age);
+        found
+    }
+
+    fn intent(&self, profile: &Guarded, restrictions: &Restrictions) -> Intent {
+        let meta = profile.meta();
+        if meta.deletion_timestamp.is_some() {
+            let released = is_released(profile);
+            return Intent::Deleted { released };
+        }
+        let DeserializeGuard(Ok(object)) = profile else {
+            return Intent::Install(Err(unreadable(profile)));
+        };
+        if object.spec.state == State::Disabled {
+            return Intent::Disabled;
+        }
+        if object.labels().contains_key(PARTIAL) {
+            return Intent::Partial;
+        }
+        let limits = Limits {
+            restrictions,
+            actions: &self.actions,
+        };
+        let lookup = |name: &str| -> Option<SeccompSpec> {
+            let base = self.profiles.get(&ObjectRef::new(name))?;
+            let base = base.0.as_ref().ok()?;
+            Some(base.spec.clone().into())
+        };
+        Intent::Install(content(&object.name_any(), object, &limits, lookup))
+    }
+
+    /// What the cluster's configuration lets profiles say.
+    fn restrictions(&self) -> Restrictions {
+        let reference = ObjectRef::new(&self.configuration).within(&self.namespace);
+        let daemon = self.daemons.get(&reference);
+        let security = daemon.and_then(|daemon| daemon.spec.security.clone());
+        security.map_or_else(Restrictions::default, |security| Restrictions {
+            allowed_syscalls: security.allowed_syscalls.into_iter().collect(),
+            actions: security.allowed_seccomp_actions,
+        })
+    }
+
+    async fn file_state(self: &Arc<Self>, file: &str) -> (FileState, bool) {
+        let result = self
+            .in_folder(file, |folder, file| {
+                let entry = folder.read(file)?;
+                let is_ours = folder.is_ours(file)?;
+                Ok((entry, is_ours))
+            })
+            .await;
+        match result {
+            Ok((Entry::Missing, is_ours)) => (FileState::Missing, is_ours),
+            Ok((Entry::Other, is_ours)) => (FileState::Other, is_ours),
+            Ok((Entry::File(content), is_ours)) => (FileState::Has(digest_of(content)), is_ours),
+            // Names that no file can have are refused by the plan's content.
+            Err(ProfilesError::Name { .. }) => (FileState::Missing, false),
+            Err(error) => (unusable(&error), false),
+        }
+    }
+}
+
+/// An error and its reasons, in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+fn unusable(error: &ProfilesError) -> FileState {
+    let gone = matches!(
+        error,
+        ProfilesError::Folder { source, .. } if source.kind() == std::io::ErrorKind::NotFound
+    );
+    FileState::Unusable {
+        why: chain(error),
+        gone,
+    }
+}
+
+fn unreadable(profile: &Guarded) -> Refusal {
+    let error = match &profile.0 {
+        Ok(_) => String::new(),
+        Err(invalid) => invalid.to_string(),
+    };
+    Refusal {
+        reason: Reason::InvalidSeccompProfile,
+        message: format!("the object cannot be read: {error}"),
+    }
+}
+
+/// The pods that use it, as the operator wrote them.
+fn users(profile: &Guarded) -> Vec<String> {
+    match &profile.0 {
+        Ok(object) => object
+            .status
+            .as_ref()
+            .map(|status| status.active_workloads.clone())
+            .unwrap_or_default(),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// Whether the operator, which knows all pods, says that nothing needs the profile. It writes both
+/// fields at once.
+fn is_released(profile: &Guarded) -> bool {
+    match &profile.0 {
+        Ok(object) => object.status.as_ref().is_some_and(|status| {
+            status.status == Some(ProfileStatus::Terminating) && status.active_workloads.is_empty()
+        }),
+        // Its status cannot be read, but the finalizer that says the same.
+        Err(_) => !profile.finalizers().iter().any(|name| name == IN_USE),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn guarded(spec: &Value, metadata: &Value) -> Guarded {
+        let object = json!({ "metadata": metadata, "spec": spec });
+        serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn one_bad_object_does_not_keep_others_from_being() {
+        let metadata = json!({ "name": "a", "finalizers": [IN_USE] });
+        let bad = guarded(&json!({ "defaultAction": "SCMP_ACT_NEW" }), &metadata);
+        let refusal = unreadable(&bad);
+        assert_eq!(refusal.reason, Reason::InvalidSeccompProfile);
+        assert!(refusal.message.contains("SCMP_ACT_NEW"), "{refusal:?}");
+        assert!(!is_released(&bad));
+        let bad = guarded(&json!({}), &json!({ "name": "a" }));
+        assert!(is_released(&bad) && users(&bad).is_empty());
+        // As release 0.10.1 left them, once the fields are gone that v1 does not know.
+        let old = json!({ "metadata": { "name": "a-node-1" } });
+        let old: GuardedStatus = serde_json::from_value(old).unwrap();
+        assert!(old.0.is_err());
+    }
+
+    #[test]
+    fn only_the_operator_releases() {
+        let spec = json!({ "defaultAction": "SCMP_ACT_LOG" });
+        let mut profile = guarded(&spec, &json!({ "name": "a" })).0.unwrap();
+        let mut released = |status: Value| {
+            profile.status = serde_json::from_value(status).unwrap();
+            is_released(&DeserializeGuard(Ok(profile.clone())))
+        };
+        assert!(!released(Value::Null));
+        assert!(!released(json!({ "status": "Installed" })));
+        assert!(!released(
+            json!({ "status": "Terminating", "activeWorkloads": ["ns/pod"] })
+        ));
+        assert!(released(json!({ "status": "Terminating" })));
+    }
+}

@@ -1,0 +1,169 @@
+//! What the webhooks know: which namespaces every profile is for, and the labels of namespaces.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use kube::api::ListParams;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Api, Client, Resource};
+use serde::Deserialize;
+
+use crate::api::{AppArmorProfile, RawSelinuxProfile, SeccompProfile, SelinuxProfile};
+
+/// A profile, of which nothing is kept but for whom it is. Its rules need not even be valid.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(bound = "")]
+pub struct Scoped<K> {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: Scope,
+    #[serde(skip)]
+    kind: PhantomData<fn() -> K>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Scope {
+    namespace_selector: Option<LabelSelector>,
+}
+
+impl<K: Resource<DynamicType = ()>> Resource for Scoped<K> {
+    type DynamicType = ();
+    type Scope = K::Scope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        K::kind(&())
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        K::group(&())
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        K::version(&())
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        K::plural(&())
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+/// For whom every profile is.
+#[derive(Clone)]
+pub struct Profiles {
+    /// Seccomp profiles.
+    pub seccomp: Store<Scoped<SeccompProfile>>,
+    /// Profiles for `AppArmor`.
+    pub apparmor: Store<Scoped<AppArmorProfile>>,
+    /// Profiles for `SELinux`.
+    pub selinux: Store<Scoped<SelinuxProfile>>,
+    /// Raw profiles for `SELinux`.
+    pub raw_selinux: Store<Scoped<RawSelinuxProfile>>,
+}
+
+/// A profile that a pod names, if there is one.
+pub(super) struct Found {
+    pub(super) kind: &'static str,
+    pub(super) name: String,
+    /// All namespaces, if there is none.
+    pub(super) namespaces: Option<LabelSelector>,
+}
+
+impl Profiles {
+    /// The profiles of a file: `a` and `a.json` would both be it.
+    pub(super) fn seccomp(&self, name: &str) -> Vec<Found> {
+        let names = [name.to_owned(), format!("{name}.json")];
+        let find = |name: &String| find(&self.seccomp, "SeccompProfile", name);
+        names.iter().filter_map(find).collect()
+    }
+
+    pub(super) fn apparmor(&self, name: &str) -> Vec<Found> {
+        find(&self.apparmor, "AppArmorProfile", name)
+            .into_iter()
+            .collect()
+    }
+
+    /// The profiles of a type. The block of a raw one used to be called `NAME_`.
+    pub(super) fn selinux(&self, name: &str) -> Vec<Found> {
+        let raw = |name| find(&self.raw_selinux, "RawSelinuxProfile", name);
+        let old = name.strip_suffix('_').and_then(raw);
+        let selinux = find(&self.selinux, "SelinuxProfile", name);
+        [selinux, raw(name), old].into_iter().flatten().collect()
+    }
+}
+
+fn find<K>(store: &Store<Scoped<K>>, kind: &'static str, name: &str) -> Option<Found>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let object = store.get(&ObjectRef::new(name))?;
+    Some(Found {
+        kind,
+        name: name.to_owned(),
+        namespaces: object.spec.namespace_selector.clone(),
+    })
+}
+
+/// What all webhooks share.
+pub struct State {
+    client: Client,
+    /// Namespaces, of which only labels matter.
+    pub namespaces: Store<Namespace>,
+    /// Profiles.
+    pub profiles: Profiles,
+}
+
+impl State {
+    /// The state; the stores are filled by somebody else.
+    pub fn new(client: Client, namespaces: Store<Namespace>, profiles: Profiles) -> Self {
+        Self {
+            client,
+            namespaces,
+            profiles,
+        }
+    }
+
+    /// Waits until everything is known. That a store has nobody left who fills it happens when the
+    /// process ends.
+    pub async fn synced(&self) {
+        let Profiles {
+            seccomp,
+            apparmor,
+            selinux,
+            raw_selinux,
+        } = &self.profiles;
+        self.namespaces.wait_until_ready().await.ok();
+        seccomp.wait_until_ready().await.ok();
+        apparmor.wait_until_ready().await.ok();
+        selinux.wait_until_ready().await.ok();
+        raw_selinux.wait_until_ready().await.ok();
+    }
+
+    /// The labels of a namespace. One that is so new that no watch has told of it is asked for.
+    pub(super) async fn labels_of(&self, name: &str) -> Option<BTreeMap<String, String>> {
+        let labels = |namespace: &Namespace| namespace.metadata.labels.clone().unwrap_or_default();
+        if let Some(namespace) = self.namespaces.get(&ObjectRef::new(name)) {
+            return Some(labels(&namespace));
+        }
+        // As a list, for which the right is there already.
+        let one = ListParams::default().fields(&format!("metadata.name={name}"));
+        match Api::<Namespace>::all(self.client.clone()).list(&one).await {
+            Ok(found) => found.items.first().map(labels),
+            Err(error) => {
+                tracing::warn!(%error, namespace = name, "cannot ask for a namespace");
+                None
+            }
+        }
+    }
+}

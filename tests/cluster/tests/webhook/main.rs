@@ -1,0 +1,8 @@
+//! `spo webhook`, as a service account with the role of `deploy/base/webhook-role.yaml` and no
+//! other, registered at a URL; and the parts around it: certificates, and who may read metrics.
+
+mod certificates;
+mod metrics;
+mod objects;
+mod policy;
+mod server;

@@ -1,0 +1,327 @@
+//! A webhook that serves, and is registered.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use http::Method;
+use jiff::Timestamp;
+use kube::Client;
+use serde_json::{Value, json};
+use spo::api::daemon::WebhookOptions;
+use spo::api::webhooks::{Reach, VALIDATING, validating};
+use spo::server::certificates::{Stored, authority, serving};
+use spo_cluster_tests::access::{admin, namespace, remove_namespace, service_account_config};
+use spo_cluster_tests::crd;
+use spo_cluster_tests::files::folder;
+use spo_cluster_tests::objects::{create, get, replace, send};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Mutex, MutexGuard};
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const INTERVAL: Duration = Duration::from_millis(50);
+pub(crate) const GROUP: &str = "security-profiles-operator.x-k8s.io";
+const CONFIGURATIONS: &str =
+    "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+const BINDINGS: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+
+/// Webhooks are registered for the whole cluster.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// The cluster with our definitions, and nobody else who registers webhooks.
+pub(crate) struct Ground {
+    pub(crate) admin: Client,
+    pub(crate) namespace: String,
+    roles: std::sync::Mutex<Vec<String>>,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Ground {
+    pub(crate) async fn new() -> Result<Self> {
+        let turn = TURN.lock().await;
+        let admin = admin().await?;
+        unregister(&admin).await?;
+        for file in folder("deploy/crds")? {
+            crd::apply(&admin, &file.object).await?;
+        }
+        clean(&admin).await?;
+        let namespace = namespace(&admin).await?;
+        Ok(Self {
+            admin,
+            namespace,
+            roles: std::sync::Mutex::default(),
+            _turn: turn,
+        })
+    }
+
+    pub(crate) async fn remove(self) -> Result<()> {
+        unregister(&self.admin).await?;
+        for role in self.roles.into_inner()? {
+            for path in [BINDINGS, ROLES] {
+                let path = format!("{path}/{role}");
+                send(&self.admin, Method::DELETE, &path, None).await??;
+            }
+        }
+        remove_namespace(&self.admin, &self.namespace).await
+    }
+
+    /// Lets an account of the namespace do what rules say, by a role of this name.
+    pub(crate) async fn allow(&self, account: &str, role: &str, rules: &Value) -> Result<()> {
+        let namespace = &self.namespace;
+        let role = format!("{role}-{namespace}");
+        if let Ok(mut roles) = self.roles.lock() {
+            roles.push(role.clone());
+        }
+        let object = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRole",
+            "metadata": { "name": role },
+            "rules": rules,
+        });
+        create(&self.admin, ROLES, &object).await??;
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": { "name": role },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role },
+            "subjects": [{ "kind": "ServiceAccount", "name": account, "namespace": namespace }],
+        });
+        create(&self.admin, BINDINGS, &binding).await??;
+        Ok(())
+    }
+}
+
+/// A webhook that serves.
+pub(crate) struct Webhook {
+    process: Child,
+    pub(crate) url: String,
+    pub(crate) files: TempDir,
+    pub(crate) authority: Stored,
+}
+
+impl Webhook {
+    /// Starts it with a certificate for `localhost`, and waits until it is ready.
+    pub(crate) async fn start(ground: &Ground) -> Result<Self> {
+        let rules = folder("deploy/base")?
+            .into_iter()
+            .find(|file| file.name.ends_with("/webhook-role.yaml"))
+            .context("no webhook-role.yaml")?;
+        let config =
+            service_account_config(&ground.admin, &ground.namespace, "spo-webhook").await?;
+        ground
+            .allow("spo-webhook", "webhook", &rules.object["rules"])
+            .await?;
+        let files = TempDir::new().context("failed to make a folder")?;
+        let kubeconfig = files.path().join("kubeconfig");
+        fs::write(&kubeconfig, serde_json::to_string(&config)?)?;
+        let now = Timestamp::now();
+        let (authority, _) = authority(None, now)?.write.context("no authority")?;
+        let (port, health) = (free_port().await?, free_port().await?);
+        let process = Command::new(binary()?)
+            .args(["webhook", "--port", &port.to_string()])
+            .args(["--health-port", &health.to_string()])
+            .arg("--certificates")
+            .arg(files.path().join("mounted"))
+            .env("KUBECONFIG", &kubeconfig)
+            .env("SSL_CERT_FILE", "/nonexistent")
+            .stdin(Stdio::null())
+            .spawn()
+            .context("failed to start spo webhook")?;
+        let webhook = Self {
+            process,
+            url: format!("https://localhost:{port}"),
+            files,
+            authority,
+        };
+        let start = Instant::now();
+        let mut mounted = false;
+        loop {
+            let said = plain_get(health, "/readyz", &[]).await.unwrap_or_default();
+            if said.starts_with("HTTP/1.1 200") {
+                return Ok(webhook);
+            }
+            // It says what it waits for, and begins without a restart.
+            if !mounted && said.contains("there is no certificate yet") {
+                webhook.mount(1, &certificate(&webhook.authority)?)?;
+                mounted = true;
+            }
+            ensure!(
+                start.elapsed() < PATIENCE,
+                "the webhook is not ready: {said}"
+            );
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+
+    /// Mounts a Secret as the kubelet does.
+    pub(crate) fn mount(&self, generation: u32, secret: &Stored) -> Result<()> {
+        let folder = self.files.path().join("mounted");
+        let data = folder.join(format!("..{generation}"));
+        fs::create_dir_all(&data)?;
+        fs::write(data.join("tls.crt"), &secret.certificate)?;
+        fs::write(data.join("tls.key"), &secret.key)?;
+        let link = folder.join("..new");
+        std::os::unix::fs::symlink(&data, &link)?;
+        fs::rename(&link, folder.join("..data"))?;
+        for file in ["tls.crt", "tls.key"] {
+            let path = folder.join(file);
+            if !path.exists() {
+                std::os::unix::fs::symlink(Path::new("..data").join(file), path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Registers it, and waits until the API server asks it.
+    pub(crate) async fn register(&self, ground: &Ground, options: &[WebhookOptions]) -> Result<()> {
+        let reach = Reach::Url(self.url.clone());
+        let bundle = &self.authority.bundle;
+        register(ground, &reach, bundle, options).await?;
+        let start = Instant::now();
+        let path = format!("/apis/{GROUP}/v1/seccompprofiles?dryRun=All");
+        while create(&ground.admin, &path, &probe()).await?.is_ok() {
+            ensure!(start.elapsed() < PATIENCE, "nobody asks the webhook");
+            tokio::time::sleep(INTERVAL).await;
+        }
+        Ok(())
+    }
+
+    /// Ends it as a kubelet does.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        let id = self.process.id().to_string();
+        let killed = Command::new("kill").arg(&id).status()?;
+        ensure!(killed.success(), "failed to end the webhook");
+        let status = self.process.wait()?;
+        ensure!(status.success(), "the webhook ended with {status}");
+        Ok(())
+    }
+}
+
+impl Drop for Webhook {
+    fn drop(&mut self) {
+        // It may have ended already.
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
+
+/// A certificate for [`Webhook`].
+pub(crate) fn certificate(authority: &Stored) -> Result<Stored> {
+    let names = ["localhost".to_owned()];
+    let plan = serving(None, authority, &names, Timestamp::now())?;
+    Ok(plan.write.context("no certificate")?.0)
+}
+
+/// An object that only the webhook refuses.
+pub(crate) fn probe() -> Value {
+    profile(
+        "SeccompProfile",
+        "probe",
+        &json!({
+            "defaultAction": "SCMP_ACT_ERRNO",
+            "syscalls": [{
+                "names": ["read"],
+                "action": "SCMP_ACT_ALLOW",
+                "args": [{ "index": 9, "op": "SCMP_CMP_EQ" }],
+            }],
+        }),
+    )
+}
+
+pub(crate) fn profile(kind: &str, name: &str, spec: &Value) -> Value {
+    json!({
+        "apiVersion": format!("{GROUP}/v1"),
+        "kind": kind,
+        "metadata": { "name": name },
+        "spec": spec,
+    })
+}
+
+/// Registers webhooks in place of those that were.
+pub(crate) async fn register(
+    ground: &Ground,
+    reach: &Reach,
+    bundle: &[u8],
+    options: &[WebhookOptions],
+) -> Result<()> {
+    let object = validating(reach, &ground.namespace, Some(bundle), options);
+    let mut object = serde_json::to_value(object)?;
+    object["apiVersion"] = json!("admissionregistration.k8s.io/v1");
+    object["kind"] = json!("ValidatingWebhookConfiguration");
+    let path = format!("{CONFIGURATIONS}/{VALIDATING}");
+    match get(&ground.admin, &path).await? {
+        None => create(&ground.admin, CONFIGURATIONS, &object).await??,
+        Some(old) => {
+            object["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
+            replace(&ground.admin, &path, &object).await??
+        }
+    };
+    Ok(())
+}
+
+/// Removes what a test that failed left.
+async fn clean(admin: &Client) -> Result<()> {
+    const KINDS: [&str; 4] = [
+        "seccompprofiles",
+        "selinuxprofiles",
+        "rawselinuxprofiles",
+        "apparmorprofiles",
+    ];
+    for kind in KINDS {
+        for name in ["bad", "before", "good", "kept", "kept-raw", "probe"] {
+            let path = format!("/apis/{GROUP}/v1/{kind}/{name}");
+            if let Some(mut object) = get(admin, &path).await? {
+                object["metadata"]["finalizers"] = json!([]);
+                replace(admin, &path, &object).await??;
+                // Without its finalizer it may be gone already.
+                drop(send(admin, Method::DELETE, &path, None).await?);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The registration as it is.
+pub(crate) async fn registered(admin: &Client) -> Result<Value> {
+    let found = get(admin, &format!("{CONFIGURATIONS}/{VALIDATING}")).await?;
+    found.context("the webhooks are not registered")
+}
+
+async fn unregister(admin: &Client) -> Result<()> {
+    let path = format!("{CONFIGURATIONS}/{VALIDATING}");
+    match send(admin, Method::DELETE, &path, None).await? {
+        Err(refusal) if refusal.code != 404 => Err(refusal.into()),
+        _ => Ok(()),
+    }
+}
+
+/// A port that nobody listens on.
+pub(crate) async fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// Asks without TLS, and gives back all that is said.
+pub(crate) async fn plain_get(port: u16, path: &str, headers: &[String]) -> Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    let mut request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+    for header in headers {
+        request.push_str(header);
+        request.push_str("\r\n");
+    }
+    request.push_str("\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// The binary under test.
+fn binary() -> Result<std::ffi::OsString> {
+    std::env::var_os("SPO_BIN").context("SPO_BIN is not set: run cargo xtask test cluster")
+}
