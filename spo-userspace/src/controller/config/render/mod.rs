@@ -11,8 +11,10 @@ use serde_json::{Value, json};
 
 use crate::api::daemon::SecurityProfilesOperatorDaemonSpec;
 use crate::api::names;
+pub(super) use crate::api::webhooks::SERVICE as WEBHOOK_SERVICE;
 use crate::cluster::MANAGER;
 use crate::controller::status::DAEMONS;
+use crate::node::setup::{DAEMON as USER, ROOT};
 
 /// The name of the webhook's Deployment.
 pub(super) const WEBHOOK: &str = "security-profiles-operator-webhook";
@@ -20,12 +22,6 @@ pub(super) const WEBHOOK: &str = "security-profiles-operator-webhook";
 pub(super) const OPERATOR: &str = "security-profiles-operator";
 /// The Service in front of the daemons' metrics.
 pub(super) const METRICS_SERVICE: &str = "metrics";
-/// The Service in front of the webhook.
-pub(super) const WEBHOOK_SERVICE: &str = "webhook-service";
-/// The folder of profiles, on each node.
-const ROOT: &str = "/var/lib/security-profiles-operator";
-/// The daemon's user and group.
-const USER: u32 = 65535;
 
 /// What the objects depend on.
 #[derive(Clone, Debug, PartialEq)]
