@@ -57,7 +57,7 @@ pub(crate) fn chart(values: Option<&Path>) -> Result<Option<Objects>> {
             .join(name)
             .is_dir()
     };
-    if !GO_PACKAGES.iter().all(|name| package(&name)) {
+    if !GO_PACKAGES.iter().all(package) {
         return Ok(None);
     }
     let mut command = Command::new("go");

@@ -29,7 +29,7 @@ pub(crate) const QUOTA: &str =
     "/api/v1/namespaces/security-profiles-operator/resourcequotas/no-pods";
 const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/security-profiles-operator/leases/security-profiles-operator-lock";
 /// A leader that was killed holds its lease for 15 seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const INTERVAL: Duration = Duration::from_millis(50);
 /// A server learns of a role a moment after it has taken it.
 const ROLE_SETTLING: Duration = Duration::from_secs(1);
@@ -185,10 +185,10 @@ impl World {
         }
     }
 
-    pub(crate) async fn merge(&self, path: &str, patch: &Value) -> Result<Value> {
+    pub(crate) async fn merge(&self, path: &str, change: &Value) -> Result<Value> {
         let request = Request::patch(path)
             .header("Content-Type", "application/merge-patch+json")
-            .body(patch.to_string().into_bytes())?;
+            .body(change.to_string().into_bytes())?;
         let context = || format!("failed to patch {path}");
         self.admin.request(request).await.with_context(context)
     }
