@@ -208,7 +208,7 @@ async fn write(
             }
             Err(error) => {
                 tracing::warn!(object = key, %error, "cannot write an object");
-                let failure = || format!("cannot write {key}: {error}");
+                let failure = || format!("cannot write {key}: {}", reason(&error));
                 turn.failure.get_or_insert_with(failure);
             }
         }
@@ -265,6 +265,14 @@ fn absent(wanted: &Wanted) -> Written {
     Written {
         hash: wanted.hash.clone(),
         version: plan::Version::default(),
+    }
+}
+
+/// What the server says, for people.
+fn reason(error: &Error) -> String {
+    match error {
+        Error::Api(status) => status.message.clone(),
+        error => error.to_string(),
     }
 }
 
