@@ -1,10 +1,11 @@
 //! The tier `cluster`: a cluster of its own, with a node where there can be one, and the tests
 //! against it.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::Counts;
 use crate::cluster::{self, ControlPlane, KUBECONFIG, Lifetime, View, binaries, node};
@@ -37,7 +38,7 @@ pub(crate) fn run(target: &Path) -> Result<Outcome> {
             kubeconfig.display()
         );
         build(target)?;
-        return tests(target, &kubeconfig);
+        return Ok(tests(target, &kubeconfig, Part::All)?.outcome());
     }
     let binaries = match binaries::find()? {
         Ok(binaries) => binaries,
@@ -46,22 +47,64 @@ pub(crate) fn run(target: &Path) -> Result<Outcome> {
     // The cluster need not wait while its tests are compiled.
     process::run(cargo_test(target).arg("--no-run"))?;
     build(target)?;
-    let node = match node::possible(&binaries)? {
-        Ok(()) => Some(View::default()),
-        Err(reason) => {
-            eprintln!("the cluster has no node: {reason}");
-            None
-        }
-    };
     let _lock = own.lock()?;
+    // Most tests reach the server, and are reached by it, at the loopback address.
+    let mut said = round(&own, &binaries, None, target, Part::ButNode)?;
+    match node::possible(&binaries)? {
+        Ok(()) => {
+            let view = Some(View::default());
+            said.add(round(&own, &binaries, view, target, Part::Node)?);
+        }
+        Err(reason) => eprintln!("skipped: the tests of a node: {reason}"),
+    }
+    Ok(said.outcome())
+}
+
+/// Which tests to run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    All,
+    /// Those that need pods.
+    Node,
+    ButNode,
+}
+
+/// The tests that need pods; without a node they pass over themselves.
+const NODE_TESTS: &str = "node";
+
+/// What tests said, and whether one failed.
+struct Said {
+    text: String,
+    failure: Option<String>,
+}
+
+impl Said {
+    fn add(&mut self, other: Self) {
+        self.text.push_str(&other.text);
+        self.failure = self.failure.take().or(other.failure);
+    }
+
+    fn outcome(self) -> Outcome {
+        Counts::read(&self.text).outcome(self.failure)
+    }
+}
+
+/// Runs tests against a fresh cluster.
+fn round(
+    own: &ControlPlane,
+    binaries: &binaries::Binaries,
+    node: Option<View>,
+    target: &Path,
+    part: Part,
+) -> Result<Said> {
     // A run that was killed left its folder.
     own.down()?;
-    let taken_down = TakenDown(own);
-    taken_down.0.up(&binaries, Lifetime::Ours, node)?;
+    let taken_down = TakenDown(own.clone());
+    taken_down.0.up(binaries, Lifetime::Ours, node)?;
     if node.is_some() {
         taken_down.0.load(&spo(target), IMAGE)?;
     }
-    tests(target, &taken_down.0.kubeconfig())
+    tests(target, &taken_down.0.kubeconfig(), part)
 }
 
 /// Takes a control plane down when it goes, whatever went wrong before.
@@ -75,14 +118,43 @@ impl Drop for TakenDown {
     }
 }
 
-fn tests(target: &Path, kubeconfig: &Path) -> Result<Outcome> {
+fn tests(target: &Path, kubeconfig: &Path, part: Part) -> Result<Said> {
     let mut command = cargo_test(target);
+    command.arg("--no-fail-fast");
+    match part {
+        Part::All => {}
+        Part::Node => {
+            command.args(["--test", NODE_TESTS]);
+        }
+        Part::ButNode => {
+            command.arg("--lib");
+            for name in programs()?.iter().filter(|name| *name != NODE_TESTS) {
+                command.args(["--test", name]);
+            }
+        }
+    }
     command
         .args(ARGS)
         .env(KUBECONFIG, kubeconfig)
         .env("SPO_BIN", spo(target));
-    let (status, said) = process::tee(&mut command)?;
-    Ok(Counts::read(&said).outcome((!status.success()).then(|| format!("cargo test: {status}"))))
+    let (status, text) = process::tee(&mut command)?;
+    let failure = (!status.success()).then(|| format!("cargo test: {status}"));
+    Ok(Said { text, failure })
+}
+
+/// The test programs: files and folders of `tests/cluster/tests`.
+fn programs() -> Result<Vec<String>> {
+    let folder = root().join("tests/cluster/tests");
+    let context = || format!("failed to read {}", folder.display());
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&folder).with_context(context)? {
+        let path = entry.with_context(context)?.path();
+        if let Some(name) = path.file_stem() {
+            names.push(name.to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
 }
 
 fn spo(target: &Path) -> PathBuf {
