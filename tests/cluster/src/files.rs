@@ -67,6 +67,11 @@ pub fn folder(path: &str) -> Result<Vec<File>> {
     Ok(files)
 }
 
+/// One YAML file below the root of the repository, which holds one object.
+pub fn file(path: &str) -> Result<File> {
+    File::read(path.to_owned(), &root().join(path))
+}
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }

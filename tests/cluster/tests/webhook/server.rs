@@ -15,7 +15,7 @@ use spo::api::webhooks::{Reach, VALIDATING, validating};
 use spo::server::certificates::{Stored, authority, serving};
 use spo_cluster_tests::access::{admin, namespace, remove_namespace, service_account_config};
 use spo_cluster_tests::crd;
-use spo_cluster_tests::files::folder;
+use spo_cluster_tests::files::{file, folder};
 use spo_cluster_tests::objects::{create, get, replace, send};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -107,10 +107,7 @@ pub(crate) struct Webhook {
 impl Webhook {
     /// Starts it with a certificate for `localhost`, and waits until it is ready.
     pub(crate) async fn start(ground: &Ground) -> Result<Self> {
-        let rules = folder("deploy/base")?
-            .into_iter()
-            .find(|file| file.name.ends_with("/webhook-role.yaml"))
-            .context("no webhook-role.yaml")?;
+        let rules = file("deploy/base/webhook-role.yaml")?;
         let config =
             service_account_config(&ground.admin, &ground.namespace, "spo-webhook").await?;
         ground
