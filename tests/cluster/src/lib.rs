@@ -6,5 +6,6 @@
 pub mod access;
 pub mod crd;
 pub mod files;
+pub mod manifests;
 pub mod node;
 pub mod objects;

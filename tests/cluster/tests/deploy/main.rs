@@ -5,7 +5,6 @@
     reason = "what a test passes over is counted by its printed line"
 )]
 
-mod manifests;
 mod world;
 
 use std::time::Duration;
@@ -15,8 +14,8 @@ use serde_json::{Value, json};
 use spo_cluster_tests::objects::{create, get};
 use tempfile::TempDir;
 
-use self::manifests::{Objects, chart, kustomized};
 use self::world::{DAEMONS, NAMESPACE, PODS, QUOTA, SERVICES, SPOD, WEBHOOK, World};
+use spo_cluster_tests::manifests::{Objects, chart, kustomized};
 
 const GROUP: &str = "security-profiles-operator.x-k8s.io";
 /// Long enough to see what must not happen.

@@ -11,12 +11,10 @@ use http::{Method, Request};
 use kube::Client;
 use serde_json::{Value, json};
 use spo_cluster_tests::access::{admin, service_account_config};
-use spo_cluster_tests::crd;
-use spo_cluster_tests::objects::{create, get, replace, send};
+use spo_cluster_tests::manifests::{Objects, apply};
+use spo_cluster_tests::objects::{create, get, send};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
-
-use crate::manifests::Objects;
 
 pub(crate) const NAMESPACE: &str = "security-profiles-operator";
 pub(crate) const DAEMONS: &str =
@@ -57,23 +55,13 @@ impl World {
             _turn: turn,
         };
         world.sweep().await?;
-        // As kubectl does: what others need comes first.
-        let order = |kind: &str| match kind {
-            "CustomResourceDefinition" => 0,
-            "Namespace" => 1,
-            "ServiceAccount" => 2,
-            _ => 3,
-        };
-        let mut all: Vec<_> = objects.iter().collect();
-        all.sort_by_key(|((kind, _, _), _)| order(kind));
-        for ((kind, _, name), object) in all {
-            let mut object = object.clone();
+        let mut objects = objects.clone();
+        for ((kind, _, _), object) in &mut objects {
             if kind == "Deployment" {
                 object["spec"]["replicas"] = json!(0);
             }
-            let done = world.apply(&object).await;
-            done.with_context(|| format!("{kind} {name} is not accepted"))?;
         }
+        world.unknown = apply(&world.admin, &objects).await?;
         world.no_pods().await?;
         let config = service_account_config(&world.admin, NAMESPACE, NAMESPACE).await?;
         let text = serde_json::to_string(&config).context("failed to write the kubeconfig")?;
@@ -97,50 +85,6 @@ impl World {
         })
         .await?;
         Ok(())
-    }
-
-    async fn apply(&mut self, object: &Value) -> Result<()> {
-        if object["kind"] == "CustomResourceDefinition" {
-            return crd::apply(&self.admin, object).await.map(drop);
-        }
-        let Some(collection) = self.collection(object).await? else {
-            let kind = object["kind"].as_str().unwrap_or_default();
-            self.unknown.push(kind.to_owned());
-            return Ok(());
-        };
-        let name = object["metadata"]["name"].as_str().unwrap_or_default();
-        let path = format!("{collection}/{name}");
-        if let Some(old) = get(&self.admin, &path).await? {
-            let mut object = object.clone();
-            object["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
-            replace(&self.admin, &path, &object).await??;
-        } else {
-            create(&self.admin, &collection, object).await??;
-        }
-        Ok(())
-    }
-
-    /// The path of all objects of an object's kind; nothing if the server does not know the kind.
-    async fn collection(&self, object: &Value) -> Result<Option<String>> {
-        let version = object["apiVersion"].as_str().unwrap_or_default();
-        let root = if version.contains('/') { "apis" } else { "api" };
-        let root = format!("/{root}/{version}");
-        let known = get(&self.admin, &root).await?.unwrap_or_default();
-        let known = known["resources"].as_array().cloned().unwrap_or_default();
-        let of_kind = |known: &&Value| {
-            let name = known["name"].as_str().unwrap_or_default();
-            known["kind"] == object["kind"] && !name.contains('/')
-        };
-        let Some(resource) = known.iter().find(of_kind) else {
-            return Ok(None);
-        };
-        let plural = resource["name"].as_str().unwrap_or_default();
-        Ok(Some(if resource["namespaced"] == true {
-            let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
-            format!("{root}/namespaces/{namespace}/{plural}")
-        } else {
-            format!("{root}/{plural}")
-        }))
     }
 
     /// Removes the namespace of an earlier run, and waits for the end of that.

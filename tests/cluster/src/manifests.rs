@@ -5,7 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
+use kube::Client;
 use serde_json::Value;
+
+use crate::crd;
+use crate::objects::{create, get, replace};
 
 /// Where Debian puts the sources of Go packages.
 const GO_PATH: &str = "/usr/share/gocode";
@@ -13,7 +17,7 @@ const GO_PATH: &str = "/usr/share/gocode";
 const GO_PACKAGES: [&str; 2] = ["Masterminds/sprig", "ghodss/yaml"];
 
 /// Objects by kind, namespace and name.
-pub(crate) type Objects = BTreeMap<(String, String, String), Value>;
+pub type Objects = BTreeMap<(String, String, String), Value>;
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -40,7 +44,7 @@ fn kubectl() -> Option<PathBuf> {
 }
 
 /// What the kustomization gives; nothing where there is no kubectl.
-pub(crate) fn kustomized() -> Result<Option<Objects>> {
+pub fn kustomized() -> Result<Option<Objects>> {
     let Some(kubectl) = kubectl() else {
         return Ok(None);
     };
@@ -50,7 +54,7 @@ pub(crate) fn kustomized() -> Result<Option<Objects>> {
 }
 
 /// What the chart gives with more values; nothing where there is no renderer.
-pub(crate) fn chart(values: Option<&Path>) -> Result<Option<Objects>> {
+pub fn chart(values: Option<&Path>) -> Result<Option<Objects>> {
     let package = |name: &&str| {
         Path::new(GO_PATH)
             .join("src/github.com")
@@ -69,6 +73,69 @@ pub(crate) fn chart(values: Option<&Path>) -> Result<Option<Objects>> {
         .current_dir(repository().join("tests/helm"))
         .envs([("GO111MODULE", "off"), ("GOPATH", GO_PATH), ("GOFLAGS", "")]);
     objects(&said(command)?).map(Some)
+}
+
+/// Applies objects, as kubectl does: what others need comes first. Returns the kinds that the server
+/// does not know, in their version.
+pub async fn apply(admin: &Client, objects: &Objects) -> Result<Vec<String>> {
+    let order = |kind: &str| match kind {
+        "CustomResourceDefinition" => 0,
+        "Namespace" => 1,
+        "ServiceAccount" => 2,
+        _ => 3,
+    };
+    let mut all: Vec<_> = objects.iter().collect();
+    all.sort_by_key(|((kind, _, _), _)| order(kind));
+    let mut unknown = Vec::new();
+    for ((kind, _, name), object) in all {
+        let done = apply_one(admin, object, &mut unknown).await;
+        done.with_context(|| format!("{kind} {name} is not accepted"))?;
+    }
+    Ok(unknown)
+}
+
+async fn apply_one(admin: &Client, object: &Value, unknown: &mut Vec<String>) -> Result<()> {
+    if object["kind"] == "CustomResourceDefinition" {
+        return crd::apply(admin, object).await.map(drop);
+    }
+    let Some(collection) = collection(admin, object).await? else {
+        let kind = object["kind"].as_str().unwrap_or_default();
+        unknown.push(kind.to_owned());
+        return Ok(());
+    };
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    let path = format!("{collection}/{name}");
+    if let Some(old) = get(admin, &path).await? {
+        let mut object = object.clone();
+        object["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
+        replace(admin, &path, &object).await??;
+    } else {
+        create(admin, &collection, object).await??;
+    }
+    Ok(())
+}
+
+/// The path of all objects of an object's kind; nothing if the server does not know the kind.
+async fn collection(admin: &Client, object: &Value) -> Result<Option<String>> {
+    let version = object["apiVersion"].as_str().unwrap_or_default();
+    let root = if version.contains('/') { "apis" } else { "api" };
+    let root = format!("/{root}/{version}");
+    let known = get(admin, &root).await?.unwrap_or_default();
+    let known = known["resources"].as_array().cloned().unwrap_or_default();
+    let of_kind = |known: &&Value| {
+        let name = known["name"].as_str().unwrap_or_default();
+        known["kind"] == object["kind"] && !name.contains('/')
+    };
+    let Some(resource) = known.iter().find(of_kind) else {
+        return Ok(None);
+    };
+    let plural = resource["name"].as_str().unwrap_or_default();
+    Ok(Some(if resource["namespaced"] == true {
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
+        format!("{root}/namespaces/{namespace}/{plural}")
+    } else {
+        format!("{root}/{plural}")
+    }))
 }
 
 fn said(mut command: Command) -> Result<String> {
