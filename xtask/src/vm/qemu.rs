@@ -14,8 +14,7 @@ use super::{END, START};
 use crate::process;
 
 const PROGRAM: &str = "qemu-system-x86_64";
-const APPEND: &str =
-    "console=ttyS0 panic=-1 quiet lsm=landlock,lockdown,yama,integrity,apparmor,bpf";
+const APPEND: &str = "console=ttyS0 panic=-1 softlockup_panic=1 quiet lsm=landlock,lockdown,yama,integrity,apparmor,bpf";
 /// Without what the emulation lacks, which QEMU would warn of.
 const EMULATED: &str = "Haswell-v4,-pcid,-x2apic,-tsc-deadline,-invpcid,-spec-ctrl";
 /// What the kernel says when it is broken; only lines with its time stamp count.
@@ -30,6 +29,8 @@ const BROKEN: &[&str] = &[
     "general protection fault",
     "double fault",
 ];
+/// How it begins that the time ran out.
+const TOO_LONG: &str = "no end after";
 const TAIL: usize = 60;
 
 /// How a guest's run ended.
@@ -44,6 +45,12 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// Whether the guest's kernel broke, rather than a test, or nothing but the time ran out.
+    pub(crate) fn is_broken(&self) -> bool {
+        let broke = |trouble: &String| !trouble.starts_with(TOO_LONG);
+        self.trouble.iter().any(broke)
+    }
+
     /// Why the run counts as failed; `None` when it does not.
     pub(crate) fn failure(&self) -> Option<String> {
         if let Some(trouble) = self.trouble.first() {
@@ -179,7 +186,7 @@ fn watch(child: &mut Child, log: &Path, limit: Duration) -> Result<Report> {
                 console
                     .report
                     .trouble
-                    .push(format!("no end after {} s", limit.as_secs()));
+                    .push(format!("{TOO_LONG} {} s", limit.as_secs()));
                 break;
             }
         }
