@@ -16,6 +16,7 @@ mod identifier;
 mod json;
 pub mod names;
 pub mod node_status;
+pub mod pods;
 pub mod profile_binding;
 pub mod profile_recording;
 pub mod raw_selinux_profile;

@@ -8,9 +8,8 @@ use super::exit::{FAILED, Failure};
 use super::progress::{line, output};
 use crate::inventory::{self, Entry, OnNode};
 use crate::profile::diagnostic::escape;
+use crate::profile::few::few;
 
-/// Names in one cell; more are counted.
-const MOST: usize = 3;
 const HEADS: [&str; 5] = ["KIND", "NAME", "STATUS", "NODES", "USED BY"];
 
 /// Prints them; exit code 1 if one of them is in error, so that scripts may ask.
@@ -71,8 +70,8 @@ fn written(row: &[String; 5], widths: &[usize; 5]) -> String {
 fn row(entry: &Entry) -> [String; 5] {
     let number = |number: Option<u32>| number.map_or_else(|| "?".to_owned(), |n| n.to_string());
     let used = entry.pods.iter().map(|(namespace, pods)| {
-        let pods: Vec<_> = pods.iter().map(String::as_str).collect();
-        format!("{}: {}", escape(namespace), some(&pods))
+        let pods = few(pods.iter().map(|pod| escape(pod)));
+        format!("{}: {pods}", escape(namespace))
     });
     let used: Vec<_> = used.collect();
     [
@@ -103,7 +102,7 @@ fn details(entry: &Entry) -> Vec<String> {
         return Vec::new();
     }
     let lines = same.into_iter().map(|((status, why), nodes)| {
-        let nodes = some(&nodes);
+        let nodes = few(nodes.into_iter().map(escape));
         if why.is_empty() {
             format!("{status} on {nodes}")
         } else {
@@ -120,16 +119,6 @@ fn details(entry: &Entry) -> Vec<String> {
 fn why(report: &OnNode) -> String {
     let why = report.message.as_ref().or(report.reason.as_ref());
     why.map(|why| escape(why)).unwrap_or_default()
-}
-
-/// The first few, and how many there are besides.
-fn some(names: &[&str]) -> String {
-    let shown: Vec<_> = names.iter().take(MOST).map(|name| escape(name)).collect();
-    let shown = shown.join(", ");
-    match names.len().saturating_sub(MOST) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
 }
 
 #[cfg(test)]

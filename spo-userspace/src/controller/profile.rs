@@ -8,8 +8,8 @@ use kube::core::{ApiResource, ClusterResourceScope};
 use serde::de::DeserializeOwned;
 
 use crate::api::common::{NodeCount, ProfileStatus};
-use crate::api::names;
 use crate::api::{AppArmorProfile, RawSelinuxProfile, SeccompProfile, SelinuxProfile};
+use crate::api::{names, pods};
 use crate::profile::state::State;
 
 /// A kind of profile.
@@ -107,33 +107,10 @@ pub trait Profile:
     fn usage(name: &str) -> Option<(&'static str, String)>;
 }
 
-impl Profile for SeccompProfile {
-    const KIND: Kind = Kind::Seccomp;
-
-    fn state(&self) -> State {
-        self.spec.state
-    }
-
-    fn known(&self) -> Known {
-        let Some(status) = self.status.clone() else {
-            return Known::default();
-        };
-        Known {
-            status: status.status,
-            conditions: status.conditions,
-            pods: status.active_workloads,
-            nodes: status.nodes,
-            usage: status.localhost_profile,
-        }
-    }
-
-    fn usage(name: &str) -> Option<(&'static str, String)> {
-        Some(("localhostProfile", names::localhost_profile(name)))
-    }
-}
-
-macro_rules! selinux {
-    ($type:ident, $kind:ident) => {
+/// `$usage` is the field of the status that says what a pod names, where there is one, and what it
+/// names, by the profile's name.
+macro_rules! profile {
+    ($type:ident, $kind:ident $(, $field:ident $name:literal $usage:path)?) => {
         impl Profile for $type {
             const KIND: Kind = Kind::$kind;
 
@@ -150,41 +127,18 @@ macro_rules! selinux {
                     conditions: status.conditions,
                     pods: status.active_workloads,
                     nodes: status.nodes,
-                    usage: status.usage,
+                    usage: None $(.or(status.$field))?,
                 }
             }
 
-            fn usage(name: &str) -> Option<(&'static str, String)> {
-                Some(("usage", format!("{name}.process")))
+            fn usage(_name: &str) -> Option<(&'static str, String)> {
+                None $(.or_else(|| Some(($name, $usage(_name)))))?
             }
         }
     };
 }
 
-selinux!(SelinuxProfile, Selinux);
-selinux!(RawSelinuxProfile, RawSelinux);
-
-impl Profile for AppArmorProfile {
-    const KIND: Kind = Kind::AppArmor;
-
-    fn state(&self) -> State {
-        self.spec.state
-    }
-
-    fn known(&self) -> Known {
-        let Some(status) = self.status.clone() else {
-            return Known::default();
-        };
-        Known {
-            status: status.status,
-            conditions: status.conditions,
-            pods: status.active_workloads,
-            nodes: status.nodes,
-            usage: None,
-        }
-    }
-
-    fn usage(_: &str) -> Option<(&'static str, String)> {
-        None
-    }
-}
+profile!(SeccompProfile, Seccomp, localhost_profile "localhostProfile" names::localhost_profile);
+profile!(SelinuxProfile, Selinux, usage "usage" pods::selinux_type);
+profile!(RawSelinuxProfile, RawSelinux, usage "usage" pods::selinux_type);
+profile!(AppArmorProfile, AppArmor);

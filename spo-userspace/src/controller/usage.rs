@@ -3,21 +3,13 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::{
-    Container, EphemeralContainer, Pod, PodSecurityContext, PodSpec, PodStatus, SecurityContext,
+    AppArmorProfile, Container, EphemeralContainer, Pod, PodSpec, PodStatus, SELinuxOptions,
+    SeccompProfile, SecurityContext,
 };
 
 use super::profile::{Kind, ProfileKey};
 use crate::api::names;
-
-/// Annotations with which pods named seccomp profiles before there was a field.
-const OLD_SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
-const OLD_SECCOMP: &str = "container.seccomp.security.alpha.kubernetes.io/";
-/// The annotation with which pods named `AppArmor` profiles before there was a field.
-const OLD_APPARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
-/// How annotations say that a profile is one of the node.
-const LOCALHOST: &str = "localhost/";
-/// How the type ends that processes have under an `SELinux` profile.
-const PROCESS: &str = ".process";
+use crate::api::pods::{Annotated, selinux_profile};
 
 /// A profile as a pod names it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,21 +26,25 @@ pub struct Named {
 pub fn named(pod: &Pod) -> BTreeSet<Named> {
     let mut found = BTreeSet::new();
     if let Some(spec) = &pod.spec {
-        if let Some(context) = &spec.security_context {
-            of_pod(context, &mut found);
-        }
-        for context in contexts(spec) {
-            of_container(context, &mut found);
+        let pod = spec.security_context.iter().map(|context| Context {
+            seccomp: context.seccomp_profile.as_ref(),
+            apparmor: context.app_armor_profile.as_ref(),
+            selinux: context.se_linux_options.as_ref(),
+        });
+        let containers = contexts(spec).map(|context| Context {
+            seccomp: context.seccomp_profile.as_ref(),
+            apparmor: context.app_armor_profile.as_ref(),
+            selinux: context.se_linux_options.as_ref(),
+        });
+        for context in pod.chain(containers) {
+            context.named(&mut found);
         }
     }
     for (key, value) in pod.metadata.annotations.iter().flatten() {
-        let Some(name) = value.strip_prefix(LOCALHOST) else {
-            continue;
-        };
-        if key == OLD_SECCOMP_POD || key.starts_with(OLD_SECCOMP) {
-            seccomp(Some(name), &mut found);
-        } else if key.starts_with(OLD_APPARMOR) {
-            apparmor(Some(name), &mut found);
+        match Annotated::of(key, value) {
+            Some(Annotated::Seccomp(path)) => seccomp(path, &mut found),
+            Some(Annotated::AppArmor(name)) => apparmor(name, &mut found),
+            None => {}
         }
     }
     found
@@ -76,9 +72,7 @@ pub fn trim(pod: &mut Pod) {
     pod.metadata.labels = None;
     pod.metadata.owner_references = None;
     if let Some(annotations) = &mut pod.metadata.annotations {
-        annotations.retain(|key, _| {
-            key == OLD_SECCOMP_POD || key.starts_with(OLD_SECCOMP) || key.starts_with(OLD_APPARMOR)
-        });
+        annotations.retain(|key, value| Annotated::of(key, value).is_some());
     }
     if let Some(status) = &mut pod.status {
         let phase = status.phase.take();
@@ -124,39 +118,35 @@ fn contexts(spec: &PodSpec) -> impl Iterator<Item = &SecurityContext> {
     usual.chain(ephemeral).filter_map(Option::as_ref)
 }
 
-fn of_pod(context: &PodSecurityContext, found: &mut BTreeSet<Named>) {
-    let profile = context.seccomp_profile.as_ref();
-    seccomp(
-        profile.and_then(|profile| profile.localhost_profile.as_deref()),
-        found,
-    );
-    let profile = context.app_armor_profile.as_ref();
-    apparmor(
-        profile.and_then(|profile| profile.localhost_profile.as_deref()),
-        found,
-    );
-    let options = context.se_linux_options.as_ref();
-    selinux(options.and_then(|options| options.type_.as_deref()), found);
+/// What the contexts of pods and of containers have in common.
+struct Context<'p> {
+    seccomp: Option<&'p SeccompProfile>,
+    apparmor: Option<&'p AppArmorProfile>,
+    selinux: Option<&'p SELinuxOptions>,
 }
 
-fn of_container(context: &SecurityContext, found: &mut BTreeSet<Named>) {
-    let profile = context.seccomp_profile.as_ref();
-    seccomp(
-        profile.and_then(|profile| profile.localhost_profile.as_deref()),
-        found,
-    );
-    let profile = context.app_armor_profile.as_ref();
-    apparmor(
-        profile.and_then(|profile| profile.localhost_profile.as_deref()),
-        found,
-    );
-    let options = context.se_linux_options.as_ref();
-    selinux(options.and_then(|options| options.type_.as_deref()), found);
+impl Context<'_> {
+    fn named(&self, found: &mut BTreeSet<Named>) {
+        let path = self
+            .seccomp
+            .and_then(|profile| profile.localhost_profile.as_deref());
+        if let Some(path) = path {
+            seccomp(path, found);
+        }
+        let name = self
+            .apparmor
+            .and_then(|profile| profile.localhost_profile.as_deref());
+        if let Some(name) = name {
+            apparmor(name, found);
+        }
+        if let Some(label) = self.selinux.and_then(|options| options.type_.as_deref()) {
+            selinux(label, found);
+        }
+    }
 }
 
 /// `operator/nginx.json`; up to 0.8 there was a namespace: `operator/NAMESPACE/nginx.json`.
-fn seccomp(path: Option<&str>, found: &mut BTreeSet<Named>) {
-    let path = path.unwrap_or_default();
+fn seccomp(path: &str, found: &mut BTreeSet<Named>) {
     let parts: Vec<_> = path.split('/').collect();
     let ([names::FOLDER, file] | [names::FOLDER, _, file]) = parts.as_slice() else {
         return;
@@ -169,15 +159,14 @@ fn seccomp(path: Option<&str>, found: &mut BTreeSet<Named>) {
     }
 }
 
-fn apparmor(name: Option<&str>, found: &mut BTreeSet<Named>) {
-    if let Some(name) = name.filter(|name| !name.is_empty()) {
+fn apparmor(name: &str, found: &mut BTreeSet<Named>) {
+    if !name.is_empty() {
         found.insert(meaning(name, &[(Kind::AppArmor, name)]));
     }
 }
 
-fn selinux(label: Option<&str>, found: &mut BTreeSet<Named>) {
-    let label = label.unwrap_or_default();
-    if let Some(name) = label.strip_suffix(PROCESS) {
+fn selinux(label: &str, found: &mut BTreeSet<Named>) {
+    if let Some(name) = selinux_profile(label) {
         let profiles = [(Kind::Selinux, name), (Kind::RawSelinux, name)];
         found.insert(meaning(label, &profiles));
     }

@@ -5,6 +5,7 @@ pub mod arch;
 pub mod base;
 pub mod diagnostic;
 pub mod documents;
+pub(crate) mod few;
 pub(crate) mod fields;
 pub mod format;
 pub mod lint;

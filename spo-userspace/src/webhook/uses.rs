@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::api::names::FOLDER;
+use crate::api::pods::{Annotated, selinux_profile};
 
 /// A profile that a part of a pod names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,11 +27,7 @@ pub(super) enum Named {
     Selinux(String),
 }
 
-const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
-const SECCOMP_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
-const APPARMOR_CONTAINER: &str = "container.apparmor.security.beta.kubernetes.io/";
 const ANNOTATION: &str = "the annotation ";
-const LOCALHOST: &str = "localhost/";
 const LISTS: [(&str, &str); 3] = [
     ("initContainers", "init container"),
     ("containers", "container"),
@@ -99,18 +96,10 @@ fn of_context(context: &Value, part: &str, uses: &mut Vec<Use>) {
 
 fn of_annotations(annotations: &Value, uses: &mut Vec<Use>) {
     for (key, value) in annotations.as_object().into_iter().flatten() {
-        let Some(name) = value
-            .as_str()
-            .and_then(|value| value.strip_prefix(LOCALHOST))
-        else {
-            continue;
-        };
-        let profile = if key == SECCOMP_POD || key.starts_with(SECCOMP_CONTAINER) {
-            seccomp(name)
-        } else if key.starts_with(APPARMOR_CONTAINER) {
-            Some(Named::AppArmor(name.to_owned()))
-        } else {
-            None
+        let profile = match value.as_str().and_then(|value| Annotated::of(key, value)) {
+            Some(Annotated::Seccomp(path)) => seccomp(path),
+            Some(Annotated::AppArmor(name)) => Some(Named::AppArmor(name.to_owned())),
+            None => None,
         };
         if let Some(profile) = profile {
             let part = format!("{ANNOTATION}{key}");
@@ -133,8 +122,7 @@ fn seccomp(path: &str) -> Option<Named> {
 }
 
 fn selinux(kind: &str) -> Option<Named> {
-    let name = kind.strip_suffix(".process")?;
-    Some(Named::Selinux(name.to_owned()))
+    selinux_profile(kind).map(|name| Named::Selinux(name.to_owned()))
 }
 
 fn list_of<'v>(value: &'v Value, name: &str) -> impl Iterator<Item = &'v Value> + use<'v> {

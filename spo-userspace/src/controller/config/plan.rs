@@ -8,11 +8,10 @@ use k8s_openapi::jiff::Timestamp;
 use super::render::{Key, OPERATOR, Settings, Wanted, render};
 use super::unsupported::unsupported;
 use crate::api::daemon::{DaemonState, SecurityProfilesOperatorDaemonStatus};
+use crate::profile::few::few;
 
 /// The only type of condition.
 const READY: &str = "Ready";
-/// Nodes that are named; more are counted.
-const MOST_NODES: usize = 3;
 
 /// A version of an object, by which a change of somebody else is noticed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -227,24 +226,14 @@ fn waiting(progress: &Progress<'_>, daemons: &Daemons) -> String {
     if updated < desired {
         text = format!("{text}, {updated} are up to date");
     }
-    let named: Vec<_> = progress
-        .unready
-        .iter()
-        .take(MOST_NODES)
-        .map(|unready| match &unready.why {
-            Some(why) => format!("{} ({why})", unready.node),
-            None => unready.node.clone(),
-        })
-        .collect();
-    if named.is_empty() {
+    if progress.unready.is_empty() {
         return text;
     }
-    let more = progress.unready.len() - named.len();
-    let more = match more {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    format!("{text}; not on {}{more}", named.join(", "))
+    let named = progress.unready.iter().map(|unready| match &unready.why {
+        Some(why) => format!("{} ({why})", unready.node),
+        None => unready.node.clone(),
+    });
+    format!("{text}; not on {}", few(named))
 }
 
 #[cfg(test)]

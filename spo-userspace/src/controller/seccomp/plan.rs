@@ -5,9 +5,7 @@ use crate::api::common::ProfileStatus;
 use crate::api::node_status::NodeStatus;
 use crate::api::node_status::Reason;
 use crate::cluster::events::Note;
-
-/// How many pods a message names.
-const MOST_PODS: usize = 3;
+use crate::profile::few::few;
 
 /// All that is known about one file.
 #[derive(Clone, Debug)]
@@ -172,12 +170,7 @@ impl Claimant {
 
     /// Names some of the pods.
     fn pods(&self) -> String {
-        let shown: Vec<_> = self.users.iter().take(MOST_PODS).cloned().collect();
-        let shown = shown.join(", ");
-        match self.users.len().saturating_sub(MOST_PODS) {
-            0 => shown,
-            more => format!("{shown} and {more} more"),
-        }
+        few(&self.users)
     }
 }
 

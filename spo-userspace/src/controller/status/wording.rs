@@ -2,10 +2,8 @@
 
 use super::plan::{MOST_PODS, Observed, Report, is_about_this};
 use crate::api::common::ProfileStatus;
+use crate::profile::few::few;
 use crate::profile::state::State;
-
-/// Nodes that are named; more are counted.
-const MOST_NODES: usize = 3;
 
 pub(super) fn message(status: ProfileStatus, observed: &Observed, reports: &[&Report]) -> String {
     let mut text = match status {
@@ -46,17 +44,16 @@ fn error(observed: &Observed, reports: &[&Report]) -> String {
 
 fn terminating(observed: &Observed, reports: &[&Report]) -> String {
     if !observed.pods.is_empty() {
-        let pods: Vec<_> = observed.pods.iter().map(String::as_str).collect();
         return format!(
             "it is removed when no pod uses it any more; now {}",
-            some(&pods)
+            few(&observed.pods)
         );
     }
     let nodes: Vec<_> = reports.iter().map(|report| report.node.as_str()).collect();
     if nodes.is_empty() {
         return "no node has it any more".to_owned();
     }
-    format!("to be removed on {}", some(&nodes))
+    format!("to be removed on {}", few(nodes))
 }
 
 fn disabled(reports: &[&Report]) -> String {
@@ -69,7 +66,7 @@ fn disabled(reports: &[&Report]) -> String {
     }
     format!(
         "spec.state is Disabled; still on {}, until no pod uses it",
-        some(&left)
+        few(left)
     )
 }
 
@@ -94,17 +91,7 @@ fn waiting(observed: &Observed, reports: &[&Report]) -> String {
     if missing.is_empty() {
         return "waiting for the daemons, which are being started".to_owned();
     }
-    format!("waiting for {}", some(&missing))
-}
-
-/// The first few names, and how many there are besides.
-fn some(names: &[&str]) -> String {
-    let shown = names.iter().take(MOST_NODES).copied().collect::<Vec<_>>();
-    let shown = shown.join(", ");
-    match names.len().saturating_sub(MOST_NODES) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
+    format!("waiting for {}", few(missing))
 }
 
 fn count(number: usize, what: &str) -> String {
