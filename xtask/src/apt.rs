@@ -19,19 +19,12 @@ impl Archive {
     /// Fetches the lists of a suite. The mirror is the one in the machine's own package sources;
     /// `None` if they have nothing of Debian's.
     pub(crate) fn open(suite: &str) -> Result<Option<Self>> {
-        let Some((file_name, text)) = source(suite) else {
+        let Some(source) = source(suite) else {
             return Ok(None);
         };
-        let folder = cache_dir()?.join("apt").join(suite);
-        for part in ["sources", "lists/partial", "archives/partial", "download"] {
-            let part = folder.join(part);
-            fs::create_dir_all(&part)
-                .with_context(|| format!("failed to make the folder {}", part.display()))?;
-        }
-        let sources = folder.join("sources").join(file_name);
-        fs::write(&sources, text)
-            .with_context(|| format!("failed to write {}", sources.display()))?;
-        let archive = Self { folder };
+        let archive = Self {
+            folder: world(suite, &[source])?,
+        };
         archive.apt_get(&["update"])?;
         Ok(Some(archive))
     }
@@ -63,32 +56,12 @@ impl Archive {
     }
 
     fn apt_get(&self, args: &[&str]) -> Result<()> {
-        let folder = &self.folder;
         let mut command = Command::new("apt-get");
-        for (option, value) in [
-            ("Dir::Etc::sourcelist", PathBuf::from("/dev/null")),
-            ("Dir::Etc::sourceparts", folder.join("sources")),
-            ("Dir::State::Lists", folder.join("lists")),
-            ("Dir::State::status", PathBuf::from("/dev/null")),
-            ("Dir::Cache", folder.clone()),
-        ] {
-            command
-                .arg("-o")
-                .arg(format!("{option}={}", value.display()));
-        }
-        // apt's own unprivileged user could not write into this user's cache folder. Without the
-        // error mode an update from nowhere succeeds, and the download then blames the package.
-        for option in [
-            "APT::Sandbox::User=root",
-            "APT::Update::Error-Mode=any",
-            "Acquire::Languages=none",
-        ] {
-            command.args(["-o", option]);
-        }
         command
-            .arg("-qq")
+            .args(options(&self.folder))
+            .args(["-o", "Dir::State::status=/dev/null", "-qq"])
             .args(args)
-            .current_dir(folder.join("download"));
+            .current_dir(self.folder.join("download"));
         let what = format!("apt-get {}", args.join(" "));
         let output = command
             .output()
@@ -100,6 +73,59 @@ impl Archive {
     }
 }
 
+/// What shows apt the distribution's backports beside the distribution, and makes it take them:
+/// options for `apt-get`. `None` where there are no backports.
+pub(crate) fn backports() -> Result<Option<Vec<String>>> {
+    let Some(codename) = codename() else {
+        return Ok(None);
+    };
+    let suite = format!("{codename}-backports");
+    let (Some(own), Some(newer)) = (source(&codename), source(&suite)) else {
+        return Ok(None);
+    };
+    let newer = (newer.0.replace("spo", "spo-backports"), newer.1);
+    let mut options = options(&world(&suite, &[own, newer])?);
+    options.push(format!("--target-release={suite}"));
+    Ok(Some(options))
+}
+
+/// A folder with the sources in it, and room for what apt keeps.
+fn world(name: &str, sources: &[(String, String)]) -> Result<PathBuf> {
+    let folder = cache_dir()?.join("apt").join(name);
+    for part in ["sources", "lists/partial", "archives/partial", "download"] {
+        let part = folder.join(part);
+        fs::create_dir_all(&part)
+            .with_context(|| format!("failed to make the folder {}", part.display()))?;
+    }
+    for (file_name, text) in sources {
+        let path = folder.join("sources").join(file_name);
+        fs::write(&path, text).with_context(|| format!("failed to write {}", path.display()))?;
+    }
+    Ok(folder)
+}
+
+/// What makes apt use that folder. Its own unprivileged user could not write into this user's cache.
+/// Without the error mode an update from nowhere succeeds, and the download then blames the package.
+fn options(folder: &Path) -> Vec<String> {
+    let folders = [
+        ("sourcelist", PathBuf::from("/dev/null")),
+        ("sourceparts", folder.join("sources")),
+    ]
+    .map(|(name, path)| format!("--option=Dir::Etc::{name}={}", path.display()));
+    let mut options = folders.to_vec();
+    options.extend([
+        format!(
+            "--option=Dir::State::Lists={}",
+            folder.join("lists").display()
+        ),
+        format!("--option=Dir::Cache={}", folder.display()),
+        "--option=APT::Sandbox::User=root".to_owned(),
+        "--option=APT::Update::Error-Mode=any".to_owned(),
+        "--option=Acquire::Languages=none".to_owned(),
+    ]);
+    options
+}
+
 fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let context = || format!("failed to read the folder {}", folder.display());
     let entries = folder.read_dir().with_context(context)?;
@@ -108,17 +134,21 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
         .collect()
 }
 
-/// The machine's own package source with another suite instead, and a name for its file.
-fn source(suite: &str) -> Option<(&'static str, String)> {
+/// What Debian calls this release; `None` on other distributions.
+fn codename() -> Option<String> {
     let os_release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     if !os_release.lines().any(|line| line == "ID=debian") {
         return None;
     }
-    let codename = os_release
+    os_release
         .lines()
         .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
-        .map(|name| name.trim_matches('"'))
-        .unwrap_or_default();
+        .map(|name| name.trim_matches('"').to_owned())
+}
+
+/// The machine's own package source with another suite instead, and a name for its file.
+fn source(suite: &str) -> Option<(String, String)> {
+    let codename = codename()?;
     let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
     if let Ok(entries) = fs::read_dir("/etc/apt/sources.list.d") {
         files.extend(entries.flatten().map(|entry| entry.path()));
@@ -127,8 +157,12 @@ fn source(suite: &str) -> Option<(&'static str, String)> {
     files.iter().find_map(|file| {
         let text = fs::read_to_string(file).unwrap_or_default();
         match file.extension().and_then(|extension| extension.to_str()) {
-            Some("sources") => stanza(&text, codename, suite).map(|text| ("spo.sources", text)),
-            Some("list") => lines(&text, codename, suite).map(|text| ("spo.list", text)),
+            Some("sources") => {
+                stanza(&text, &codename, suite).map(|text| ("spo.sources".to_owned(), text))
+            }
+            Some("list") => {
+                lines(&text, &codename, suite).map(|text| ("spo.list".to_owned(), text))
+            }
             _ => None,
         }
     })

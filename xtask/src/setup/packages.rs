@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::Result;
 
+use crate::apt;
 use crate::env::{Privilege, which};
 use crate::process;
 
@@ -57,7 +58,8 @@ impl Manager {
     }
 
     /// Installs packages; with apt the lists are fetched when they are absent, or when the
-    /// first attempt fails, since old lists name versions that are gone.
+    /// first attempt fails, since old lists name versions that are gone. What then does not go
+    /// with what is installed is taken from the backports: that may be from there as well.
     pub(crate) fn install(self, privilege: Privilege, packages: &[&str]) -> Result<()> {
         eprintln!("installing {}", packages.join(" "));
         let mut command = match self {
@@ -82,7 +84,16 @@ impl Manager {
                 return Err(first);
             }
             update(privilege)?;
-            quietly(&mut command)
+            quietly(&mut command).or_else(|second| {
+                let Some(options) = apt::backports()? else {
+                    return Err(second);
+                };
+                eprintln!("fetching the package lists of the backports");
+                quietly(privilege.command("apt-get").args(&options).arg("update"))?;
+                let mut command = privilege.command("sh");
+                command.args(["-c", APT_INSTALL, "sh"]).args(options);
+                quietly(command.args(packages)).map_err(|third| second.context(third))
+            })
         })
     }
 }
