@@ -9,10 +9,13 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::rules::Rules;
 use super::common::StatusBase;
 use super::schema;
 use crate::profile::named::named;
 use crate::profile::state::State;
+
+pub mod rules;
 
 named! {
     /// Whether a profile for `AppArmor` is enforced.
@@ -55,11 +58,9 @@ pub struct AppArmorProfileSpec {
     pub mode: AppArmorMode,
     /// What is allowed.
     #[serde(rename = "abstract", skip_serializing_if = "Option::is_none")]
-    pub rules: Option<Abstract>,
+    pub abstract_: Option<Abstract>,
 }
 
-// The extension of the abstract spec (deny, signal, ptrace, mount, unix, dbus) gets its fields
-// here, all of them optional, so that clients of the reference may leave them out.
 /// The parts of a profile.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -76,6 +77,10 @@ pub struct Abstract {
     /// Capabilities.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capability: Option<Capability>,
+    /// What the fields of the reference cannot say. Older API servers drop it, and older clients
+    /// see the profile without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rules: Option<Rules>,
 }
 
 /// Programs and libraries, as absolute paths with the globs of `AppArmor`.

@@ -111,7 +111,10 @@ pub(super) const SHAPES: &[Shape] = &[
                 on: "Complain",
             },
         ],
-        newer: NAMESPACES,
+        newer: &[
+            ("spec.namespaceSelector", None),
+            ("spec.abstract.rules", None),
+        ],
     },
     Shape {
         kind: "ProfileBinding",

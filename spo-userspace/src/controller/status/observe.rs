@@ -192,7 +192,7 @@ pub(super) fn trim_seccomp(profile: &mut Guarded<SeccompProfile>) -> bool {
 /// Removes what nobody reads from a profile of the other kinds: what it is all about.
 pub(super) fn trim_apparmor(profile: &mut Guarded<AppArmorProfile>) -> bool {
     if let Ok(profile) = &mut profile.0 {
-        profile.spec.rules = None;
+        profile.spec.abstract_ = None;
     }
     true
 }

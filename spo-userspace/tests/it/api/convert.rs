@@ -550,6 +550,15 @@ fn what_an_older_version_cannot_say_is_an_error() {
         "spec.podSelector has no place in v1alpha1"
     );
 
+    let mut profile = object("AppArmorProfile", "v1");
+    let denied = json!({ "deny": { "capability": ["bpf"] } });
+    put(&mut profile, "spec.abstract.rules", denied);
+    let error = from_v1(&profile, "v1alpha1").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "spec.abstract.rules has no place in v1alpha1"
+    );
+
     let mut spod = object("SecurityProfilesOperatorDaemon", "v1");
     put(&mut spod, "spec.enableInsecureMetricsAccess", json!(false));
     put(

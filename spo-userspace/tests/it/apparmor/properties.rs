@@ -1,6 +1,7 @@
 //! What must hold for all profiles.
 
 use proptest::prelude::*;
+use spo::api::check;
 use spo::profile::apparmor::{
     AppArmorProfile, AppArmorSpec, Merged, as_text, complain, diff, enforce, merge, read,
     read_text, to_abstract, write_object, write_text,
@@ -114,6 +115,20 @@ proptest! {
         let object = object(a);
         let text = write_object(&object).unwrap();
         let (back, diagnostics) = read("x", text.as_bytes());
+        prop_assert_eq!(diagnostics, [], "{}", text);
+        prop_assert_eq!(back.unwrap(), object);
+    }
+
+    /// The definition has every field that we write, and the type of the API keeps what it says:
+    /// what an API server drops is not allowed any more, or not denied.
+    #[test]
+    fn api_servers_keep_all_of_an_object(a in spec()) {
+        let object = object(a);
+        let text = write_object(&object).unwrap();
+        prop_assert_eq!(check("x", text.as_bytes()), [], "{}", text);
+        let kept: spo::api::AppArmorProfile = serde_saphyr::from_str(&text).unwrap();
+        let kept = serde_json::to_vec(&kept).unwrap();
+        let (back, diagnostics) = read("x", &kept);
         prop_assert_eq!(diagnostics, [], "{}", text);
         prop_assert_eq!(back.unwrap(), object);
     }
