@@ -156,6 +156,6 @@ pub(super) fn no_effect(path: &str, by: &str, place: Place, problems: &mut Probl
 pub(super) fn is_everything(path: &str) -> bool {
     matches!(
         path,
-        "/**" | "/*/**" | "/**/*" | "/{,**}" | "/*/{,**}" | "/**/**"
+        "/**" | "/*/**" | "/**/*" | "/{,**}" | "/{**,}" | "/*/{,**}" | "/**/**"
     )
 }

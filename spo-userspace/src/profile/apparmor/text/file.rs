@@ -9,8 +9,8 @@ use crate::profile::apparmor::rules::FileRule;
 use crate::profile::diagnostic::quoted;
 use crate::profile::tree::Place;
 
-/// What `file,` is about.
-pub(super) const ALL_FILES: &str = "a rule for all files";
+/// What `file,` is about, with all that it allows: the kernel's parser makes the same of both.
+const ALL_FILES: &str = "/{**,}";
 
 /// The letters of a rule.
 #[derive(Clone, Copy)]
@@ -42,9 +42,14 @@ pub(super) fn rule(parser: &mut Parser<'_, '_>, denied: bool, owner: bool) -> Op
     let first = match token.map(|token| token.kind) {
         Some(Kind::Word(word) | Kind::Quoted(word)) => word,
         Some(Kind::Comma) if keyword => {
-            return Some(Content::Unplaced(
-                unplaced.unwrap_or_else(|| ALL_FILES.to_owned()),
-            ));
+            return Some(match unplaced {
+                Some(what) => Content::Unplaced(what),
+                None => Content::File(FileRule {
+                    path: ALL_FILES.to_owned(),
+                    access: Access::ALL,
+                    owner,
+                }),
+            });
         }
         _ => {
             parser.error(start, "expected is a path", None);

@@ -1,6 +1,5 @@
 //! What is allowed in policy text, and likely not meant.
 
-use super::file::ALL_FILES;
 use super::{Content, TextProfile};
 use crate::profile::apparmor::access::Access;
 use crate::profile::apparmor::glob::{Glob, Kind};
@@ -30,9 +29,6 @@ pub(super) fn lint(profile: &TextProfile, problems: &mut Problems<'_>) {
                 } else {
                     files.push((file, rule.place, glob));
                 }
-            }
-            Content::Unplaced(what) if !rule.denied && what == ALL_FILES => {
-                broad_write("/**", rule.place, problems);
             }
             _ => {}
         }
