@@ -2,8 +2,8 @@
 
 use spo::profile::object::Metadata;
 use spo::profile::selinux::{
-    Item, Options, RawSelinuxProfile, RawSelinuxSpec, read_cil, read_raw, write_raw_cil,
-    write_raw_object,
+    Item, Options, RawSelinuxProfile, RawSelinuxSpec, diff, of_cil, of_raw, read_cil, read_raw,
+    write_raw_cil, write_raw_object,
 };
 use spo::profile::state::State;
 
@@ -14,6 +14,9 @@ pub fn cil(source: &[u8]) {
     if let Some(tree) = checked(source, read_cil(FILE, source)) {
         assert_eq!(tree.text().as_bytes(), source);
         check_items(tree.items(), 0, source.len());
+        if let Ok(spec) = of_cil(&tree) {
+            assert!(diff(&spec, &spec).is_same());
+        }
     }
     let Ok(policy) = str::from_utf8(source) else {
         return;
@@ -36,6 +39,14 @@ pub(crate) fn check_raw(object: &RawSelinuxProfile) {
     let policy = write_raw_cil(name, &object.spec, &Options::default());
     if let Ok(policy) = &policy {
         check_block(policy, name);
+        // Both forms compare as the same profile, or as none.
+        let (tree, _) = read_cil(FILE, policy.as_bytes());
+        let said = tree.and_then(|tree| of_cil(&tree).ok());
+        let mut same = of_raw(object).ok();
+        if let Some(same) = &mut same {
+            same.state = State::Enabled;
+        }
+        assert_eq!(said, same, "{policy}");
     }
     let text = write_raw_object(object).expect("an object can be written");
     let again = checked(text.as_bytes(), read_raw(FILE, text.as_bytes()));

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 
 use super::args::{ConvertArgs, ProfileForm};
 use super::exit::{FAILED, Failure};
@@ -12,7 +12,6 @@ use super::input::{self, Profile, unfit};
 use super::manifest;
 use super::progress::line;
 use super::result;
-use crate::node::machine;
 use crate::profile::diagnostic::quoted;
 use crate::profile::format::Format;
 use crate::profile::object::{Metadata, Object, is_object_name};
@@ -102,6 +101,7 @@ fn convert(args: &ConvertArgs) -> Result<()> {
                 ProfileForm::Object => selinux::write_raw_object(&Object { metadata, spec })?,
             }
         }
+        Profile::SelinuxText(_) => return Err(unfit("policy in CIL", "converted")),
         Profile::Other(what) => return Err(unfit(what, "converted")),
     };
     result::write(output_file, &text)
@@ -148,13 +148,7 @@ impl Converter<'_> {
             Document::Object(object) => (ProfileForm::Object, object),
             Document::Raw(spec) => (ProfileForm::Raw, self.unnamed(spec)?),
             engine @ Document::Engine(_) => {
-                let machine = machine::without_capabilities()
-                    .context("failed to tell what machine this is")?;
-                line(format_args!(
-                    "a container engine's profile depends on the machine: this is what it is here, \
-                     for a container without capabilities"
-                ));
-                let spec = engine.into_spec(&machine);
+                let spec = result::seccomp_spec(engine)?;
                 (ProfileForm::Raw, self.unnamed(spec)?)
             }
         };
@@ -178,7 +172,8 @@ impl Converter<'_> {
         tell_state(object.spec.state);
         if let Some(base) = &object.spec.base_profile_name {
             bail!(
-                "the profile builds on {base}, which the raw form cannot say: `spo merge` them first"
+                "the profile builds on {base}, which the raw form cannot say: take `baseProfileName` \
+                 out, and `spo merge` what is left with {base}"
             );
         }
         Ok(seccomp::write_raw(&object.spec)?)

@@ -1,21 +1,22 @@
 //! `spo diff`: what one profile allows and another does not.
 
 use std::fmt::Display;
+use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use serde::Serialize;
 use serde_json::json;
 
 use super::args::{DiffArgs, Form};
 use super::exit::{DIFFERENT, Failure, TROUBLE};
 use super::files;
-use super::input::{self, Profile, unfit};
+use super::held::shown;
+use super::input::{self, Profile, different, unfit};
 use super::progress::output;
 use super::result;
-use crate::node::machine;
 use crate::profile::apparmor::AppArmorSpec;
-use crate::profile::seccomp::SeccompSpec;
+use crate::profile::selinux::SelinuxSpec;
 use crate::profile::{apparmor, seccomp, selinux};
 
 /// Tells the difference; exit code 1 if there is one.
@@ -61,7 +62,7 @@ fn compare(args: &DiffArgs) -> Result<Answer> {
     let (a, b) = (input::one_to_compare(left)?, input::one_to_compare(right)?);
     Ok(match (a, b) {
         (Profile::Seccomp(a), Profile::Seccomp(b)) => {
-            let difference = seccomp::diff(&seccomp_spec(a)?, &seccomp_spec(b)?);
+            let difference = seccomp::diff(&result::seccomp_spec(a)?, &result::seccomp_spec(b)?);
             Answer::of(difference.is_same(), difference.widens(), &difference)
         }
         (
@@ -75,26 +76,35 @@ fn compare(args: &DiffArgs) -> Result<Answer> {
             let difference = selinux::diff(&a.spec, &b.spec);
             Answer::of(difference.is_same(), difference.widens(), &difference)
         }
-        (Profile::RawSelinux(_), _) | (_, Profile::RawSelinux(_)) => {
-            return Err(unfit("RawSelinuxProfile", "compared: its rules are text"));
+        (
+            a @ (Profile::Selinux(_) | Profile::RawSelinux(_) | Profile::SelinuxText(_)),
+            b @ (Profile::Selinux(_) | Profile::RawSelinux(_) | Profile::SelinuxText(_)),
+        ) => {
+            let difference = selinux::diff(&selinux_spec(a, left)?, &selinux_spec(b, right)?);
+            Answer::of(difference.is_same(), difference.widens(), &difference)
         }
         (Profile::Other(what), _) | (_, Profile::Other(what)) => {
             return Err(unfit(what, "compared"));
         }
-        _ => bail!("the profiles are of different kinds"),
+        (a, b) => return Err(different(&a, &b)),
     })
-}
-
-/// A container engine's profile is taken as for a container on this machine without capabilities.
-fn seccomp_spec(document: seccomp::Document) -> Result<SeccompSpec> {
-    let machine = machine::without_capabilities().context("failed to tell what machine this is")?;
-    Ok(document.into_spec(&machine))
 }
 
 fn apparmor_spec(profile: Profile) -> Result<AppArmorSpec> {
     match profile {
         Profile::AppArmor(object) => Ok(object.spec),
         Profile::AppArmorText(text) => result::apparmor_spec(&text),
-        _ => bail!("the profiles are of different kinds"),
+        other => Err(unfit(other.family(), "compared")),
     }
+}
+
+/// The profile as text says it, so that an object and a text compare.
+fn selinux_spec(profile: Profile, path: &Path) -> Result<SelinuxSpec> {
+    let spec = match profile {
+        Profile::Selinux(object) => return Ok(selinux::as_text(&object)),
+        Profile::RawSelinux(object) => selinux::of_raw(&object),
+        Profile::SelinuxText(spec) => *spec,
+        other => return Err(unfit(other.family(), "compared")),
+    };
+    spec.with_context(|| format!("{} cannot be compared", shown(path.as_os_str())))
 }

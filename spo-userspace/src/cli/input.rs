@@ -29,7 +29,9 @@ pub(super) enum Profile {
     Selinux(selinux::SelinuxProfile),
     /// A `RawSelinuxProfile`.
     RawSelinux(selinux::RawSelinuxProfile),
-    /// What can be checked, and nothing else: CIL, and the kinds that are no profiles.
+    /// CIL, and what it says if a `SelinuxProfile` can say it.
+    SelinuxText(Box<Result<selinux::SelinuxSpec, selinux::NoProfile>>),
+    /// What can be checked, and nothing else: the kinds that are no profiles.
     Other(&'static str),
 }
 
@@ -104,8 +106,8 @@ pub(super) fn read_file<'a>(
             } else {
                 selinux::read_cil
             };
-            let other = |_| Profile::Other("SELinux policy text");
-            vec![Read::of(read(name, source), other)]
+            let text = |tree| Profile::SelinuxText(Box::new(selinux::of_cil(&tree)));
+            vec![Read::of(read(name, source), text)]
         }
         Format::AppArmor => {
             let (profiles, diagnostics) = apparmor::read_texts(name, source, lint);
@@ -274,7 +276,10 @@ pub(super) fn one(path: &Path) -> Result<Profile> {
         Profile::AppArmor(object) => Some(&mut object.metadata),
         Profile::Selinux(object) => Some(&mut object.metadata),
         Profile::RawSelinux(object) => Some(&mut object.metadata),
-        Profile::Seccomp(_) | Profile::AppArmorText(_) | Profile::Other(_) => None,
+        Profile::Seccomp(_)
+        | Profile::AppArmorText(_)
+        | Profile::SelinuxText(_)
+        | Profile::Other(_) => None,
     };
     if let Some(metadata) = metadata {
         metadata.annotations.remove(api::LAST_APPLIED);
@@ -306,6 +311,27 @@ fn read_one(path: &Path) -> Result<(Profile, Vec<u8>)> {
     }
     let first = first.with_context(|| format!("there is no profile in {name}"))?;
     Ok((first, source))
+}
+
+impl Profile {
+    /// What it is a profile for, or that it is none.
+    pub(super) fn family(&self) -> &'static str {
+        match self {
+            Self::Seccomp(_) => "seccomp",
+            Self::AppArmor(_) | Self::AppArmorText(_) => "AppArmor",
+            Self::Selinux(_) | Self::RawSelinux(_) | Self::SelinuxText(_) => "SELinux",
+            Self::Other(what) => what,
+        }
+    }
+}
+
+/// What a verb says to two profiles that have nothing in common.
+pub(super) fn different(left: &Profile, right: &Profile) -> anyhow::Error {
+    anyhow!(
+        "the profiles are of different kinds: {} and {}",
+        left.family(),
+        right.family()
+    )
 }
 
 /// What a verb says to a profile that it can do nothing with.

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::args::MergeArgs;
 use super::exit::{FAILED, Failure};
 use super::files;
 use super::held::shown;
-use super::input::{self, Profile, unfit};
+use super::input::{self, Profile, different, unfit};
 use super::progress::line;
 use super::result;
 use crate::profile::object::{Metadata, Object};
@@ -41,9 +41,7 @@ fn merge(args: &MergeArgs) -> Result<ExitCode> {
         Profile::Seccomp(_) => seccomp_union(&profiles)?,
         Profile::AppArmor(_) | Profile::AppArmorText(_) => apparmor_union(&profiles)?,
         Profile::Selinux(_) => selinux_union(&profiles)?,
-        Profile::RawSelinux(_) => {
-            return Err(unfit("RawSelinuxProfile", "merged: its rules are text"));
-        }
+        Profile::RawSelinux(_) | Profile::SelinuxText(_) => return Err(unmergeable()),
         Profile::Other(what) => return Err(unfit(what, "merged")),
     };
     if *check {
@@ -84,7 +82,7 @@ fn seccomp_union(profiles: &[Profile]) -> Result<Union> {
     let mut specs = Vec::new();
     for profile in profiles {
         let Profile::Seccomp(document) = profile else {
-            bail!("the profiles are of different kinds");
+            return Err(different(&profiles[0], profile));
         };
         specs.push(document.spec().context(
             "a container engine's profile depends on the machine: `spo convert` it first",
@@ -112,7 +110,7 @@ fn apparmor_union(profiles: &[Profile]) -> Result<Union> {
         specs.push(match profile {
             Profile::AppArmor(object) => object.spec.clone(),
             Profile::AppArmorText(text) => result::apparmor_spec(text)?,
-            _ => bail!("the profiles are of different kinds"),
+            other => return Err(different(&profiles[0], other)),
         });
     }
     let all: Vec<_> = specs.iter().collect();
@@ -124,7 +122,7 @@ fn apparmor_union(profiles: &[Profile]) -> Result<Union> {
             metadata: metadata(&first.metadata, profiles),
             spec,
         })?,
-        _ => bail!("the profiles are of different kinds"),
+        other => return Err(unfit(other.family(), "merged")),
     };
     Ok(Union {
         text,
@@ -136,10 +134,11 @@ fn apparmor_union(profiles: &[Profile]) -> Result<Union> {
 fn selinux_union(profiles: &[Profile]) -> Result<Union> {
     let mut objects = Vec::new();
     for profile in profiles {
-        let Profile::Selinux(object) = profile else {
-            bail!("the profiles are of different kinds");
-        };
-        objects.push(object);
+        match profile {
+            Profile::Selinux(object) => objects.push(object),
+            Profile::RawSelinux(_) | Profile::SelinuxText(_) => return Err(unmergeable()),
+            other => return Err(different(&profiles[0], other)),
+        }
     }
     let specs: Vec<_> = objects.iter().map(|object| &object.spec).collect();
     let spec = selinux::merge_as(&objects[0].metadata.name, &specs);
@@ -153,6 +152,11 @@ fn selinux_union(profiles: &[Profile]) -> Result<Union> {
         notes: Vec::new(),
         difference: (!difference.is_same()).then(|| difference.to_string()),
     })
+}
+
+/// The union of two policies in CIL is more than their statements one after the other.
+fn unmergeable() -> anyhow::Error {
+    unfit("policy in CIL", "merged: only SelinuxProfiles can")
 }
 
 /// What recordings lost together.

@@ -7,18 +7,22 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::held::shown;
+use super::input;
 use super::progress::line;
 use crate::api;
+use crate::node::machine;
 use crate::node::output::Output;
 use crate::profile::apparmor::{self, AppArmorSpec, TextProfile};
-use crate::profile::diagnostic::has_errors;
+use crate::profile::diagnostic::{Severity, has_errors};
 use crate::profile::object::Identity;
+use crate::profile::seccomp::{Document, SeccompSpec};
 use crate::profile::tree::Parsed;
 
 /// Writes to a file, or to standard output (`-`), whose reader may have had enough. A single object
 /// becomes JSON if the file is called so.
 pub(super) fn write(path: &Path, text: &str) -> Result<()> {
     let name = shown(path.as_os_str());
+    refuse_invalid(text)?;
     refuse_link(path)?;
     let json = path.extension().and_then(OsStr::to_str) == Some("json");
     let object = if json { object_as_json(text) } else { None };
@@ -32,6 +36,27 @@ pub(super) fn write(path: &Path, text: &str) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// An object that the API server would not take helps nobody: what other forms may say, objects
+/// may not always.
+fn refuse_invalid(text: &str) -> Result<()> {
+    if !text.starts_with("apiVersion:") {
+        return Ok(());
+    }
+    let mut valid = true;
+    for read in input::read_file("the result", text.as_bytes(), false) {
+        for problem in &read.diagnostics {
+            if problem.severity == Severity::Error {
+                line(format_args!("{problem}"));
+                valid = false;
+            }
+        }
+    }
+    if !valid {
+        bail!("an object cannot say this (see above)");
+    }
+    Ok(())
 }
 
 /// A link is neither replaced by a file, nor followed: in a folder such as `/tmp` it may be
@@ -64,6 +89,18 @@ fn object_as_json(text: &str) -> Option<String> {
     let root = Parsed::of("the result", text.as_bytes()).root?;
     Identity::of(&root).kind?;
     Some(format!("{:#}\n", api::as_json(&root)))
+}
+
+/// What a seccomp profile says here: a container engine's depends on the machine, which is told.
+pub(super) fn seccomp_spec(document: Document) -> Result<SeccompSpec> {
+    if let Document::Engine(_) = document {
+        line(format_args!(
+            "a container engine's profile depends on the machine: this is what it is here, for a \
+             container without capabilities"
+        ));
+    }
+    let machine = machine::without_capabilities().context("failed to tell what machine this is")?;
+    Ok(document.into_spec(&machine))
 }
 
 /// What an AppArmor text says in terms of an object; what it cannot say is told.

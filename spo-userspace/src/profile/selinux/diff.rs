@@ -111,6 +111,9 @@ impl fmt::Display for Diff {
             added,
             removed,
         } = self;
+        if self.is_same() {
+            return writeln!(formatter, "no difference");
+        }
         if let Some(Changed { from, to }) = state {
             writeln!(formatter, "state: {from} becomes {to}")?;
         }

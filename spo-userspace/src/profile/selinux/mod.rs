@@ -10,6 +10,7 @@ mod diff;
 mod lint;
 mod merge;
 mod names;
+mod of_cil;
 mod raw;
 mod read;
 mod restrict;
@@ -24,6 +25,7 @@ pub use self::cil::{Item, Tree, read_cil, read_cil_and_lint};
 pub use self::diff::{Access, Changed, Diff, diff};
 pub use self::lint::LINTS;
 pub use self::merge::{complain, enforce, merge, merge_as};
+pub use self::of_cil::{NoProfile, as_text, of_cil, of_raw};
 pub(crate) use self::raw::read_raw_parsed;
 pub use self::raw::{
     RawSelinuxSpec, check_raw_restrictions, read_raw, read_raw_and_lint, write_raw_cil,

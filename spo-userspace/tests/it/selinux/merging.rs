@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
+use spo::profile::object::Metadata;
 use spo::profile::selinux::{
-    Allow, Inherit, InheritKind, Mode, Options, SelinuxSpec, complain, diff, enforce, merge,
-    merge_as, write_cil,
+    Allow, Inherit, InheritKind, Mode, Options, SelinuxProfile, SelinuxSpec, as_text, complain,
+    diff, enforce, merge, merge_as, of_cil, write_cil,
 };
 use spo::profile::state::State;
 
@@ -89,7 +90,7 @@ proptest! {
     fn a_difference_goes_both_ways(a in spec(), b in spec()) {
         prop_assert!(diff(&a, &a).is_same());
         prop_assert!(!diff(&a, &a).widens());
-        prop_assert_eq!(diff(&a, &a).to_string(), "");
+        prop_assert_eq!(diff(&a, &a).to_string(), "no difference\n");
         let (there, back) = (diff(&a, &b), diff(&b, &a));
         prop_assert_eq!(&there.added, &back.removed);
         prop_assert_eq!(&there.removed, &back.added);
@@ -115,8 +116,13 @@ proptest! {
         let text = write_cil("name", &a, &options).unwrap();
         prop_assert_eq!(&text, &write_cil("name", &SelinuxSpec { state: State::Enabled, ..a.clone() }, &options).unwrap());
         let (tree, told) = spo::profile::selinux::read_cil("name.cil", text.as_bytes());
-        prop_assert!(tree.is_some());
         prop_assert_eq!(told, []);
+        // The text compares as the profile does, but for the state, which it does not say.
+        let metadata = Metadata { name: "name".to_owned(), ..Metadata::default() };
+        let spec = SelinuxSpec { state: State::Enabled, ..a.clone() };
+        let said = as_text(&SelinuxProfile { metadata, spec });
+        let read = of_cil(&tree.unwrap()).unwrap();
+        prop_assert!(diff(&said, &read).is_same(), "{}", diff(&said, &read));
         let permissive = text.contains("(typepermissive process)");
         prop_assert_eq!(permissive, a.mode == Mode::Permissive);
         prop_assert_eq!(enforce(&complain(&a)), enforce(&a));

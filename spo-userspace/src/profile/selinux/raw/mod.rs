@@ -9,8 +9,10 @@ mod write;
 pub(crate) use self::read::read_parsed as read_raw_parsed;
 pub use self::read::{read_raw, read_raw_and_lint};
 pub use self::restrict::check_raw_restrictions;
+pub(super) use self::write::up_to_date;
 pub use self::write::{write_raw_cil, write_raw_object};
-use super::cil::{Item, Tree};
+use super::cil::{self, Flaws, Item, Places, Tree};
+use crate::profile::fields::Problems;
 use crate::profile::state::State;
 
 /// The longest policy in characters, as the API server wants it.
@@ -25,8 +27,15 @@ pub struct RawSelinuxSpec {
     pub policy: String,
 }
 
+/// A policy that was read before, as a tree.
+pub(super) fn tree(policy: &str) -> Option<Tree<'_>> {
+    let places = Places::of_nowhere(policy);
+    let mut problems = Problems::new("");
+    cil::parse(policy, &mut Flaws::new(&mut problems, &places))
+}
+
 /// The statements at the top of a policy, also those between line marks.
-fn statements<'t, 's>(tree: &'t Tree<'s>) -> impl Iterator<Item = Item<'t, 's>> {
+pub(super) fn statements<'t, 's>(tree: &'t Tree<'s>) -> impl Iterator<Item = Item<'t, 's>> {
     flat(tree.items().collect())
 }
 
@@ -35,7 +44,7 @@ fn body<'t, 's>(definition: Item<'t, 's>) -> impl Iterator<Item = Item<'t, 's>> 
     flat(definition.items().skip(3).collect())
 }
 
-fn flat<'t, 's>(mut open: Vec<Item<'t, 's>>) -> impl Iterator<Item = Item<'t, 's>> {
+pub(super) fn flat<'t, 's>(mut open: Vec<Item<'t, 's>>) -> impl Iterator<Item = Item<'t, 's>> {
     open.reverse();
     std::iter::from_fn(move || {
         loop {

@@ -8,7 +8,7 @@ use super::restrict::check_raw_restrictions;
 use crate::profile::diagnostic::Severity;
 use crate::profile::fields::Problems;
 use crate::profile::object;
-use crate::profile::selinux::cil::{Flaws, Places};
+use crate::profile::selinux::cil::{Flaws, Places, Tree};
 use crate::profile::selinux::restrict::block_name;
 use crate::profile::selinux::{Finding, Options, RAW_KIND, RawSelinuxProfile, Refused};
 use crate::profile::state::State;
@@ -64,7 +64,18 @@ pub fn write_raw_cil(
     if !findings.is_empty() {
         return Err(Refused(findings));
     }
-    let mut text = format!("(block {name}\n");
+    let mut text = format!("(block {name}\n{}", up_to_date(name, &tree));
+    if !policy.ends_with('\n') {
+        text.push('\n');
+    }
+    text.push_str(")\n");
+    Ok(text)
+}
+
+/// The text of a policy, with the block as it is called today.
+pub(in crate::profile::selinux) fn up_to_date(name: &str, tree: &Tree<'_>) -> String {
+    let policy = tree.text();
+    let mut text = String::with_capacity(policy.len());
     let mut done = 0;
     for item in tree.all() {
         if let Some(new) = item.name().and_then(|old| renamed(name, old)) {
@@ -74,9 +85,5 @@ pub fn write_raw_cil(
         }
     }
     text.push_str(&policy[done..]);
-    if !policy.ends_with('\n') {
-        text.push('\n');
-    }
-    text.push_str(")\n");
-    Ok(text)
+    text
 }
