@@ -4,14 +4,14 @@ use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
 use super::check::{Checker, Path};
-use super::crds::{Definition, definitions};
+use super::crds::Definition;
 use super::{
     ProfileBinding, ProfileRecording, SecurityProfileNodeStatus, SecurityProfilesOperatorDaemon,
     cel, convert, json,
 };
 use crate::profile::diagnostic::{Diagnostic, quoted};
 use crate::profile::fields::{Fields, Problems};
-use crate::profile::object::{self, API_VERSION, GROUP, Identity};
+use crate::profile::object::{self, API_VERSION, GROUP, Identity, KINDS};
 use crate::profile::suggest::nearest;
 use crate::profile::tree::{self, Node, Parsed, Value};
 
@@ -73,10 +73,9 @@ pub(crate) fn read_parsed(parsed: Parsed<'_>) -> (Option<Object>, Vec<Diagnostic
 /// Checks an object of any kind, as YAML or JSON and in any version, against the kind's schema
 /// and rules: what the API server would say to it, with places, and unknown fields besides.
 pub fn check(file: &str, source: &[u8]) -> Vec<Diagnostic> {
-    let kinds: Vec<_> = definitions().iter().map(|known| known.kind).collect();
     let (root, mut problems) = Problems::continued(Parsed::of(file, source));
     if let Some(root) = root {
-        examine(root, &kinds, &mut problems);
+        examine(root, &KINDS, &mut problems);
     }
     problems.finish()
 }
@@ -177,9 +176,10 @@ fn kind(
     let name = problems.text(node, "`kind`")?;
     let known = kinds.iter().copied().find(|kind| *kind == name);
     if known.is_none() {
-        let help = match nearest(name, kinds.iter().copied()) {
+        // Also those that have readers of their own.
+        let help = match nearest(name, KINDS) {
             Some(kind) => format!("did you mean `{kind}`?"),
-            None => format!("expected is one of {}", kinds.join(", ")),
+            None => format!("known are {}", KINDS.join(", ")),
         };
         let message = format!("the kind {} is not known here", quoted(name));
         problems.error(node.place, message, Some(help));

@@ -15,6 +15,18 @@ pub const GROUP: &str = "security-profiles-operator.x-k8s.io";
 /// The API version of the objects that we write.
 pub const API_VERSION: &str = "security-profiles-operator.x-k8s.io/v1";
 
+/// The kinds of our objects.
+pub(crate) const KINDS: [&str; 8] = [
+    "AppArmorProfile",
+    "ProfileBinding",
+    "ProfileRecording",
+    "RawSelinuxProfile",
+    "SeccompProfile",
+    "SecurityProfileNodeStatus",
+    "SecurityProfilesOperatorDaemon",
+    "SelinuxProfile",
+];
+
 /// The field of `spec` that all kinds of profiles share, and that [`read`] reads.
 pub(crate) const NAMESPACES: &str = "namespaceSelector";
 
@@ -84,10 +96,19 @@ impl Identity {
         }
     }
 
-    /// Whether it is an object of somebody else's.
+    /// Whether it is an object of somebody else's. One of our kinds with no group, or with nearly
+    /// ours, is not: its author would like to know.
     pub fn is_foreign(&self) -> bool {
-        let ours = |version: &String| version.split('/').next() == Some(GROUP);
-        self.kind.is_some() && !self.api_version.as_ref().is_some_and(ours)
+        let Some(kind) = self.kind.as_deref() else {
+            return false;
+        };
+        let version = self.api_version.as_deref().unwrap_or_default();
+        let ours = match version.split_once('/') {
+            Some((GROUP, _)) => true,
+            Some((group, _)) => KINDS.contains(&kind) && nearest(group, [GROUP]).is_some(),
+            None => KINDS.contains(&kind) || version == GROUP,
+        };
+        !ours
     }
 }
 

@@ -77,7 +77,10 @@ impl Node {
             Value::Null => "nothing",
             Value::Bool(_) => "a boolean",
             Value::Integer(_) => "a number",
-            Value::Float(_) => "a fraction or a number too large",
+            // `0644` is such a number: what it means depends on the version of YAML.
+            Value::Float(_) => {
+                "a number too large, or one with a fraction, an exponent or a leading 0"
+            }
             Value::Text(_) => "text",
             Value::List(_) => "a list",
             Value::Map(_) => "a map",
@@ -128,15 +131,48 @@ pub(crate) fn parse(file: &str, source: &[u8]) -> (Option<Node>, Option<Diagnost
         result = serde_saphyr::from_str_with_options(text, options(DuplicateKeyPolicy::FirstWins));
     }
     match result {
-        Ok(node) => (Some(node), duplicate),
+        Ok(node) => {
+            let hidden = has_script_comments(text).then(|| commented_key(&node, text));
+            if let Some(place) = hidden.flatten() {
+                let message = "this comment hides the field behind it".to_owned();
+                return (None, Some(refuse(place, message, Some(NO_COMMENTS))));
+            }
+            (Some(node), duplicate)
+        }
         Err(error) => {
             let (message, help) = explain(&error);
+            let help = help.or_else(|| has_script_comments(text).then_some(NO_COMMENTS));
             (
                 None,
                 Some(refuse(place_of_error(text, &error), message, help)),
             )
         }
     }
+}
+
+/// What to do about comments as JavaScript has them.
+const NO_COMMENTS: &str = "JSON has no comments: remove what begins with `//` or `/*`";
+
+/// A key that begins with such a comment, as YAML reads it: nobody would know the field behind it.
+fn commented_key(node: &Node, text: &str) -> Option<Place> {
+    match &node.value {
+        Value::List(list) => list.iter().find_map(|node| commented_key(node, text)),
+        Value::Map(entries) => entries.iter().find_map(|(key, value)| {
+            let here = text.get(key.place.start..).unwrap_or_default();
+            let is_comment = here.starts_with("//") || here.starts_with("/*");
+            is_comment
+                .then_some(key.place)
+                .or_else(|| commented_key(value, text))
+        }),
+        _ => None,
+    }
+}
+
+/// Whether JSON has comments as JavaScript does, at the ends of lines or between them.
+fn has_script_comments(text: &str) -> bool {
+    let is_json = text.trim_ascii_start().starts_with(['{', '[', '/']);
+    let begins = |word: &str| word.starts_with("//") || word.starts_with("/*");
+    is_json && text.split_ascii_whitespace().any(begins)
 }
 
 /// The text of a file of a bearable size.

@@ -118,13 +118,30 @@ fn list<T>(
     nodes.filter_map(|node| read(node, problems)).collect()
 }
 
+/// Architectures of the OCI runtime specification that objects cannot have. Engines' profiles are for
+/// all machines, so that they may stand there.
+const ELSEWHERE: &[&str] = &[
+    "SCMP_ARCH_LOONGARCH64",
+    "SCMP_ARCH_M68K",
+    "SCMP_ARCH_SH",
+    "SCMP_ARCH_SHEB",
+];
+
 fn arch_map_entry(node: &Node, problems: &mut Problems<'_>) -> Option<ArchMapEntry> {
     let fields = problems.fields(node, "an entry of `archMap`", None)?;
     let known = &["architecture", "subArchitectures"];
     spec::unknown_fields(&fields, known, Format::Raw, problems);
-    let architecture = fields
-        .require("architecture", problems)
-        .and_then(|node| problems.named::<Architecture>(node, "`architecture`"));
+    let architecture = fields.require("architecture", problems).and_then(|node| {
+        if let Value::Text(name) = &node.value
+            && ELSEWHERE.contains(&name.as_str())
+        {
+            let message = format!("no machine that spo runs on is {}", quoted(name));
+            let help = Some("the entry is passed over".to_owned());
+            problems.warn(node.place, message, help);
+            return None;
+        }
+        problems.named::<Architecture>(node, "`architecture`")
+    });
     let sub_architectures = spec::set_of(&fields, "subArchitectures", Format::Raw, problems);
     Some(ArchMapEntry {
         architecture: architecture?,

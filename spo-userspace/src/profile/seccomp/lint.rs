@@ -271,8 +271,8 @@ impl Lint<'_> {
                 continue;
             }
             let never = |name: &&String| {
-                let call = self.calls.get(name);
-                if !call.branches.is_empty() {
+                let call = self.calls.named(name);
+                if call.is_some_and(|call| !call.branches.is_empty()) {
                     return false;
                 }
                 // Of all rules without conditions, the first wins.
