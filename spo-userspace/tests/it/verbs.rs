@@ -224,8 +224,11 @@ fn merge_refuses_what_does_not_fit() {
         ("bad.json", "{"),
     ]);
     for (words, told) in [
-        ("merge a.json old.yaml", "of different kinds"),
-        ("merge b.cil", "SELinux policy text cannot be merged"),
+        (
+            "merge a.json old.yaml",
+            "of different kinds: seccomp and AppArmor",
+        ),
+        ("merge b.cil", "policy in CIL cannot be merged"),
         ("merge a.json bad.json", "bad.json is not valid"),
         ("merge a.json missing.json", "failed to read missing.json"),
         (
@@ -271,6 +274,27 @@ fn convert_changes_the_form() {
     assert!(
         object.contains("mode: Complain") && object.contains("name: again"),
         "{object}"
+    );
+}
+
+/// The advice leads to the end: what it says can be done.
+#[test]
+fn a_profile_with_a_base_has_a_raw_form_once_they_are_merged() {
+    let child = WRITE_OBJECT.replace("spec:\n", "spec:\n  baseProfileName: base\n");
+    let base = WRITE_OBJECT
+        .replace("name: web", "name: base")
+        .replace("[write]", "[read]");
+    let alone = WRITE_OBJECT;
+    let folder = Folder::with(&[("c.yaml", &child), ("b.yaml", &base), ("a.yaml", alone)]);
+    let answer = folder.run("convert c.yaml");
+    assert_eq!(answer.code, 1);
+    let advice = "take `baseProfileName` out, and `spo merge` what is left with base";
+    assert!(answer.stderr.contains(advice), "{}", answer.stderr);
+    assert_eq!(folder.run("merge -o m.yaml a.yaml b.yaml").code, 0);
+    let raw: Value = serde_json::from_str(&folder.run("convert m.yaml").stdout).expect("JSON");
+    assert_eq!(
+        raw["syscalls"][0]["names"],
+        serde_json::json!(["read", "write"])
     );
 }
 
@@ -340,8 +364,76 @@ fn diff_tells_both_ways() {
         (&answer["same"], &answer["widens"]),
         (&false.into(), &true.into())
     );
+    // What a container engine makes of its profile depends on the container.
+    let engine = READ.replacen('}', r#", "excludes": {"caps": ["CAP_BPF"]}}"#, 1);
+    fs::write(folder.path("engine.json"), engine).expect("a file");
+    let answer = folder.run("diff r.json engine.json");
+    assert!(
+        answer.stderr.contains("depends on the machine"),
+        "{}",
+        answer.stderr
+    );
     assert_eq!(folder.run("diff r.json bad.json").code, 3);
     assert_eq!(folder.run("diff r.json missing.json").code, 3);
+}
+
+const SELINUX: &str = "\
+apiVersion: security-profiles-operator.x-k8s.io/v1
+kind: SelinuxProfile
+metadata:
+  name: web
+spec:
+  allow:
+    '@self': {tcp_socket: [listen]}
+    var_log_t: {file: [read, open]}
+";
+
+#[test]
+fn diff_takes_policies_in_cil() {
+    let raw = "apiVersion: security-profiles-operator.x-k8s.io/v1\nkind: RawSelinuxProfile\n\
+               metadata:\n  name: web\nspec:\n  policy: |\n    (blockinherit container)\n    \
+               (allow process var_log_t (file (open read)))\n";
+    let call = "(block web\n(blockinherit container)\n(call macro (process)))\n";
+    let folder = Folder::with(&[
+        ("se.yaml", SELINUX),
+        ("raw.yaml", raw),
+        ("call.cil", call),
+        ("own.cil", "(block web (type process))"),
+        ("two.cil", "(block web)(block other)"),
+        ("r.json", READ),
+    ]);
+    assert_eq!(folder.run("convert -o se.cil se.yaml").code, 0);
+    assert_eq!(folder.run("convert --complain -o c.yaml se.yaml").code, 0);
+    assert_eq!(folder.run("convert -o c.cil c.yaml").code, 0);
+    for (words, code, told) in [
+        ("diff se.yaml se.cil", 0, "no difference"),
+        ("diff c.cil c.yaml", 0, "no difference"),
+        ("diff se.cil c.cil", 1, "Permissive"),
+        ("diff raw.yaml se.cil", 1, "+ listen on tcp_socket"),
+        ("diff se.yaml raw.yaml", 1, "- listen on tcp_socket"),
+        ("diff raw.yaml raw.yaml", 0, "no difference"),
+        (
+            "diff call.cil se.yaml",
+            3,
+            "call.cil cannot be compared: line 3",
+        ),
+        (
+            "diff se.yaml own.cil",
+            3,
+            "own.cil cannot be compared: line 1",
+        ),
+        ("diff se.yaml two.cil", 3, "not one block"),
+        (
+            "diff se.yaml r.json",
+            3,
+            "of different kinds: SELinux and seccomp",
+        ),
+    ] {
+        let answer = folder.run(words);
+        assert_eq!(answer.code, code, "{words}: {}", answer.stderr);
+        let all = answer.stdout + &answer.stderr;
+        assert!(all.contains(told), "{words}: {all}");
+    }
 }
 
 #[test]
@@ -403,12 +495,27 @@ fn convert_writes_nothing_that_is_not_valid() {
     );
     let raw = "apiVersion: security-profiles-operator.x-k8s.io/v1\nkind: RawSelinuxProfile\n\
                metadata:\n  name: raw\nspec:\n  policy: |\n    (type process)\n";
-    let folder = Folder::with(&[("twice.yaml", &twice), ("a.json", READ), ("raw.yaml", raw)]);
+    let listener = READ.replacen('{', r#"{"listenerPath": "/run/agent.sock", "#, 1);
+    let folder = Folder::with(&[
+        ("twice.yaml", &twice),
+        ("a.json", READ),
+        ("raw.yaml", raw),
+        ("listener.json", &listener),
+        ("w.yaml", WRITE_OBJECT),
+    ]);
     for (words, told) in [
         ("convert --to object twice.yaml", "is there twice"),
         (
             "convert --to object -p ../x a.json",
             "cannot be an object's name",
+        ),
+        (
+            "convert --to object -p x listener.json",
+            "is not allowed as `listenerPath`",
+        ),
+        (
+            "merge w.yaml listener.json",
+            "is not allowed as `listenerPath`",
         ),
         (
             "convert --to object -p Web a.json",

@@ -17,7 +17,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 pub(super) use self::migrate::MigrateArgs;
 pub(super) use self::profiles::{
-    CheckArgs, ConvertArgs, DiffArgs, MergeArgs, ProfileForm, ReportForm,
+    CheckArgs, ConvertArgs, DiffArgs, MergeArgs, ProfileForm, ReportForm, lints,
 };
 pub(super) use self::services::{DaemonArgs, NodeSetupArgs, OperatorArgs, ProfilesArgs};
 pub(super) use self::webhook::{TlsVersion, WebhookArgs};

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::Form;
 use crate::api;
-use crate::profile::lint::RULES;
+use crate::profile::lint::{RULES, Rule};
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
@@ -43,13 +43,17 @@ pub(in crate::cli) struct CheckArgs {
     pub(in crate::cli) allow: Vec<String>,
 }
 
+/// All lints.
+pub(in crate::cli) fn lints() -> impl Iterator<Item = &'static Rule> {
+    RULES.iter().chain([&api::LINTS]).copied().flatten()
+}
+
 /// The name of a lint.
 fn rule(name: &str) -> Result<String, String> {
-    let known = || RULES.iter().chain([&api::LINTS]).copied().flatten();
-    if known().any(|rule| rule.id == name) {
+    if lints().any(|rule| rule.id == name) {
         return Ok(name.to_owned());
     }
-    let names: Vec<_> = known().map(|rule| rule.id).collect();
+    let names: Vec<_> = lints().map(|rule| rule.id).collect();
     Err(format!("no such finding; there are {}", names.join(", ")))
 }
 

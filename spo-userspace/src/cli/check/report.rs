@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::json;
 
+use crate::cli::args::lints;
 use crate::profile::diagnostic::{Diagnostic, Severity};
 
 /// What a problem that no lint found is called where a name is needed.
@@ -54,7 +55,13 @@ pub(super) fn sarif(diagnostics: &[Diagnostic], uri: impl Fn(&str) -> String) ->
         .collect();
     rules.sort_unstable();
     rules.dedup();
-    let rules: Vec<_> = rules.iter().map(|rule| json!({ "id": rule })).collect();
+    let rules: Vec<_> = rules
+        .iter()
+        .map(|id| match lints().find(|rule| rule.id == *id) {
+            Some(rule) => json!({ "id": id, "shortDescription": { "text": rule.reason } }),
+            None => json!({ "id": id }),
+        })
+        .collect();
     let results: Vec<_> = diagnostics
         .iter()
         .map(|diagnostic| {
@@ -174,6 +181,15 @@ mod tests {
             run["tool"]["driver"]["rules"],
             json!([{ "id": "profile" }, { "id": "some-rule" }])
         );
+        let known = Diagnostic {
+            rule: Some("same-object"),
+            ..hostile()
+        };
+        let known: serde_json::Value =
+            serde_json::from_str(&sarif(&[known], str::to_owned)).unwrap();
+        let rule = &known["runs"][0]["tool"]["driver"]["rules"][0];
+        let reason = rule["shortDescription"]["text"].as_str().unwrap();
+        assert!(reason.contains("applied last"), "{reason}");
         assert_eq!(run["results"][0]["level"], "warning");
         assert_eq!(run["results"][1]["level"], "error");
         assert_eq!(run["results"][1]["ruleId"], "profile");

@@ -91,6 +91,95 @@ fn what_kubectl_prints_is_read() {
     assert_eq!(answer.code, 0, "{}", answer.stderr);
 }
 
+/// An object of ours that hardly says so is not somebody else's: nothing would be told of it.
+#[test]
+fn slips_of_the_pen_are_told() {
+    const VERSION: &str = "apiVersion: security-profiles-operator.x-k8s.io/v1\n";
+    for (from, to, place, told) in [
+        (VERSION, "", "15:1", "missing field `apiVersion`"),
+        (
+            VERSION,
+            "apiVersion: v1\n",
+            "15:13",
+            "unknown API version `v1`",
+        ),
+        (
+            "profiles-operator",
+            "profile-operator",
+            "15:13",
+            "unknown API version",
+        ),
+        (
+            "kind: Sec",
+            "kind: Sek",
+            "16:7",
+            "did you mean `SeccompProfile`?",
+        ),
+        (
+            "kind: SeccompProfile",
+            "kind: SELinuxProfile",
+            "16:7",
+            "did you mean `SelinuxProfile`?",
+        ),
+        (
+            "kind: SeccompProfile",
+            "kind: Seccomp",
+            "16:7",
+            "SeccompProfile, ",
+        ),
+    ] {
+        let other = WRITE_OBJECT
+            .replace("name: web", "name: other")
+            .replace(from, to);
+        let folder = Folder::with(&[("x.yaml", &format!("{WRITE_OBJECT}---\n{other}"))]);
+        let answer = folder.run("check -o json x.yaml");
+        assert_eq!(answer.code, 1, "{to}");
+        assert_eq!(places(&answer), [format!("x.yaml:{place}")], "{to}");
+        assert!(answer.stdout.contains(told), "{to}: {}", answer.stdout);
+    }
+    // Whoever has a kind of that name in another group means that one.
+    let other = WRITE_OBJECT.replace("security-profiles-operator.x-k8s.io", "example.org");
+    let folder = Folder::with(&[("x.yaml", &format!("{WRITE_OBJECT}---\n{other}"))]);
+    assert_eq!(folder.run("check x.yaml").code, 0);
+}
+
+#[test]
+fn numbers_and_json_that_others_would_take_are_explained() {
+    let octal = WRITE_OBJECT.replace(
+        "names: [write]",
+        "names: [chmod]\n    args: [{index: 1, value: 0644, op: SCMP_CMP_EQ}]",
+    );
+    let comments = READ.replace("\"syscalls\"", "/* the calls */ \"syscalls\"");
+    let folder = Folder::with(&[("octal.yaml", &octal), ("comments.json", &comments)]);
+    let answer = folder.run("check octal.yaml");
+    assert!(answer.stdout.contains("a leading 0"), "{}", answer.stdout);
+    // YAML, and so JSON, could have such a key: the profile would be one without rules.
+    let answer = folder.run("check comments.json");
+    assert_eq!(answer.code, 1);
+    assert!(
+        answer.stdout.contains("JSON has no comments"),
+        "{}",
+        answer.stdout
+    );
+}
+
+/// Container engines' profiles are for all machines, also for those that spo does not know.
+#[test]
+fn engines_know_more_architectures() {
+    let profile = |architecture: &str| {
+        let map = format!("{{\"archMap\": [{{\"architecture\": \"{architecture}\"}}], ");
+        READ.replacen('{', &map, 1)
+    };
+    let folder = Folder::with(&[
+        ("other.json", &profile("SCMP_ARCH_LOONGARCH64")),
+        ("wrong.json", &profile("SCMP_ARCH_X87")),
+    ]);
+    let answer = folder.run("check other.json");
+    assert_eq!(answer.code, 0, "{}", answer.stdout);
+    assert!(answer.stdout.contains("passed over"), "{}", answer.stdout);
+    assert_eq!(folder.run("check wrong.json").code, 1);
+}
+
 #[test]
 fn lists_are_bounded_and_silenced() {
     let item = "- apiVersion: security-profiles-operator.x-k8s.io/v1\n  kind: SeccompProfile\n";
@@ -394,7 +483,19 @@ fn hostile_files_end_soon() {
          \"SCMP_ACT_ALLOW\", \"names\": [{names} \"read\"]}}]}}",
         "x".repeat(3 << 20)
     );
+    let rules = many(14_000, |n| {
+        format!(
+            "{{\"action\": \"SCMP_ACT_ALLOW\", \"names\": [\"read\"], \"args\": [{{\"index\": 0, \
+             \"value\": {n}, \"op\": \"SCMP_CMP_EQ\"}}]}},"
+        )
+    });
+    let rules = format!(
+        "{{\"defaultAction\": \"SCMP_ACT_ERRNO\", \"syscalls\": [{}]}}",
+        rules.trim_end_matches(',')
+    );
     let folder = Folder::with(&[
+        // Each rule looked at all others for the same call.
+        ("rules.json", &rules),
         // A comment was looked for once a document.
         (
             "comments.yaml",
@@ -406,6 +507,7 @@ fn hostile_files_end_soon() {
         ("large.yaml", &wrong.repeat(5)),
     ]);
     for (name, most) in [
+        ("rules.json", 3),
         ("comments.yaml", 1001),
         ("wrong.yaml", 2100),
         ("line.json", 202),
