@@ -1,14 +1,14 @@
-//! Keys that wait for work. A key waits at most once, and is never worked on twice at a time; what
-//! fails is tried again, each time a little later.
+//! Keys that wait for work. A key waits at most once, however often it is put in, and is never worked
+//! on twice at a time; what fails is tried again, each time a little later.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::hash::Hash;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::time::DelayQueue;
@@ -32,44 +32,45 @@ pub enum Outcome {
 
 /// Takes keys, from anywhere.
 #[derive(Debug)]
-pub struct Queue<K> {
-    sender: UnboundedSender<(K, Duration)>,
-    length: Arc<AtomicUsize>,
-}
+pub struct Queue<K>(Arc<Shared<K>>);
 
 impl<K> Clone for Queue<K> {
     fn clone(&self) -> Self {
-        Self {
-            sender: self.sender.clone(),
-            length: self.length.clone(),
-        }
+        Self(self.0.clone())
     }
 }
 
 /// Where the keys of a [`Queue`] come out.
 #[derive(Debug)]
-pub struct Keys<K> {
-    receiver: UnboundedReceiver<(K, Duration)>,
-    length: Arc<AtomicUsize>,
+pub struct Keys<K>(Arc<Shared<K>>);
+
+#[derive(Debug)]
+struct Shared<K> {
+    /// What was put in and not yet taken out, and how long it is to wait. A list of all objects puts
+    /// in thousands before anybody can take one, so that each key has one place here already.
+    added: Mutex<HashMap<K, Duration>>,
+    word: Notify,
+    length: AtomicUsize,
 }
 
-/// A queue. What is put in is merged at once in [`Keys::work`], so that it holds each key once.
+/// A queue, which holds each key once.
 pub fn queue<K>() -> (Queue<K>, Keys<K>) {
-    let (sender, receiver) = mpsc::unbounded_channel();
-    let length = Arc::<AtomicUsize>::default();
-    let queue = Queue {
-        sender,
-        length: length.clone(),
-    };
-    (queue, Keys { receiver, length })
+    let shared = Arc::new(Shared {
+        added: Mutex::default(),
+        word: Notify::new(),
+        length: AtomicUsize::new(0),
+    });
+    (Queue(shared.clone()), Keys(shared))
 }
 
 impl<K> Queue<K> {
     /// How many keys wait or are worked on, those among them that failed and are tried again.
     pub fn length(&self) -> usize {
-        self.length.load(Ordering::Relaxed)
+        self.0.length.load(Ordering::Relaxed)
     }
+}
 
+impl<K: Eq + Hash> Queue<K> {
     /// Has a key worked on soon.
     pub fn add(&self, key: K) {
         self.add_after(key, Duration::ZERO);
@@ -77,8 +78,17 @@ impl<K> Queue<K> {
 
     /// Has a key worked on after a time, or sooner if somebody else asks for that.
     pub fn add_after(&self, key: K, delay: Duration) {
-        // When nobody works any more, nothing is waited for either.
-        self.sender.send((key, delay)).ok();
+        let mut added = self.0.added();
+        let soonest = added.entry(key).or_insert(delay);
+        *soonest = delay.min(*soonest);
+        drop(added);
+        self.0.word.notify_one();
+    }
+}
+
+impl<K> Shared<K> {
+    fn added(&self) -> MutexGuard<'_, HashMap<K, Duration>> {
+        self.added.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -86,7 +96,7 @@ impl<K: Clone + Debug + Eq + Hash + Send + 'static> Keys<K> {
     /// Works until `stop`, on `most` keys at a time; then ends what runs. A key that is added
     /// waits for `settle` first, so that many changes at once cost one turn.
     pub async fn work<F, Fut>(
-        mut self,
+        self,
         most: usize,
         settle: Duration,
         stop: CancellationToken,
@@ -95,15 +105,21 @@ impl<K: Clone + Debug + Eq + Hash + Send + 'static> Keys<K> {
         F: Fn(K) -> Fut,
         Fut: Future<Output = Outcome> + Send + 'static,
     {
+        let Self(shared) = self;
         let mut state = State::new();
         let mut running = JoinSet::new();
         loop {
             let free = running.len() < most;
             let length = state.places.len() + running.len();
-            self.length.store(length, Ordering::Relaxed);
+            shared.length.store(length, Ordering::Relaxed);
             tokio::select! {
                 () = stop.cancelled() => break,
-                Some((key, delay)) = self.receiver.recv() => state.add(key, delay.max(settle)),
+                () = shared.word.notified() => {
+                    let added = std::mem::take(&mut *shared.added());
+                    for (key, delay) in added {
+                        state.add(key, delay.max(settle));
+                    }
+                }
                 Some(due) = state.next(), if free => {
                     let key = due;
                     if state.begin(&key) {
@@ -250,6 +266,17 @@ mod tests {
         let log = run(50, fill, |_, _| Outcome::Done, 20_000).await;
         assert_eq!(log.len(), 1, "{log:?}");
         assert!((50..55).contains(&log[0].1), "{log:?}");
+    }
+
+    #[test]
+    fn a_key_has_one_place_before_anybody_takes_it() {
+        let (queue, keys) = queue();
+        for number in 0..10_000 {
+            queue.add_after(number % 3, Duration::from_secs(number));
+        }
+        let added = keys.0.added();
+        assert_eq!(added.len(), 3);
+        assert_eq!(added[&2], Duration::from_secs(2));
     }
 
     #[tokio::test(start_paused = true)]

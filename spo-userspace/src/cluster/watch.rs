@@ -52,14 +52,34 @@ pub struct Wish {
 pub async fn watch<K>(
     api: Api<K>,
     wish: Wish,
-    mut writer: Writer<K>,
+    writer: Writer<K>,
     stop: CancellationToken,
     trim: impl Fn(&mut K) -> bool + Send,
     mut changed: impl FnMut(Change<'_, K>) + Send,
-    mut failed: impl FnMut(&watcher::Error) + Send,
+    failed: impl FnMut(&watcher::Error) + Send,
 ) where
     K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     K::DynamicType: Eq + Hash + Clone + Default + Debug,
+{
+    let mut stored = Stored {
+        store: writer.as_reader(),
+        writer,
+        before: Vec::new(),
+    };
+    let take = move |event| stored.take(event, &trim, &mut changed);
+    watch_events(api, wish, stop, take, failed).await;
+}
+
+/// Watches until `stop`, and keeps nothing. `take` is given what the server sends, without who wrote
+/// which field.
+pub async fn watch_events<K>(
+    api: Api<K>,
+    wish: Wish,
+    stop: CancellationToken,
+    mut take: impl FnMut(Event<K>) + Send,
+    mut failed: impl FnMut(&watcher::Error) + Send,
+) where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let Wish {
         labels,
@@ -71,8 +91,6 @@ pub async fn watch<K>(
         field_selector: fields,
         ..watcher::Config::default()
     };
-    let store = writer.as_reader();
-    let mut before: Vec<Arc<K>> = Vec::new();
     let mut events = pin!(watcher(api, config).default_backoff());
     loop {
         let event = tokio::select! {
@@ -89,36 +107,73 @@ pub async fn watch<K>(
         };
         if let Event::Apply(object) | Event::InitApply(object) = &mut event {
             object.managed_fields_mut().clear();
-            if !trim(object) {
-                let Event::Apply(object) = event else {
-                    continue;
-                };
-                if store.get(&ObjectRef::from_obj(&object)).is_none() {
-                    continue;
-                }
-                event = Event::Delete(object);
+        }
+        let is_complete = matches!(event, Event::InitDone);
+        take(event);
+        if is_complete {
+            complete.cancel();
+        }
+    }
+}
+
+/// A store, and what was in it when the server began to list all objects.
+struct Stored<K>
+where
+    K: Resource + Clone + 'static,
+    K::DynamicType: Eq + Hash + Clone,
+{
+    store: Store<K>,
+    writer: Writer<K>,
+    before: Vec<Arc<K>>,
+}
+
+impl<K> Stored<K>
+where
+    K: Resource + Clone + 'static,
+    K::DynamicType: Eq + Hash + Clone + Default,
+{
+    fn take(
+        &mut self,
+        mut event: Event<K>,
+        trim: impl Fn(&mut K) -> bool,
+        changed: &mut impl FnMut(Change<'_, K>),
+    ) {
+        let is_of_interest = match &mut event {
+            Event::Apply(object) | Event::InitApply(object) => trim(object),
+            _ => true,
+        };
+        if !is_of_interest {
+            let Event::Apply(object) = event else {
+                return;
+            };
+            if !self.has(&object) {
+                return;
             }
+            event = Event::Delete(object);
         }
         if matches!(event, Event::Init) {
-            before = store.state();
+            self.before = self.store.state();
         }
-        writer.apply_watcher_event(&event);
+        self.writer.apply_watcher_event(&event);
         match &event {
             Event::Apply(object) => changed(Change::Present(object)),
             Event::Delete(object) => changed(Change::Gone(object)),
             Event::InitDone => {
-                for object in std::mem::take(&mut before) {
-                    if store.get(&ObjectRef::from_obj(&*object)).is_none() {
+                for object in std::mem::take(&mut self.before) {
+                    if !self.has(&object) {
                         changed(Change::Gone(&object));
                     }
                 }
-                for object in store.state() {
+                for object in self.store.state() {
                     changed(Change::Present(&object));
                 }
-                complete.cancel();
             }
             Event::Init | Event::InitApply(_) => {}
         }
+    }
+
+    fn has(&self, object: &K) -> bool {
+        self.store.get(&ObjectRef::from_obj(object)).is_some()
     }
 }
 

@@ -5,12 +5,13 @@ mod apply;
 mod missing;
 mod observe;
 mod plan;
+mod reports;
 mod stores;
 mod watches;
 mod wording;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::reflector::ObjectRef;
@@ -27,6 +28,10 @@ use crate::cluster::queue::{Keys, Outcome, queue};
 const AT_ONCE: usize = 8;
 /// How long changes are collected before a status is written.
 const SETTLE: Duration = Duration::from_millis(200);
+/// How long a profile that said on how many nodes it is waits until it says so again, for each node of
+/// the cluster. All daemons are sent the profile each time; so they are sent each profile 200 times a
+/// second together, whatever their number.
+const PROGRESS: Duration = Duration::from_millis(5);
 /// The name of the daemons, which is that of their configuration.
 pub const DAEMONS: &str = "spod";
 
@@ -82,16 +87,32 @@ async fn work(
 
 async fn reconcile(context: &Context, stores: &Stores, key: &ProfileKey) -> Outcome {
     let Some(seen) = observe::observe(key, stores) else {
+        stores.indexes().written.remove(key);
         return Outcome::Done;
     };
     let plan = plan::plan(&seen.observed);
+    if plan.is_progress(&seen.observed.known) {
+        let nodes = u32::try_from(seen.observed.nodes.names.len()).unwrap_or(u32::MAX);
+        let last = stores.indexes().written.get(key).copied();
+        let passed = last.map_or(Duration::MAX, |last| last.elapsed());
+        let wait = PROGRESS.saturating_mul(nodes).saturating_sub(passed);
+        if !wait.is_zero() {
+            return Outcome::Again(wait);
+        }
+    }
     if let Some(note) = plan.note.clone() {
         let object = object_reference(key);
         context.events.tell(&object, note).await;
     }
     let field = seen.observed.usage.as_ref().map(|(field, _)| *field);
     match apply::apply(&context.client, key, seen.version, field, &plan).await {
-        Ok(()) => Outcome::Done,
+        Ok(()) => {
+            if plan.status.is_some() {
+                let mut indexes = stores.indexes();
+                indexes.written.insert(key.clone(), Instant::now());
+            }
+            Outcome::Done
+        }
         Err(Error::Api(status)) if status.is_conflict() => {
             tracing::debug!(profile = %key, "changed by somebody else in between");
             Outcome::Failed

@@ -8,10 +8,10 @@ use kube::{Resource as _, ResourceExt as _};
 
 use super::plan::{Nodes, Observed, Report};
 use super::stores::Stores;
+use crate::api::SeccompProfileSpec;
 use crate::api::names::{self, PARTIAL, SYSCALLS};
 use crate::api::seccomp_profile::Syscall;
 use crate::api::{AppArmorProfile, RawSelinuxProfile, SeccompProfile, SelinuxProfile};
-use crate::api::{SeccompProfileSpec, SecurityProfileNodeStatus};
 use crate::controller::profile::{Kind, Known, Profile, ProfileKey};
 use crate::profile::seccomp::{SeccompSpec, resolve_base};
 use crate::profile::state::State;
@@ -38,7 +38,7 @@ pub(super) fn observe(key: &ProfileKey, stores: &Stores) -> Option<Seen> {
     if key.kind == Kind::Seccomp {
         observed.syscalls = syscalls(stores, &key.name);
     }
-    observed.reports = reports_of(stores, key);
+    observed.reports = stores.reports_of(key);
     observed.nodes = nodes(stores);
     observed.pods = stores.pods_of(key);
     Some(Seen { version, observed })
@@ -125,43 +125,7 @@ fn annotation(rules: &[Syscall]) -> Option<String> {
 /// What the nodes report of a seccomp profile; nothing if there is no such profile.
 pub(super) fn reports(key: &ProfileKey, stores: &Stores) -> Option<Vec<Report>> {
     stores.seccomp.get(&ObjectRef::new(&key.name))?;
-    Some(reports_of(stores, key))
-}
-
-fn reports_of(stores: &Stores, key: &ProfileKey) -> Vec<Report> {
-    let names = stores.reports_of(key);
-    let objects = names
-        .iter()
-        .filter_map(|name| stores.reports.get(&ObjectRef::new(name)));
-    let mut reports: Vec<_> = objects.map(|object| report(&object)).collect();
-    reports.sort_by(|a, b| a.node.cmp(&b.node));
-    reports
-}
-
-/// The profile that a report is about: its owner.
-pub(super) fn profile_of(report: &SecurityProfileNodeStatus) -> Option<ProfileKey> {
-    report.owner_references().iter().find_map(|owner| {
-        Some(ProfileKey {
-            kind: Kind::from_name(&owner.kind)?,
-            name: owner.name.clone(),
-        })
-    })
-}
-
-fn report(report: &SecurityProfileNodeStatus) -> Report {
-    let status = report.status.clone().unwrap_or_default();
-    let node = report.spec.node_name.clone();
-    let owner = profile_of(report);
-    let name = owner.map(|key| names::node_status(key.kind.name(), &key.name, &node));
-    Report {
-        object: report.name_any(),
-        current: name.is_some_and(|name| name == report.name_any()),
-        node,
-        status: status.status,
-        reason: status.reason,
-        message: status.message,
-        generation: status.observed_generation,
-    }
+    Some(stores.reports_of(key))
 }
 
 fn nodes(stores: &Stores) -> Nodes {

@@ -1,6 +1,6 @@
 //! What to write on a profile, by what its nodes report and which pods use it. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
@@ -86,6 +86,29 @@ pub(super) struct Plan {
     pub(super) note: Option<Note>,
 }
 
+impl Plan {
+    /// Whether it does no more than say to how many nodes the profile got, or from how many it went,
+    /// since what is `known`.
+    pub(super) fn is_progress(&self, known: &Known) -> bool {
+        let Some(status) = &self.status else {
+            return false;
+        };
+        let rest = Self {
+            status: None,
+            ..self.clone()
+        };
+        let said = |known: &Known| {
+            let ready = ready_condition(known);
+            ready.map(|ready| (ready.reason.clone(), ready.observed_generation))
+        };
+        rest == Self::default()
+            && status.status == known.status
+            && status.pods == known.pods
+            && status.usage == known.usage
+            && said(status) == said(known)
+    }
+}
+
 pub(super) fn plan(observed: &Observed) -> Plan {
     let (reports, stale) = sort(observed);
     let status = status(observed, &reports);
@@ -111,12 +134,15 @@ pub(super) fn plan(observed: &Observed) -> Plan {
 /// The reports that count, one a node, and the objects that are to go: those of nodes that left,
 /// and those of an older version where there is a newer one of the same node.
 fn sort(observed: &Observed) -> (Vec<&Report>, Vec<String>) {
-    let is_current = |node: &str| {
-        let mut reports = observed.reports.iter();
-        reports.any(|report| report.current && report.node == node)
-    };
+    let current: HashSet<_> = observed
+        .reports
+        .iter()
+        .filter(|report| report.current)
+        .map(|report| &report.node)
+        .collect();
     let (counting, stale): (Vec<_>, Vec<_>) = observed.reports.iter().partition(|report| {
-        observed.nodes.names.contains(&report.node) && (report.current || !is_current(&report.node))
+        observed.nodes.names.contains(&report.node)
+            && (report.current || !current.contains(&report.node))
     });
     let stale = stale.into_iter().map(|report| report.object.clone());
     (counting, stale.collect())

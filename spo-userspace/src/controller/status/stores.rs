@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -9,9 +10,9 @@ use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt as _};
 
 use super::observe::Guarded;
-use crate::api::{
-    AppArmorProfile, RawSelinuxProfile, SeccompProfile, SecurityProfileNodeStatus, SelinuxProfile,
-};
+use super::plan::Report;
+use super::reports::Reports;
+use crate::api::{AppArmorProfile, RawSelinuxProfile, SeccompProfile, SelinuxProfile};
 use crate::controller::bases::Bases;
 use crate::controller::index::Index;
 use crate::controller::profile::{Profile, ProfileKey};
@@ -22,7 +23,6 @@ pub(super) struct Stores {
     pub(super) selinux: Store<Guarded<SelinuxProfile>>,
     pub(super) raw_selinux: Store<Guarded<RawSelinuxProfile>>,
     pub(super) apparmor: Store<Guarded<AppArmorProfile>>,
-    pub(super) reports: Store<SecurityProfileNodeStatus>,
     /// Those that name a profile.
     pub(super) pods: Store<Pod>,
     pub(super) nodes: Store<Node>,
@@ -34,10 +34,11 @@ pub(super) struct Stores {
 pub(super) struct Indexes {
     /// Pods, as `namespace/name`, by the profiles that they name.
     pub(super) pods: Index<ProfileKey>,
-    /// Reports by the profile that they are about.
-    pub(super) reports: Index<ProfileKey>,
+    pub(super) reports: Reports,
     /// Which seccomp profiles stand on which.
     pub(super) bases: Bases,
+    /// When a profile's status was last written.
+    pub(super) written: HashMap<ProfileKey, Instant>,
     /// What pods, as `namespace/name`, were told.
     pub(super) told: HashMap<String, BTreeSet<String>>,
     /// Names of nodes, as all profiles were last told them.
@@ -55,7 +56,7 @@ impl Stores {
         self.indexes().pods.of(key)
     }
 
-    pub(super) fn reports_of(&self, key: &ProfileKey) -> BTreeSet<String> {
+    pub(super) fn reports_of(&self, key: &ProfileKey) -> Vec<Report> {
         self.indexes().reports.of(key)
     }
 

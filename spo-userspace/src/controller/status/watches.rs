@@ -8,9 +8,9 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::Api;
-use kube::core::ObjectMeta;
+use kube::core::{DeserializeGuard, ObjectMeta};
 use kube::runtime::reflector::store::Writer;
-use kube::runtime::watcher::Error;
+use kube::runtime::watcher::{Error, Event};
 use kube::{Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
@@ -21,7 +21,7 @@ use super::stores::{Stores, key_of};
 use super::{Context, DAEMONS, Work};
 use crate::api::{SeccompProfile, SecurityProfileNodeStatus};
 use crate::cluster::queue::Queue;
-use crate::cluster::watch::{Change, Wish, store, watch};
+use crate::cluster::watch::{Change, Wish, store, watch, watch_events};
 use crate::controller::profile::{Kind, Profile, ProfileKey};
 use crate::controller::usage;
 
@@ -46,7 +46,6 @@ impl Watches {
         let (selinux, selinux_writer) = store();
         let (raw_selinux, raw_selinux_writer) = store();
         let (apparmor, apparmor_writer) = store();
-        let (reports, reports_writer) = store();
         let (nodes, nodes_writer) = store();
         let (daemons, daemons_writer) = store();
         let (pods, pods_writer) = store();
@@ -55,7 +54,6 @@ impl Watches {
             selinux,
             raw_selinux,
             apparmor,
-            reports,
             pods,
             nodes,
             daemons,
@@ -79,7 +77,7 @@ impl Watches {
             of_profile,
         );
         watches.of(all(), apparmor_writer, observe::trim_apparmor, of_profile);
-        watches.of(all(), reports_writer, |_| true, of_report);
+        watches.of_reports();
         watches.of(all(), pods_writer, trim_pod, of_pod);
         watches.of(all(), nodes_writer, trim_node, of_nodes);
         let own = Api::namespaced(context.client.clone(), &context.namespace);
@@ -89,6 +87,19 @@ impl Watches {
         };
         watches.of_some(own, wish, daemons_writer, |_| true, of_daemons);
         watches
+    }
+
+    /// Watches what nodes report.
+    fn of_reports(&mut self) {
+        let wish = Wish::default();
+        self.complete.push(wish.complete.clone());
+        let (stores, queue) = (self.stores.clone(), self.queue.clone());
+        let take = move |event| of_report(&stores, &queue, event);
+        let failed = |error: &Error| tracing::warn!(%error, "cannot watch what nodes report");
+        let api = Api::all(self.client.clone());
+        let stop = self.stop.clone();
+        self.tasks
+            .spawn(watch_events(api, wish, stop, take, failed));
     }
 
     /// Watches the objects of all namespaces.
@@ -159,15 +170,27 @@ fn of_seccomp(stores: &Stores, queue: &Queue<Work>, change: &Change<'_, Guarded<
     }
 }
 
-fn of_report(stores: &Stores, queue: &Queue<Work>, change: &Change<'_, SecurityProfileNodeStatus>) {
-    let report = change.object();
-    let profile = observe::profile_of(report);
-    let keys = match change {
-        Change::Present(_) => profile.iter().cloned().collect(),
-        Change::Gone(_) => BTreeSet::new(),
+/// Those that this version cannot read are nothing that nodes report to it.
+fn of_report(
+    stores: &Stores,
+    queue: &Queue<Work>,
+    event: Event<DeserializeGuard<SecurityProfileNodeStatus>>,
+) {
+    let mut indexes = stores.indexes();
+    let reports = &mut indexes.reports;
+    let changed = match event {
+        Event::Init => {
+            reports.begin();
+            BTreeSet::new()
+        }
+        Event::Apply(DeserializeGuard(Ok(report)))
+        | Event::InitApply(DeserializeGuard(Ok(report))) => reports.put(&report),
+        Event::Apply(report) | Event::InitApply(report) | Event::Delete(report) => {
+            reports.remove(&report.name_any()).into_iter().collect()
+        }
+        Event::InitDone => reports.end(),
     };
-    let changed = stores.indexes().reports.set(&report.name_any(), keys);
-    for key in changed.into_iter().chain(profile) {
+    for key in changed {
         queue.add(Work::Profile(key));
     }
 }
@@ -185,21 +208,21 @@ fn of_pod(stores: &Stores, queue: &Queue<Work>, change: &Change<'_, Pod>) {
     queue.add_after(Work::Pod(name), GRACE);
 }
 
-fn of_nodes(stores: &Stores, queue: &Queue<Work>, _: &Change<'_, Node>) {
-    let names: BTreeSet<_> = stores
-        .nodes
-        .state()
-        .iter()
-        .map(|node| node.name_any())
-        .collect();
-    let changed = {
+/// Nodes write their objects every few minutes, and nothing of that matters here.
+fn of_nodes(stores: &Stores, queue: &Queue<Work>, change: &Change<'_, Node>) {
+    let name = change.object().name_any();
+    let is_there = matches!(change, Change::Present(_));
+    {
         let mut indexes = stores.indexes();
-        std::mem::replace(&mut indexes.nodes, names.clone()) != names
-    };
-    if changed {
-        for key in stores.all() {
-            queue.add(Work::Profile(key));
+        if indexes.nodes.contains(&name) == is_there {
+            return;
         }
+        // All at once: when a watch begins, all are there already.
+        let nodes = stores.nodes.state();
+        indexes.nodes = nodes.iter().map(|node| node.name_any()).collect();
+    }
+    for key in stores.all() {
+        queue.add(Work::Profile(key));
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a profile's condition says to people.
 
+use std::collections::HashSet;
+
 use super::plan::{MOST_PODS, Observed, Report, is_about_this};
 use crate::api::common::ProfileStatus;
 use crate::profile::few::few;
@@ -71,21 +73,23 @@ fn disabled(reports: &[&Report]) -> String {
 }
 
 fn waiting(observed: &Observed, reports: &[&Report]) -> String {
-    let is_there = |node: &String| {
-        reports.iter().any(|report| {
-            report.node == *node
-                && is_about_this(report, observed)
-                && matches!(
-                    (report.status, observed.state),
-                    (Some(ProfileStatus::Installed), State::Enabled)
-                )
-        })
+    let is_there = |report: &&&Report| {
+        is_about_this(report, observed)
+            && matches!(
+                (report.status, observed.state),
+                (Some(ProfileStatus::Installed), State::Enabled)
+            )
     };
+    let there: HashSet<_> = reports
+        .iter()
+        .filter(is_there)
+        .map(|report| &report.node)
+        .collect();
     let missing: Vec<_> = observed
         .nodes
         .names
         .iter()
-        .filter(|node| !is_there(node))
+        .filter(|node| !there.contains(node))
         .map(String::as_str)
         .collect();
     if missing.is_empty() {

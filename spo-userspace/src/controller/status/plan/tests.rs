@@ -90,6 +90,44 @@ fn a_new_profile_gets_a_finalizer_and_a_status() {
 }
 
 #[test]
+fn progress_is_told_apart_from_news() {
+    let half = |observed: &mut Observed| {
+        observed
+            .nodes
+            .names
+            .extend(["three".to_owned(), "two".to_owned()]);
+        observed.nodes.desired = 3;
+    };
+    let mut observed = settled();
+    half(&mut observed);
+    let first = plan(&observed);
+    // It was installed everywhere, and is not any more.
+    assert!(!first.is_progress(&observed.known));
+    observed.known = first.status.unwrap();
+    assert!(!plan(&observed).is_progress(&observed.known));
+    observed
+        .reports
+        .push(report("two", ProfileStatus::Installed));
+    let second = plan(&observed);
+    assert!(second.is_progress(&observed.known));
+    let mut changed = observed.clone();
+    changed.generation = 3;
+    assert!(!plan(&changed).is_progress(&changed.known));
+    let mut changed = observed.clone();
+    changed.pods.insert("default/pod".to_owned());
+    assert!(!plan(&changed).is_progress(&changed.known));
+    let mut changed = observed.clone();
+    changed.finalizers.clear();
+    assert!(!plan(&changed).is_progress(&changed.known));
+    observed.known = second.status.unwrap();
+    observed
+        .reports
+        .push(report("three", ProfileStatus::Installed));
+    let last = plan(&observed);
+    assert!(!last.is_progress(&observed.known), "the last node is news");
+}
+
+#[test]
 fn the_lowest_status_of_any_node_counts() {
     use ProfileStatus::{Error, InProgress, Installed, Pending};
     for (reports, expected, text) in [
