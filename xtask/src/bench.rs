@@ -2,14 +2,17 @@
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
+use crate::cluster::{self, KUBECONFIG};
 use crate::env::{self, Privilege};
 use crate::{build, process};
 
 const PROGRAM: &str = "bench-record";
+const OPERATOR: &str = "bench-operator";
 
 /// Builds what measures reading and merging profiles, and runs it. It loads no eBPF programs, so
 /// that it is built without them.
@@ -29,16 +32,7 @@ pub(crate) fn profiles(args: Vec<OsString>) -> Result<ExitCode> {
 pub(crate) fn record(args: Vec<OsString>) -> Result<ExitCode> {
     let target = env::target_dir()?;
     let spo = build::release(&target)?;
-    process::run(process::cargo(&env::root(), &target).args([
-        "build",
-        "--release",
-        "--quiet",
-        "--package",
-        "spo-kernel-tests",
-        "--bin",
-        PROGRAM,
-    ]))?;
-    let program = target.join("release").join(PROGRAM);
+    let program = measuring(&target, "spo-kernel-tests", PROGRAM)?;
     let privilege = Privilege::find();
     if privilege == Privilege::None {
         bail!("measuring needs root: run sudo {}", program.display());
@@ -48,4 +42,40 @@ pub(crate) fn record(args: Vec<OsString>) -> Result<ExitCode> {
     let line = process::line(&command);
     Err(anyhow!(process::without_cargo(&mut command).exec())
         .context(format!("failed to run {line}")))
+}
+
+/// Builds the measuring program, and runs it against a control plane that nobody else uses.
+pub(crate) fn operator(args: Vec<OsString>) -> Result<ExitCode> {
+    let target = env::target_dir()?;
+    let spo = build::release(&target)?;
+    let program = measuring(&target, "spo-cluster-tests", OPERATOR)?;
+    let status = cluster::fresh(OPERATOR, |kubeconfig| {
+        let mut command = Command::new(&program);
+        command
+            .args(args)
+            .env(KUBECONFIG, kubeconfig)
+            .env("SPO_BIN", spo);
+        let status = process::without_cargo(&mut command).status();
+        status.with_context(|| format!("failed to run {}", program.display()))
+    })?;
+    // It has said why.
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Builds a program that measures.
+fn measuring(target: &Path, package: &str, program: &str) -> Result<PathBuf> {
+    process::run(process::cargo(&env::root(), target).args([
+        "build",
+        "--release",
+        "--quiet",
+        "--package",
+        package,
+        "--bin",
+        program,
+    ]))?;
+    Ok(target.join("release").join(program))
 }

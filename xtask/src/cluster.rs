@@ -22,13 +22,14 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::Subcommand;
 
-pub(crate) use self::control_plane::ControlPlane;
+pub(crate) use self::control_plane::{ControlPlane, TakenDown};
 pub(crate) use self::node::View;
 pub(crate) use self::processes::Lifetime;
-use crate::env::cache_dir;
+use crate::env::{cache_dir, target_dir};
+use crate::setup::needs::{self, Group};
 
 /// Names the cluster to use, for everything that talks to Kubernetes.
 pub(crate) const KUBECONFIG: &str = "KUBECONFIG";
@@ -65,6 +66,24 @@ pub(crate) enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+}
+
+/// Does something with a control plane that is made for it, and that nobody else uses: its folder,
+/// of this name, is in the target directory. It is taken down afterwards, whatever went wrong.
+pub(crate) fn fresh<T>(name: &str, work: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    let unmet = needs::ensure(&[Group::Base]);
+    if !unmet.is_empty() {
+        bail!("{unmet}");
+    }
+    let binaries =
+        binaries::find()?.map_err(|reason| anyhow!("there is no Kubernetes: {reason}"))?;
+    let own = ControlPlane::at(target_dir()?.join(name));
+    let _lock = own.lock()?;
+    // A run that was killed left its folder.
+    own.down()?;
+    let taken_down = TakenDown(own);
+    taken_down.0.up(&binaries, Lifetime::Ours, None)?;
+    work(&taken_down.0.kubeconfig())
 }
 
 /// The verb.

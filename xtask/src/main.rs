@@ -81,7 +81,7 @@ enum Verb {
         #[command(subcommand)]
         what: cluster::Verb,
     },
-    /// Measure what spo costs: `bench record [-o json]`, `bench profiles [-o json]`
+    /// Measure what spo costs: `bench record`, `bench profiles`, `bench operator`; `-o json` for programs
     Bench {
         /// What to measure
         #[command(subcommand)]
@@ -119,6 +119,13 @@ enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// What operator, daemon and webhook cost: times, requests, memory; `--idle SECONDS` to be idle
+    #[command(disable_help_flag = true)]
+    Operator {
+        /// Passed to the measuring program as they stand
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// Reading, checking and merging profiles, against a baseline
     #[command(disable_help_flag = true)]
     Profiles {
@@ -139,6 +146,9 @@ fn main() -> ExitCode {
         Verb::Bench {
             what: Bench::Record { args: _ },
         } => bench::record(std::env::args_os().skip(3).collect()),
+        Verb::Bench {
+            what: Bench::Operator { args: _ },
+        } => bench::operator(std::env::args_os().skip(3).collect()),
         Verb::Bench {
             what: Bench::Profiles { args: _ },
         } => bench::profiles(std::env::args_os().skip(3).collect()),

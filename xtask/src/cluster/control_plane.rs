@@ -287,6 +287,18 @@ impl ControlPlane {
     }
 }
 
+/// Takes a control plane down when it goes, whatever went wrong before.
+#[derive(Debug)]
+pub(crate) struct TakenDown(pub(crate) ControlPlane);
+
+impl Drop for TakenDown {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.down() {
+            eprintln!("failed to take the cluster down: {error:#}");
+        }
+    }
+}
+
 /// What runs of a cluster that is being started.
 #[derive(Debug)]
 struct Running<'a> {

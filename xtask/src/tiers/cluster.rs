@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use super::Counts;
-use crate::cluster::{self, ControlPlane, KUBECONFIG, Lifetime, View, binaries, node};
+use crate::cluster::{self, ControlPlane, KUBECONFIG, Lifetime, TakenDown, View, binaries, node};
 use crate::env::root;
 use crate::process;
 use crate::setup::needs::{self, Group};
@@ -105,17 +105,6 @@ fn round(
         taken_down.0.load(&spo(target), IMAGE)?;
     }
     tests(target, &taken_down.0.kubeconfig(), part)
-}
-
-/// Takes a control plane down when it goes, whatever went wrong before.
-struct TakenDown(ControlPlane);
-
-impl Drop for TakenDown {
-    fn drop(&mut self) {
-        if let Err(error) = self.0.down() {
-            eprintln!("failed to take the cluster down: {error:#}");
-        }
-    }
 }
 
 fn tests(target: &Path, kubeconfig: &Path, part: Part) -> Result<Said> {
