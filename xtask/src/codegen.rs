@@ -123,6 +123,11 @@ pub(crate) enum Outcome {
     },
 }
 
+/// Writes what is in `deploy/` anew.
+pub(crate) fn deploy() -> Result<()> {
+    crds::write()
+}
+
 /// Compares the definitions with the types that they come from, and the tables with the package
 /// that they cite, or with the newest one.
 pub(crate) fn check() -> Result<Outcome> {

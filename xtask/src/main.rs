@@ -70,6 +70,8 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Record the daemon while it does all that it can do, and write its own profile anew
+    RecordDaemon,
     /// Set up, run test tiers, and end with a table of them
     Test {
         /// The tiers to run; all when none is named
@@ -141,6 +143,7 @@ fn main() -> ExitCode {
         Verb::Build => build::run(),
         // clap takes the `--` away, and `spo record` needs it: the arguments are read as they came.
         Verb::Record { args: _ } => record::run(std::env::args_os().skip(2).collect()),
+        Verb::RecordDaemon => record::daemon(),
         Verb::Test { tiers } => test::run(&tiers),
         Verb::Cluster { what } => cluster::run(what),
         Verb::Bench {

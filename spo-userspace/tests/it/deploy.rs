@@ -4,12 +4,17 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use spo::profile::seccomp::Document;
 
 /// Set by `cargo xtask codegen`: write the files instead of comparing them.
 const WRITE: &str = "SPO_WRITE_CRDS";
 /// What a chart has templates of its own for, with values in them, or leaves to Helm.
 const NOT_COPIED: [&str; 2] = ["namespace.yaml", "operator.yaml"];
+/// What the daemon's own profile is made of: what it was seen to call, and what other machines add.
+const PARTS: [&str; 2] = ["additions.yaml", "recorded.yaml"];
+/// The profile.
+const PROFILE: &str = "profiles/security-profiles-operator.json";
 /// Templates that are no copies.
 const OWN: [&str; 4] = ["NOTES.txt", "configmap.yaml", "operator.yaml", "spod.yaml"];
 
@@ -36,7 +41,7 @@ fn the_chart_has_what_the_base_has() {
     for (from, to, left_out, own) in [
         ("base", "helm/templates", &NOT_COPIED[..], &OWN[..]),
         ("crds", "helm/crds", &[], &[]),
-        ("profiles", "helm/profiles", &[], &[]),
+        ("profiles", "helm/profiles", &PARTS, &[]),
     ] {
         let mut names: BTreeSet<_> = own.iter().map(|name| (*name).to_owned()).collect();
         for entry in fs::read_dir(deploy(from)).unwrap() {
@@ -81,10 +86,45 @@ fn the_kustomization_names_every_file() {
     assert_eq!(named, there);
 }
 
-/// The daemon's own profile is one that `spo check` finds nothing wrong with.
+/// The calls that a profile of one rule allows.
+fn allowed(path: &str) -> BTreeSet<String> {
+    let text = fs::read(deploy(path)).unwrap_or_default();
+    let (profile, found) = spo::profile::seccomp::read(path, &text);
+    assert!(found.is_empty(), "{path}: {found:?}");
+    let Some(Document::Object(object)) = profile else {
+        panic!("{path} is no SeccompProfile")
+    };
+    let [rule] = object.spec.syscalls.as_slice() else {
+        panic!("{path} has not one rule")
+    };
+    rule.names.iter().cloned().collect()
+}
+
+/// The daemon's own profile: what it was seen to call, what runtimes call under it before it begins,
+/// and what other machines add, with the reasons.
 #[test]
-fn the_daemons_own_profile_is_valid() {
-    let text = fs::read(deploy("profiles/security-profiles-operator.json")).unwrap();
-    let (profile, found) = spo::profile::seccomp::read("security-profiles-operator.json", &text);
-    assert!(profile.is_some() && found.is_empty(), "{found:?}");
+fn the_daemons_profile_is_what_was_recorded() {
+    let recorded = allowed("profiles/recorded.yaml");
+    let additions = allowed("profiles/additions.yaml");
+    let base = spo::profile::base::BASE_SYSCALLS.map(str::to_owned);
+    let names: BTreeSet<_> = recorded.into_iter().chain(additions).chain(base).collect();
+    let profile = json!({
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64"],
+        "syscalls": [{ "names": names, "action": "SCMP_ACT_ALLOW" }],
+    });
+    let text = format!("{}\n", serde_json::to_string_pretty(&profile).unwrap());
+    if env::var_os(WRITE).is_some() {
+        fs::write(deploy(PROFILE), &text).unwrap();
+    }
+    let there = fs::read_to_string(deploy(PROFILE)).unwrap();
+    assert!(there == text, "{PROFILE}: rerun `cargo xtask codegen`");
+}
+
+/// The recording says of itself that nothing is missing in it.
+#[test]
+fn the_recording_of_the_daemon_is_whole() {
+    let text = fs::read_to_string(deploy("profiles/recorded.yaml")).unwrap();
+    assert!(text.contains("spo.x-k8s.io/recording-lost: \"0\"\n"));
+    assert!(!text.contains("spo.x-k8s.io/recording-partial"));
 }

@@ -1,16 +1,18 @@
-//! The custom resource definitions in `deploy/crds/`, and what the chart repeats of `deploy/`.
+//! The custom resource definitions in `deploy/crds/`, the daemon's own profile, and what the chart
+//! repeats of `deploy/`.
 //!
-//! The types that they come from are in spo-userspace, and a unit test of it compares them with
-//! the files; another one compares the chart. The same tests write them, so that there is nothing
+//! The types that the definitions come from are in spo-userspace, and a unit test of it compares them
+//! with the files; others compare the profile with the recording that it comes from, and the chart. The same tests write them, so that there is nothing
 //! else to keep in step. They need no eBPF programs.
 
 use anyhow::{Result, ensure};
 
 use crate::{env, process};
 
-/// In this order: the chart has copies of the definitions.
-const TESTS: [&str; 2] = [
+/// In this order: the chart has copies of what the others write.
+const TESTS: [&str; 3] = [
     "api::crds::the_files_are_what_the_types_say",
+    "deploy::the_daemons_profile_is_what_was_recorded",
     "deploy::the_chart_has_what_the_base_has",
 ];
 

@@ -8,6 +8,7 @@
 mod faults;
 mod figures;
 mod life;
+mod profile;
 mod proxy;
 mod refusals;
 mod uninvited;
