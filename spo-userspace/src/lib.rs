@@ -17,4 +17,5 @@ pub mod recorder;
 pub mod server;
 pub mod services;
 pub mod telemetry;
+pub mod uninstall;
 pub mod webhook;

@@ -16,6 +16,7 @@ mod input;
 mod manifest;
 mod merge;
 mod migrate;
+mod node_cleanup;
 mod node_setup;
 mod operator;
 mod profiles;
@@ -25,6 +26,7 @@ mod result;
 mod run;
 mod signals;
 mod spoc;
+mod uninstall;
 mod webhook;
 
 use std::ffi::OsStr;
@@ -62,9 +64,11 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Convert(args) => convert::run(&args),
         Verb::Diff(args) => diff::run(&args),
         Verb::Migrate(args) => migrate::run(&args),
+        Verb::Uninstall(args) => uninstall::run(args),
         Verb::Profiles(args) => profiles::run(&args),
         Verb::Operator(args) => operator::run(args),
         Verb::Daemon(args) => daemon::run(args),
+        Verb::NodeCleanup(args) => node_cleanup::run(args),
         Verb::NodeSetup(args) => node_setup::run(args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Webhook(args) => webhook::run(args),

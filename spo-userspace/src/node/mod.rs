@@ -1,6 +1,7 @@
 //! Effects on the host, and what it tells: processes, files, filters.
 
 pub mod capabilities;
+pub mod cleanup;
 pub mod filter;
 pub mod machine;
 pub mod output;

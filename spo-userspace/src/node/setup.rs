@@ -23,11 +23,11 @@ pub const KUBELET: &str = "/var/lib/kubelet";
 /// Says in the root folder where the kubelet's files are.
 pub const KUBELET_CONFIG: &str = "kubelet-config.json";
 /// The link in the kubelet's folder of profiles.
-const LINK: &str = "operator";
+pub(super) const LINK: &str = "operator";
 /// The root folder's mode.
 const ROOT_MODE: u32 = 0o744;
 /// What is written before it gets its name.
-const UNFINISHED: &str = ".spo-setup";
+pub(super) const UNFINISHED: &str = ".spo-setup";
 
 /// What to set up.
 #[derive(Clone, Debug)]
@@ -119,7 +119,7 @@ fn io_error(attempt: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Set
     }
 }
 
-fn check(path: &Path) -> Result<(), SetupError> {
+pub(super) fn check(path: &Path) -> Result<(), SetupError> {
     let upwards = path
         .components()
         .any(|component| component == Component::ParentDir);

@@ -43,17 +43,27 @@ fn kubectl() -> Option<PathBuf> {
     places.into_iter().find(|place| place.is_file())
 }
 
-/// What the kustomization gives; nothing where there is no kubectl.
+/// What installs everything; nothing where there is no kubectl.
 pub fn kustomized() -> Result<Option<Objects>> {
+    kustomization("deploy")
+}
+
+/// What uninstalls; nothing where there is no kubectl.
+pub fn uninstalling() -> Result<Option<Objects>> {
+    kustomization("deploy/uninstall")
+}
+
+fn kustomization(folder: &str) -> Result<Option<Objects>> {
     let Some(kubectl) = kubectl() else {
         return Ok(None);
     };
     let mut command = Command::new(kubectl);
-    command.arg("kustomize").arg(repository().join("deploy"));
+    command.arg("kustomize").arg(repository().join(folder));
     objects(&said(command)?).map(Some)
 }
 
 /// What the chart gives with more values; nothing where there is no renderer.
+/// Hooks are among it.
 pub fn chart(values: Option<&Path>) -> Result<Option<Objects>> {
     let package = |name: &&str| {
         Path::new(GO_PATH)

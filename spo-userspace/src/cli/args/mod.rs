@@ -7,6 +7,7 @@
 mod migrate;
 mod profiles;
 mod services;
+mod uninstall;
 mod webhook;
 
 use std::ffi::OsString;
@@ -20,6 +21,7 @@ pub(super) use self::profiles::{
     CheckArgs, ConvertArgs, DiffArgs, MergeArgs, ProfileForm, ReportForm, lints,
 };
 pub(super) use self::services::{DaemonArgs, NodeSetupArgs, OperatorArgs, ProfilesArgs};
+pub(super) use self::uninstall::{KeepArg, NodeCleanupArgs, UninstallArgs};
 pub(super) use self::webhook::{TlsVersion, WebhookArgs};
 use crate::profile::base::BASE_SYSCALLS;
 use crate::profile::syscalls;
@@ -61,6 +63,8 @@ pub(super) enum Verb {
     Migrate(MigrateArgs),
     /// Tell what a cluster has of profiles: on which nodes they are, and who uses them
     Profiles(ProfilesArgs),
+    /// Remove from a cluster what the operator made, and free what its absence holds
+    Uninstall(UninstallArgs),
     /// Run the operator: keep what profiles say of themselves (runs in a Deployment)
     #[command(visible_aliases = ["manager", "m"])]
     Operator(OperatorArgs),
@@ -73,6 +77,8 @@ pub(super) enum Verb {
     /// Set a node up for the daemon, as root (runs in its init container)
     #[command(alias = "non-root-enabler")]
     NodeSetup(NodeSetupArgs),
+    /// Take from a node what was set up there, as root (runs in pods of uninstall)
+    NodeCleanup(NodeCleanupArgs),
     /// Tell what can be recorded and observed here, and how to mend what cannot
     Doctor(DoctorArgs),
     /// Print a completion script for a shell

@@ -212,7 +212,7 @@ pub(in crate::cli) struct ProfilesArgs {
     pub(in crate::cli) output: Form,
 }
 
-fn absolute(text: &str) -> Result<String, String> {
+pub(super) fn absolute(text: &str) -> Result<String, String> {
     let upwards = text.split('/').any(|part| part == "..");
     if !text.starts_with('/') || upwards {
         return Err("it must begin with / and must not have the part ..".to_owned());

@@ -208,7 +208,7 @@ pub(super) fn is_ready(pod: &Pod) -> bool {
 }
 
 /// Why a container of a pod does not run, in a word, such as `ImagePullBackOff`.
-pub(super) fn trouble(pod: &Pod) -> Option<String> {
+pub fn trouble(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
     let first = status.init_container_statuses.iter().flatten();
     let all = first.chain(status.container_statuses.iter().flatten());

@@ -112,6 +112,17 @@ impl Journal {
     }
 }
 
+/// Notes that files are gone, in the journal that is there, which stays whose it was.
+pub(super) fn forget<'n>(
+    folder: &OwnedFd,
+    names: impl Iterator<Item = &'n String>,
+) -> io::Result<()> {
+    let mut file = open(folder, NAME, OFlags::WRONLY | OFlags::APPEND)?;
+    let text: String = names.map(|name| line('-', name)).collect();
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
 fn line(sign: char, name: &str) -> String {
     format!("{sign}{name}\n")
 }
@@ -123,7 +134,7 @@ fn open(folder: &OwnedFd, name: &str, flags: OFlags) -> io::Result<File> {
 }
 
 /// What is not whole, or is no name, does not count.
-fn read(folder: &OwnedFd) -> io::Result<BTreeSet<String>> {
+pub(super) fn read(folder: &OwnedFd) -> io::Result<BTreeSet<String>> {
     let mut text = Vec::new();
     match open(folder, NAME, OFlags::RDONLY) {
         Ok(file) => file.take(LARGEST).read_to_end(&mut text)?,

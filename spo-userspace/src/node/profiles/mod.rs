@@ -12,6 +12,7 @@
 //! a stranger put there is not touched. Without the journal nothing is known to be ours, and
 //! nothing is removed.
 
+mod clear;
 mod journal;
 mod watch;
 
@@ -25,6 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{Access, AtFlags, CWD, Dir, Mode, OFlags};
 use thiserror::Error;
 
+pub use self::clear::{Cleared, clear};
 use self::journal::Journal;
 pub use self::watch::{Noticed, watch};
 

@@ -40,6 +40,10 @@ pub(super) const MODULES: &[(&str, Uses)] = &[
             "telemetry",
         ]),
     ),
+    (
+        "uninstall",
+        Only(&["api", "cluster", "controller", "node", "profile"]),
+    ),
     ("server", Only(&[])),
     (
         "webhook",
@@ -80,6 +84,7 @@ const CLUSTER: &[&str] = &[
     "migrate",
     "services",
     "telemetry",
+    "uninstall",
     "webhook",
 ];
 

@@ -15,7 +15,7 @@ use spo_cluster_tests::objects::{create, get};
 use tempfile::TempDir;
 
 use self::world::{DAEMONS, NAMESPACE, PODS, QUOTA, SERVICES, SPOD, WEBHOOK, World};
-use spo_cluster_tests::manifests::{Objects, chart, kustomized};
+use spo_cluster_tests::manifests::{Objects, chart, kustomized, uninstalling};
 
 const GROUP: &str = "security-profiles-operator.x-k8s.io";
 /// Long enough to see what must not happen.
@@ -41,6 +41,8 @@ fn the_chart_gives_what_the_kustomization_gives() -> Result<()> {
         );
         return Ok(());
     };
+    // They are hooks of the chart, and go by the same names.
+    base.extend(uninstalling()?.unwrap_or_default());
     // Helm has definitions in a folder of its own, and whoever installs names the namespace.
     base.retain(|(kind, _, _), _| kind != "CustomResourceDefinition" && kind != "Namespace");
     let spod = (
