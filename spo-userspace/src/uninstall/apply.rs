@@ -18,7 +18,7 @@ use super::observe::{self, Seen, kinds};
 use super::own::{self, WEBHOOK};
 use super::plan::{Action, Phase, Plan, REPORTS, Step, foreign, used};
 use super::pods::until;
-use super::{Error, Keep, Options, reason, request};
+use super::{Error, Keep, Options, known, reason, request};
 use crate::api::SecurityProfileNodeStatus;
 use crate::cluster::MANAGER;
 use crate::controller::status::DAEMONS;
@@ -162,10 +162,9 @@ impl Run<'_> {
         let patched = deployments
             .patch_scale(MANAGER, &PatchParams::default(), &patch)
             .await;
-        match patched {
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            patched => patched.map(drop).map_err(request("stop the operator")),
-        }
+        known(patched)
+            .map(drop)
+            .map_err(request("stop the operator"))
     }
 
     /// Waits until the pods are gone, but for those of nodes that do not answer.
@@ -237,7 +236,7 @@ impl Run<'_> {
         let patience = self.options.patience;
         let all = steps.len();
         (self.say)(&format!(
-            "cleans up {all} nodes, each in at most {} s",
+            "cleans up nodes ({all}), each in at most {} s",
             patience.as_secs()
         ));
         let workshop = Workshop::open(self.client, self.seen, &self.plan.keep, patience).await?;
@@ -323,21 +322,14 @@ async fn reports(client: &Client) -> Result<State, kube::Error> {
     let found = api
         .delete_collection(&DeleteParams::default(), &ListParams::default())
         .await;
-    match found {
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(State::Done(None)),
-        found => found.map(|_| State::Done(None)),
-    }
+    known(found).map(|_| State::Done(None))
 }
 
 /// Deletes an object, and takes our finalizers from it.
 async fn delete(api: &Api<DynamicObject>, name: &str) -> Result<State, kube::Error> {
     for _try in 0..TRIES {
-        let left = match api.delete(name, &DeleteParams::background()).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(State::Done(None)),
-            Err(error) => return Err(error),
-            Ok(deleted) => deleted.left(),
-        };
-        let Some(left) = left else {
+        let deleted = known(api.delete(name, &DeleteParams::background()).await)?;
+        let Some(left) = deleted.and_then(|deleted| deleted.left()) else {
             // Nothing holds it.
             return Ok(State::Done(None));
         };
@@ -386,12 +378,13 @@ async fn free(
                 &Patch::Merge(patch),
             )
             .await;
-        match patched {
-            Err(kube::Error::Api(status)) if status.code == 404 => {
-                return Ok(Some(State::Done(None)));
-            }
+        match known(patched) {
             Err(kube::Error::Api(status)) if status.is_conflict() => return Ok(None),
-            patched => drop(patched?),
+            patched => {
+                if patched?.is_none() {
+                    return Ok(Some(State::Done(None)));
+                }
+            }
         }
     }
     let rest: Vec<_> = rest

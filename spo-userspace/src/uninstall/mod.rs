@@ -82,6 +82,15 @@ fn request(attempt: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
     }
 }
 
+/// Nothing where there is no such object, or the cluster does not know its kind, which it says in
+/// another way.
+fn known<T>(result: Result<T, kube::Error>) -> Result<Option<T>, kube::Error> {
+    match result {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        result => result.map(Some),
+    }
+}
+
 /// What the server says, for people.
 fn reason(error: &kube::Error) -> String {
     match error {

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use super::apply::State;
 use super::observe::{Runs, Seen};
 use super::pods::{Late, until};
-use super::{Error, reason, request};
+use super::{Error, known, reason, request};
 use crate::api::names::node_label;
 use crate::cluster::MANAGER;
 use crate::node::cleanup::Report;
@@ -73,12 +73,12 @@ impl Workshop {
             return Ok(());
         }
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        let gone = namespaces
+        let deleted = namespaces
             .delete(&self.namespace, &DeleteParams::background())
             .await;
-        gone.map(drop)
-            .or_else(is_gone)
-            .map_err(request(format!("remove the namespace {}", self.namespace)))
+        let attempt = format!("remove the namespace {}", self.namespace);
+        known(deleted).map_err(request(attempt))?;
+        end_of(&namespaces, &self.namespace, self.patience).await
     }
 
     /// Cleans a node up.
@@ -216,38 +216,48 @@ async fn make_namespace(client: &Client, name: &str, patience: Duration) -> Resu
             "labels": { "app": MANAGER, "pod-security.kubernetes.io/enforce": "privileged" },
         },
     });
-    let made = match serde_json::from_value(object).map_err(KubeError::SerdeError) {
-        Ok(object) => namespaces.create(&PostParams::default(), &object).await,
-        Err(error) => Err(error),
-    };
-    match made {
+    let attempt = || request(format!("make the namespace {name}"));
+    let object = serde_json::from_value(object)
+        .map_err(KubeError::SerdeError)
+        .map_err(attempt())?;
+    // That of a run that was ended serves as well, unless it is ending.
+    let before = known(namespaces.get(name).await).map_err(attempt())?;
+    if before.is_some_and(|before| before.metadata.deletion_timestamp.is_some()) {
+        end_of(&namespaces, name, patience).await?;
+    }
+    match namespaces.create(&PostParams::default(), &object).await {
         Err(KubeError::Api(status)) if status.is_already_exists() => {}
-        made => drop(made.map_err(request(format!("make the namespace {name}")))?),
+        made => drop(made.map_err(attempt())?),
     }
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), name);
-    let there = await_condition(accounts, ACCOUNT, |account: Option<&ServiceAccount>| {
-        account.is_some()
-    });
-    match tokio::time::timeout(patience, there).await {
+    let is_there = |account: Option<&ServiceAccount>| account.is_some();
+    let there = await_condition(accounts, ACCOUNT, is_there);
+    let what = format!("the namespace {name} has the service account {ACCOUNT}");
+    in_time(patience, what, there).await
+}
+
+/// Waits until a namespace is gone.
+async fn end_of(namespaces: &Api<Namespace>, name: &str, patience: Duration) -> Result<(), Error> {
+    let is_gone = |namespace: Option<&Namespace>| namespace.is_none();
+    let gone = await_condition(namespaces.clone(), name, is_gone);
+    in_time(patience, format!("the namespace {name} is gone"), gone).await
+}
+
+async fn in_time<T, E>(
+    patience: Duration,
+    what: String,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<(), Error> {
+    match tokio::time::timeout(patience, work).await {
         Ok(Ok(_)) => Ok(()),
-        _ => Err(Error::Late {
-            what: format!("the namespace {name} has the service account {ACCOUNT}"),
-            patience,
-        }),
+        _ => Err(Error::Late { what, patience }),
     }
 }
 
 /// Removes a pod without waiting for its node.
 async fn remove(pods: &Api<Pod>, name: &str) -> Result<(), KubeError> {
     let now = DeleteParams::default().grace_period(0);
-    pods.delete(name, &now).await.map(drop).or_else(is_gone)
-}
-
-fn is_gone(error: KubeError) -> Result<(), KubeError> {
-    match error {
-        KubeError::Api(status) if status.code == 404 => Ok(()),
-        error => Err(error),
-    }
+    known(pods.delete(name, &now).await).map(drop)
 }
 
 /// What a pod that ended reports.

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::own::{self, Presence};
 use super::plan::Use;
-use super::{Error, Options, request};
+use super::{Error, Options, known, request};
 use crate::api::{
     ProfileBinding, ProfileRecording, SecurityProfileNodeStatus, SecurityProfilesOperatorDaemon,
 };
@@ -92,7 +92,7 @@ pub(super) fn kinds() -> Vec<ApiResource> {
 pub async fn observe(client: &Client, options: &Options) -> Result<Seen, Error> {
     let name = &options.namespace;
     let namespaces: Api<Namespace> = Api::all(client.clone());
-    let found = namespaces.get_opt(name).await;
+    let found = known(namespaces.get(name).await);
     let found = found.map_err(request(format!("read the namespace {name}")))?;
     let mut seen = Seen {
         namespace: name.clone(),
@@ -109,11 +109,11 @@ pub async fn observe(client: &Client, options: &Options) -> Result<Seen, Error> 
         name,
         &ApiResource::erase::<SecurityProfilesOperatorDaemon>(&()),
     );
-    let configuration = configuration.get_opt(DAEMONS).await;
+    let configuration = known(configuration.get(DAEMONS).await);
     let configuration = configuration.map_err(request("read the configuration"))?;
     let spec = configuration.map(|object| object.data["spec"].clone());
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), name);
-    let operator = deployments.get_opt(MANAGER).await;
+    let operator = known(deployments.get(MANAGER).await);
     let operator = operator.map_err(request("read the operator's Deployment"))?;
     seen.operator = operator.as_ref().map(|found| {
         found
@@ -128,7 +128,10 @@ pub async fn observe(client: &Client, options: &Options) -> Result<Seen, Error> 
     }
     let reports = ApiResource::erase::<SecurityProfileNodeStatus>(&());
     seen.reports = objects(client, &reports).await?.len();
-    for node in list::<Node>(Api::all(client.clone()), ListParams::default(), "nodes").await? {
+    for node in list::<Node>(Api::all(client.clone()))
+        .await
+        .map_err(request("list nodes"))?
+    {
         let system = node.labels().get("kubernetes.io/os");
         if system.is_none_or(|system| system == "linux") {
             seen.nodes.push(OneNode {
@@ -144,11 +147,12 @@ pub async fn observe(client: &Client, options: &Options) -> Result<Seen, Error> 
 /// The objects of a kind; none where the cluster does not know it.
 pub(super) async fn objects(client: &Client, resource: &ApiResource) -> Result<Vec<Object>, Error> {
     let api: Api<DynamicObject> = Api::all_with(client.clone(), resource);
-    let what = format!("objects of the kind {}", resource.kind);
-    let objects = match list(api, ListParams::default(), &what).await {
-        Err(Error::Request { source, .. }) if is_unknown(&source) => return Ok(Vec::new()),
-        objects => objects?,
-    };
+    let found = known(list(api).await);
+    let found = found.map_err(request(format!(
+        "list objects of the kind {}",
+        resource.kind
+    )))?;
+    let objects = found.unwrap_or_default();
     let object = |object: DynamicObject| Object {
         kind: resource.kind.clone(),
         namespace: object.namespace(),
@@ -161,7 +165,9 @@ pub(super) async fn objects(client: &Client, resource: &ApiResource) -> Result<V
 
 /// The seccomp profiles of ours that pods name which may still start containers.
 pub(super) async fn uses(client: &Client) -> Result<Vec<Use>, Error> {
-    let pods = list::<Pod>(Api::all(client.clone()), ListParams::default(), "pods").await?;
+    let pods = list::<Pod>(Api::all(client.clone()))
+        .await
+        .map_err(request("list pods"))?;
     let mut uses = Vec::new();
     for pod in pods.iter().filter(|pod| usage::is_active(pod)) {
         let named = usage::named(pod);
@@ -182,25 +188,20 @@ pub(super) async fn uses(client: &Client) -> Result<Vec<Use>, Error> {
     Ok(uses)
 }
 
-async fn list<K>(api: Api<K>, first: ListParams, what: &str) -> Result<Vec<K>, Error>
+async fn list<K>(api: Api<K>) -> Result<Vec<K>, kube::Error>
 where
     K: Clone + DeserializeOwned + std::fmt::Debug,
 {
-    let mut parameters = first.limit(PAGE);
+    let mut parameters = ListParams::default().limit(PAGE);
     let mut objects = Vec::new();
     loop {
-        let page = api.list(&parameters).await;
-        let page = page.map_err(request(format!("list {what}")))?;
+        let page = api.list(&parameters).await?;
         objects.extend(page.items);
         match page.metadata.continue_ {
             Some(next) if !next.is_empty() => parameters.continue_token = Some(next),
             _ => return Ok(objects),
         }
     }
-}
-
-fn is_unknown(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.is_not_found())
 }
 
 fn is_ready(node: &Node) -> bool {

@@ -12,6 +12,7 @@ use kube::api::{Api, DeleteParams, DynamicObject};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, Error, Resource, ResourceExt as _};
 
+use super::known;
 use super::plan::Phase;
 use crate::api::SecurityProfilesOperatorDaemon;
 use crate::api::webhooks::{MUTATING, SERVICE, VALIDATING};
@@ -114,7 +115,7 @@ impl Own {
     ) -> Result<Presence, Error> {
         let api = self.api(client, namespace);
         if self.place == Place::Labelled {
-            let found = api.get_opt(self.name).await?;
+            let found = known(api.get(self.name).await)?;
             return Ok(found.map_or(Presence::Absent, |object| {
                 if object.labels().get("app").is_some_and(|app| app == MANAGER) {
                     Presence::Ours
@@ -124,10 +125,11 @@ impl Own {
             }));
         }
         let trial = DeleteParams::default().dry_run();
-        match api.delete(self.name, &trial).await {
-            Ok(_) => Ok(Presence::Ours),
-            Err(Error::Api(status)) if status.is_not_found() => Ok(Presence::Absent),
-            Err(error) => Err(error),
-        }
+        let found = known(api.delete(self.name, &trial).await)?;
+        Ok(if found.is_some() {
+            Presence::Ours
+        } else {
+            Presence::Absent
+        })
     }
 }

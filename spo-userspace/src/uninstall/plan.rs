@@ -232,7 +232,7 @@ fn left_of(object: &Object) -> Option<String> {
         _ => return None,
     };
     (nodes > 0).then(|| {
-        format!("the older operator's policy stays loaded on {nodes} nodes; {how} removes it")
+        format!("the older operator's policy stays loaded on nodes ({nodes}); {how} removes it")
     })
 }
 

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use http::Method;
+use http::{Method, Request};
 use kube::Client;
 use serde_json::{Value, json};
 use spo_cluster_tests::access::admin;
@@ -142,6 +142,19 @@ impl World {
             .output()
             .context("failed to run kubectl")?;
         Ok(())
+    }
+
+    pub(crate) async fn stop_operator(&self) -> Result<()> {
+        let place = format!("/apis/apps/v1/namespaces/{OWN}/deployments/{OWN}");
+        let request = Request::patch(&place)
+            .header("Content-Type", "application/merge-patch+json")
+            .body(br#"{"spec":{"replicas":0}}"#.to_vec())?;
+        self.admin.request::<Value>(request).await?;
+        let pods = format!("/api/v1/namespaces/{OWN}/pods?labelSelector=name%3D{OWN}");
+        self.becomes(&pods, "without an operator", |pods| {
+            pods["items"] == json!([])
+        })
+        .await
     }
 
     fn command(arguments: &[&str]) -> Result<Command> {
