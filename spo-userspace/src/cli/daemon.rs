@@ -23,7 +23,8 @@ fn go(args: DaemonArgs) -> Result<ExitCode, anyhow::Error> {
         with_seccomp,
         later,
         root,
-        health_address,
+        with_insecure_metrics_access,
+        telling,
     } = args;
     logging::begin(common.verbosity)?;
     for flag in later.set() {
@@ -34,7 +35,7 @@ fn go(args: DaemonArgs) -> Result<ExitCode, anyhow::Error> {
         namespace: mandatory("OPERATOR_NAMESPACE", "the namespace of the operator")?,
         configuration: std::env::var("SPOD_NAME").unwrap_or_else(|_| CONFIGURATION.to_owned()),
         root,
-        health: health_address,
+        places: telling.places(with_insecure_metrics_access),
         with_seccomp,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -21,6 +21,7 @@ fn go(args: OperatorArgs) -> Result<ExitCode, anyhow::Error> {
         identity,
         kubelet_dir,
         webhook,
+        telling,
     } = args;
     logging::begin(common.verbosity)?;
     let identity = match identity {
@@ -35,6 +36,7 @@ fn go(args: OperatorArgs) -> Result<ExitCode, anyhow::Error> {
         identity,
         kubelet: kubelet_dir,
         webhook,
+        places: telling.places(false),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

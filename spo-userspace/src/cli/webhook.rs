@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use tokio::runtime::Builder;
 
-use super::args::{TlsVersion, WebhookArgs};
+use super::args::{TlsVersion, WebhookArgs, profiling_at};
 use super::exit::{FAILED, Failure};
 use crate::server::LeastTls;
 use crate::services::webhook::{self, Options};
@@ -23,6 +23,8 @@ fn serve(args: WebhookArgs) -> Result<()> {
         port,
         is_static: _,
         tls_min_version,
+        profiling,
+        profiling_port,
         health_port,
         certificates,
     } = args;
@@ -31,6 +33,7 @@ fn serve(args: WebhookArgs) -> Result<()> {
         port,
         health_port,
         certificates,
+        profiling: profiling_at(profiling, profiling_port),
         least: match tls_min_version {
             TlsVersion::V1_2 => LeastTls::V1_2,
             TlsVersion::V1_3 => LeastTls::V1_3,

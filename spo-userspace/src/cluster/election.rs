@@ -8,8 +8,11 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{Api, ObjectMeta, PostParams};
 use kube::{Client, Error};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use super::error::told;
 
 /// How long a lease holds without being renewed.
 const DURATION: Duration = Duration::from_secs(15);
@@ -23,6 +26,18 @@ pub struct Election {
     leases: Api<Lease>,
     name: String,
     identity: String,
+    standing: watch::Sender<Standing>,
+}
+
+/// Where a candidate stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nobody knows: the lease could not be read.
+    Unknown,
+    /// Another one leads.
+    Waits,
+    /// This one leads.
+    Leads,
 }
 
 /// What is known of the lease.
@@ -40,7 +55,13 @@ impl Election {
             leases: Api::namespaced(client, namespace),
             name: name.to_owned(),
             identity,
+            standing: watch::Sender::new(Standing::Unknown),
         }
+    }
+
+    /// Where this process stands, now and later.
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.subscribe()
     }
 
     /// Waits until this process leads; false if `stop` came first.
@@ -48,10 +69,17 @@ impl Election {
         let mut seen: Option<Seen> = None;
         loop {
             match self.try_to_lead(&mut seen).await {
-                Ok(true) => return true,
-                Ok(false) => {}
+                Ok(true) => {
+                    self.standing.send_replace(Standing::Leads);
+                    return true;
+                }
+                Ok(false) => {
+                    self.standing.send_replace(Standing::Waits);
+                }
                 Err(error) => {
-                    tracing::warn!(%error, lease = self.name, "cannot read or take the lease");
+                    self.standing.send_replace(Standing::Unknown);
+                    let error = told(&error);
+                    tracing::warn!(error, lease = self.name, "cannot read or take the lease");
                 }
             }
             tokio::select! {
@@ -69,7 +97,8 @@ impl Election {
             tokio::select! {
                 () = stop.cancelled() => {
                     if let Err(error) = self.write("", 1).await {
-                        tracing::warn!(%error, lease = self.name, "cannot give the lease back; others wait until it runs out");
+                        let error = told(&error);
+                        tracing::warn!(error, lease = self.name, "cannot give the lease back; others wait until it runs out");
                     }
                     return Kept::GivenBack;
                 }
@@ -80,7 +109,8 @@ impl Election {
                 Ok(Ok(true)) => renewed = Instant::now(),
                 Ok(Ok(false)) => return Kept::Lost,
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, lease = self.name, "cannot renew the lease");
+                    let error = told(&error);
+                    tracing::warn!(error, lease = self.name, "cannot renew the lease");
                 }
                 Err(_) => {}
             }

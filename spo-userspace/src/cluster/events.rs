@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use prometheus::IntCounter;
 
 use super::MANAGER;
+use super::error::told;
 
 /// Events that may be written at once.
 const BURST: u32 = 50;
@@ -19,6 +21,7 @@ const REFILL: Duration = Duration::from_secs(1);
 pub struct Events {
     recorder: Recorder,
     budget: Mutex<Budget>,
+    over_budget: IntCounter,
     /// The server is an old one, for which even objects without a namespace must name that of
     /// their events. Newer clients find those events by their namespace only.
     wants_namespace: AtomicBool,
@@ -35,20 +38,9 @@ pub struct Note {
     pub message: String,
 }
 
-/// What became of a note.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// The server has it.
-    Yes,
-    /// The budget was used up.
-    OverBudget,
-    /// The server did not take it.
-    Failed,
-}
-
 impl Events {
-    /// Events of the process that runs on a node, or in a pod.
-    pub fn new(client: Client, instance: &str) -> Self {
+    /// Events of the process that runs on a node, or in a pod; what is left out is counted.
+    pub fn new(client: Client, instance: &str, over_budget: IntCounter) -> Self {
         let reporter = Reporter {
             controller: MANAGER.to_owned(),
             instance: Some(instance.to_owned()),
@@ -56,12 +48,13 @@ impl Events {
         Self {
             recorder: Recorder::new(client, reporter),
             budget: Mutex::new(Budget::new(Instant::now())),
+            over_budget,
             wants_namespace: AtomicBool::new(false),
         }
     }
 
     /// Tells a note about an object. What repeats within minutes is one event with a count.
-    pub async fn tell(&self, object: &ObjectReference, note: Note) -> Told {
+    pub async fn tell(&self, object: &ObjectReference, note: Note) {
         let Note {
             warning,
             reason,
@@ -69,7 +62,8 @@ impl Events {
         } = note;
         // Warnings are never left out: they are few, or something is very wrong.
         if !warning && !self.take() {
-            return Told::OverBudget;
+            self.over_budget.inc();
+            return;
         }
         let event = Event {
             type_: if warning {
@@ -82,13 +76,14 @@ impl Events {
             action: reason,
             secondary: None,
         };
-        match self.publish(&event, object).await {
-            Ok(()) => Told::Yes,
-            Err(error) => {
-                let name = object.name.as_deref().unwrap_or_default();
-                tracing::warn!(%error, object = name, reason = event.reason, "cannot write an event");
-                Told::Failed
-            }
+        if let Err(error) = self.publish(&event, object).await {
+            let (name, error) = (object.name.as_deref().unwrap_or_default(), told(&error));
+            tracing::warn!(
+                error,
+                object = name,
+                reason = event.reason,
+                "cannot write an event"
+            );
         }
     }
 

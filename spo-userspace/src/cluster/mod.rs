@@ -2,6 +2,7 @@
 //! feed queues, events, and a lease that says who leads. Nothing here knows what profiles are.
 
 pub mod election;
+pub mod error;
 pub mod events;
 pub mod queue;
 pub mod watch;

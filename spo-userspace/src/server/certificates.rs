@@ -146,6 +146,12 @@ pub fn serving(
     }
 }
 
+/// Until when the first certificate of a text is valid, if there is one.
+pub fn end(pem: &[u8]) -> Option<Timestamp> {
+    let der = CertificateDer::from_pem_slice(pem).ok()?;
+    der::validity(&der).map(|(_, until)| until)
+}
+
 /// A certificate whose key is the right one.
 struct Pair {
     chain: CertifiedKey,

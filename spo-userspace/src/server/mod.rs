@@ -4,6 +4,8 @@
 pub mod certificates;
 mod tls;
 
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +60,19 @@ impl Default for Limits {
             request: Duration::from_secs(30),
             drain: Duration::from_secs(10),
         }
+    }
+}
+
+/// Takes an address. In place of all addresses of both kinds, those of IPv4 where there is no other.
+pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Err(error)
+            if error.kind() != io::ErrorKind::AddrInUse
+                && address.ip() == Ipv6Addr::UNSPECIFIED =>
+        {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        taken => taken,
     }
 }
 

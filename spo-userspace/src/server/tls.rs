@@ -101,6 +101,8 @@ struct Files {
 /// What was read last.
 #[derive(Debug, Default)]
 struct Held {
+    tried: bool,
+    /// The files then; nothing if one was not there.
     seen: Option<[Identity; 2]>,
     pair: Option<Arc<CertifiedKey>>,
 }
@@ -125,9 +127,10 @@ impl Files {
             [Some(certificate), Some(key)] => Some([certificate, key]),
             _ => None,
         };
-        if seen.is_some() && seen == held.seen {
+        if held.tried && seen == held.seen {
             return held.pair.clone();
         }
+        held.tried = true;
         match read(&self.certificate, &self.key) {
             Ok(pair) => {
                 tracing::info!(certificate = %self.certificate.display(), "the certificate was read");

@@ -1,14 +1,16 @@
 //! The daemon of a node.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use thiserror::Error;
 use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use super::{health, stop_on_signals};
+use super::stop_on_signals;
+use super::telling::{Places, TellError, tell};
 use crate::cluster::{ConnectError, connect};
 use crate::controller::seccomp;
 use crate::node::profiles::Profiles;
@@ -26,8 +28,8 @@ pub struct Options {
     pub configuration: String,
     /// The folder of profiles.
     pub root: PathBuf,
-    /// Where to say that it is alive.
-    pub health: SocketAddr,
+    /// Where it tells about itself.
+    pub places: Places,
     /// Whether seccomp profiles are installed.
     pub with_seccomp: bool,
 }
@@ -38,14 +40,9 @@ pub enum DaemonError {
     /// No cluster.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The address is taken, or is not ours.
-    #[error("cannot listen at {address}, where the node asks whether this is alive")]
-    Health {
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        source: io::Error,
-    },
+    /// It cannot tell about itself.
+    #[error(transparent)]
+    Tell(#[from] TellError),
     /// The kernel does not say what it can.
     #[error("cannot find out what the kernel's seccomp filters can do")]
     Kernel(#[source] io::Error),
@@ -67,16 +64,17 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
         namespace,
         configuration,
         root,
-        health: address,
+        places,
         with_seccomp,
     } = options;
     let stop = stop_on_signals().map_err(DaemonError::Signals)?;
-    let listener = health::listen(address)
-        .await
-        .map_err(|source| DaemonError::Health { address, source })?;
     let metrics = Arc::new(Metrics::new(&node)?);
     let client = connect().await?;
-    let healthy = tokio::spawn(health::serve(listener, stop.clone()));
+    let tasks = TaskTracker::new();
+    // It is alive until the work has ended.
+    let end = CancellationToken::new();
+    let ready = || Ok(());
+    tell(places, client.clone(), &metrics, ready, &tasks, &end).await?;
     tracing::info!(node, namespace, root = %root.display(), "the daemon begins");
     if with_seccomp {
         let settings = seccomp::Settings {
@@ -92,9 +90,9 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
     } else {
         stop.cancelled().await;
     }
-    if let Err(error) = healthy.await? {
-        tracing::warn!(%error, "health was not served to the end");
-    }
+    end.cancel();
+    tasks.close();
+    tasks.wait().await;
     tracing::info!("the daemon ends");
     Ok(())
 }

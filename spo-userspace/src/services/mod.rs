@@ -1,8 +1,8 @@
 //! The processes that run as long as the cluster does, and who talks to whom in them.
 
 pub mod daemon;
-mod health;
 pub mod operator;
+pub mod telling;
 pub mod webhook;
 
 use tokio::signal::unix::{SignalKind, signal};

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use kube::Client;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::stop_on_signals;
-use crate::cluster::election::{Election, Kept};
+use super::telling::{Places, tell};
+use crate::cluster::election::{Election, Kept, Standing};
 use crate::cluster::watch::store;
 use crate::cluster::{connect, events::Events};
 use crate::controller::{certificates, config, nodes, status};
+use crate::telemetry::metrics::Metrics;
 
 /// The lease that the leader holds.
 const LEASE: &str = "security-profiles-operator-lock";
@@ -26,6 +29,8 @@ pub struct Options {
     pub kubelet: String,
     /// Whether the webhook's objects are managed as well.
     pub webhook: bool,
+    /// Where it tells about itself.
+    pub places: Places,
 }
 
 /// Runs until the process is asked to end. Fails if it may no longer lead: then another replica
@@ -36,18 +41,48 @@ pub async fn run(options: Options) -> Result<()> {
     let Options {
         namespace,
         identity,
+        places,
         ..
     } = options.clone();
+    let metrics = Arc::new(Metrics::new("")?);
     let election = Election::new(client.clone(), &namespace, LEASE, identity.clone());
+    let tasks = TaskTracker::new();
+    let end = CancellationToken::new();
+    let standing = election.standing();
+    let ready = move || match *standing.borrow() {
+        Standing::Unknown => Err(format!(
+            "the lease {LEASE} could not be read; the log says why"
+        )),
+        Standing::Waits | Standing::Leads => Ok(()),
+    };
+    tell(places, client.clone(), &metrics, ready, &tasks, &end).await?;
+    let standing = election.standing();
+    let leads = move || f64::from(u8::from(*standing.borrow() == Standing::Leads));
+    metrics.gauge("leads", "Whether this replica leads: 1, or 0.", leads);
     tracing::info!(identity, "waiting to lead");
-    if !election.win(&stop).await {
+    let ended = take_part(client, options, &election, metrics, &stop).await;
+    end.cancel();
+    tasks.close();
+    tasks.wait().await;
+    ended
+}
+
+/// Leads when it can, until it has to end.
+async fn take_part(
+    client: Client,
+    options: Options,
+    election: &Election,
+    metrics: Arc<Metrics>,
+    stop: &CancellationToken,
+) -> Result<()> {
+    if !election.win(stop).await {
         return Ok(());
     }
-    tracing::info!(identity, "leading");
+    tracing::info!("leading");
     let work = CancellationToken::new();
-    let lead = lead(client, options, work.clone());
+    let lead = lead(client, options, metrics, work.clone());
     let keep = async {
-        let kept = election.keep(&stop).await;
+        let kept = election.keep(stop).await;
         // What leads ends before the lease is given back, or at once if it is lost.
         work.cancel();
         kept
@@ -58,22 +93,25 @@ pub async fn run(options: Options) -> Result<()> {
     }
 }
 
-async fn lead(client: Client, options: Options, stop: CancellationToken) {
+async fn lead(client: Client, options: Options, metrics: Arc<Metrics>, stop: CancellationToken) {
     let Options {
         namespace,
         identity,
         kubelet,
         webhook,
+        places: _,
     } = options;
-    let events = || Events::new(client.clone(), &identity);
+    let events = || Events::new(client.clone(), &identity, metrics.events_over_budget());
     let status = status::Context {
         events: events(),
+        metrics: metrics.clone(),
         client: client.clone(),
         namespace: namespace.clone(),
     };
     let (pods, writer) = store();
     let config = config::Context {
         events: events(),
+        metrics: metrics.clone(),
         client: client.clone(),
         namespace: namespace.clone(),
         kubelet,
@@ -82,11 +120,12 @@ async fn lead(client: Client, options: Options, stop: CancellationToken) {
     };
     let nodes = nodes::Context {
         events: events(),
+        metrics: metrics.clone(),
         client: client.clone(),
         namespace: namespace.clone(),
     };
     tokio::join!(
-        certificates::run(client, namespace, stop.clone()),
+        certificates::run(client, namespace, metrics.clone(), stop.clone()),
         status::run(Arc::new(status), stop.clone()),
         config::run(Arc::new(config), stop.clone()),
         nodes::run(Arc::new(nodes), pods, writer, stop),

@@ -1,7 +1,8 @@
 //! The admission server.
 
+use std::collections::HashSet;
 use std::io;
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,19 +10,22 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::runtime::reflector::{Store, store::Writer};
-use kube::{Api, Client, Resource};
+use kube::runtime::watcher;
+use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::stop_on_signals;
-use crate::cluster::watch::{Wish, store, watch};
+use super::telling::{TellError, profile};
+use crate::cluster::error::told;
+use crate::cluster::watch::{Change, Wish, store, watch};
 use crate::cluster::{self, ConnectError};
-use crate::server::{LeastTls, Limits, Tls, serve};
-use crate::telemetry::http::health;
-use crate::webhook::{Profiles, State, router};
+use crate::server::{LeastTls, Limits, Tls, listen, serve};
+use crate::telemetry::http::{Access, health, metrics};
+use crate::telemetry::metrics::{Metrics, of_process};
+use crate::webhook::{Guarded, Profiles, State, router};
 
 /// For how long requests are still taken after we were asked to end, so that the cluster has the
 /// time to send them elsewhere.
@@ -38,6 +42,8 @@ pub struct Options {
     pub certificates: PathBuf,
     /// The oldest version of TLS.
     pub least: LeastTls,
+    /// Where profiles of the process's own time are made, if anybody wants any.
+    pub profiling: Option<SocketAddr>,
 }
 
 /// Why the server cannot run.
@@ -61,6 +67,12 @@ pub enum ServeError {
     /// The versions of TLS do not go together with the ciphers.
     #[error("cannot set up TLS")]
     Tls(#[source] rustls::Error),
+    /// Two metrics have one name.
+    #[error("cannot set up metrics")]
+    Metrics(#[from] prometheus::Error),
+    /// Profiles cannot be made.
+    #[error(transparent)]
+    Profiling(#[from] TellError),
 }
 
 /// Serves until the process is asked to end.
@@ -71,30 +83,38 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
         health_port,
         certificates,
         least,
+        profiling,
     } = options;
     let client = cluster::connect().await?;
     let tls = Tls::new(&certificates, least).map_err(ServeError::Tls)?;
-    let (webhooks, checks) = (listen(port).await?, listen(health_port).await?);
+    let at = async |port| {
+        let listening = listen((Ipv6Addr::UNSPECIFIED, port).into()).await;
+        listening.map_err(|source| ServeError::Listen { port, source })
+    };
+    let (webhooks, checks) = (at(port).await?, at(health_port).await?);
 
+    let counted = Arc::new(Metrics::new("")?);
     let tasks = TaskTracker::new();
     // The servers end a little later than everything else is told to.
     let end = CancellationToken::new();
     let watches = Watches {
         client: &client,
         tasks: &tasks,
+        metrics: &counted,
         stop: &end,
     };
-    let namespaces = watches.start(|namespace: &mut Namespace| {
+    let trim_namespace = |namespace: &mut Namespace| {
         namespace.spec = None;
         namespace.status = None;
         namespace.metadata.annotations = None;
         true
-    });
+    };
+    let namespaces = watches.start(trim_namespace, |_| {});
     let profiles = Profiles {
-        seccomp: watches.start(trim),
-        apparmor: watches.start(trim),
-        selinux: watches.start(trim),
-        raw_selinux: watches.start(trim),
+        seccomp: watches.profiles(),
+        apparmor: watches.profiles(),
+        selinux: watches.profiles(),
+        raw_selinux: watches.profiles(),
     };
     let state = Arc::new(State::new(client.clone(), namespaces, profiles));
 
@@ -111,13 +131,13 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
     };
     let limits = Limits::default();
     tasks.spawn(serve(checks, None, health(ready), limits, end.clone()));
-    tasks.spawn(serve(
-        webhooks,
-        Some(tls),
-        router(&state),
-        limits,
-        end.clone(),
-    ));
+    let access = Some(Arc::new(Access::new(client.clone())));
+    let metrics = metrics(of_process()?, counted.registry(), access);
+    let router = router(&state).merge(metrics);
+    tasks.spawn(serve(webhooks, Some(tls), router, limits, end.clone()));
+    if let Some(address) = profiling {
+        profile(address, &tasks, &end).await?;
+    }
     tracing::info!(port, health_port, "serving webhooks");
 
     stop.cancelled().await;
@@ -128,25 +148,50 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
     Ok(())
 }
 
-/// All addresses of the machine, both kinds where there are both.
-async fn listen(port: u16) -> Result<TcpListener, ServeError> {
-    let error = |source| ServeError::Listen { port, source };
-    match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
-        Ok(listener) => Ok(listener),
-        Err(source) if source.kind() == io::ErrorKind::AddrInUse => Err(error(source)),
-        Err(_) => TcpListener::bind(("0.0.0.0", port)).await.map_err(error),
-    }
-}
-
 struct Watches<'a> {
     client: &'a Client,
     tasks: &'a TaskTracker,
+    metrics: &'a Arc<Metrics>,
     stop: &'a CancellationToken,
 }
 
 impl Watches<'_> {
+    /// Watches all profiles of a kind. One that cannot be read is there, too, and is told once.
+    fn profiles<K>(&self) -> Store<Guarded<K>>
+    where
+        K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + 'static,
+        Guarded<K>: Resource<DynamicType = ()> + Clone + DeserializeOwned + Send + Sync,
+    {
+        let metrics = Arc::clone(self.metrics);
+        let mut unreadable = HashSet::new();
+        let changed = move |change: Change<'_, Guarded<K>>| {
+            let profile = change.object();
+            let name = profile.name_any();
+            let error = match (&change, &profile.0) {
+                (Change::Present(_), Err(invalid)) => Some(&invalid.error),
+                _ => None,
+            };
+            let Some(error) = error else {
+                if unreadable.remove(&name) {
+                    metrics.unreadable(&K::plural(&()), unreadable.len());
+                }
+                return;
+            };
+            if unreadable.insert(name.clone()) {
+                let kind = K::kind(&());
+                tracing::warn!(%kind, name, error, "this version cannot read for which namespaces a profile is: pods that name it are refused");
+                metrics.unreadable(&K::plural(&()), unreadable.len());
+            }
+        };
+        self.start(trim, changed)
+    }
+
     /// Watches all objects of a kind.
-    fn start<K>(&self, trim: impl Fn(&mut K) -> bool + Send + 'static) -> Store<K>
+    fn start<K>(
+        &self,
+        trim: impl Fn(&mut K) -> bool + Send + 'static,
+        changed: impl FnMut(Change<'_, K>) + Send + 'static,
+    ) -> Store<K>
     where
         K: Resource<DynamicType = ()>
             + Clone
@@ -157,13 +202,15 @@ impl Watches<'_> {
             + 'static,
     {
         let (store, writer): (_, Writer<K>) = store();
-        let failed = |error: &_| {
-            let kind = K::kind(&());
-            tracing::warn!(%error, %kind, "a watch is broken, and is tried again");
+        let metrics = Arc::clone(self.metrics);
+        let failed = move |error: &watcher::Error| {
+            let resource = K::plural(&());
+            tracing::warn!(%resource, error = told(error), "the watch broke, and is tried again");
+            metrics.watch_failed(&resource);
         };
         let api = Api::all(self.client.clone());
         let stop = self.stop.clone();
-        let watch = watch(api, Wish::default(), writer, stop, trim, |_| {}, failed);
+        let watch = watch(api, Wish::default(), writer, stop, trim, changed, failed);
         self.tasks.spawn(watch);
         store
     }

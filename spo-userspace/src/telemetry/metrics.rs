@@ -4,9 +4,12 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use prometheus::{
-    Encoder as _, IntCounter, IntCounterVec, IntGaugeVec, Opts, PullingGauge, Registry, TextEncoder,
-};
+use jiff::Timestamp;
+use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts, PullingGauge, Registry};
+
+use crate::cluster::queue::Queue;
 
 const PREFIX: &str = "security_profiles_operator";
 
@@ -18,6 +21,8 @@ pub struct Metrics {
     seccomp_profiles: IntCounterVec,
     seccomp_errors: IntCounterVec,
     profiles: IntGaugeVec,
+    unreadable: IntGaugeVec,
+    certificates: IntGaugeVec,
     watch_failures: IntCounterVec,
     events_over_budget: IntCounter,
     states: Mutex<HashMap<(&'static str, String), String>>,
@@ -33,7 +38,7 @@ pub enum Operation {
 }
 
 impl Metrics {
-    /// The metrics of a process on a node.
+    /// The metrics of a process. The node matters to the daemon of one, and is else empty.
     pub fn new(node: &str) -> Result<Self, prometheus::Error> {
         let registry = Registry::new_custom(Some(PREFIX.to_owned()), None)?;
         let counters = |name: &str, help: &str, labels: &[&str]| {
@@ -41,11 +46,11 @@ impl Metrics {
             registry.register(Box::new(counters.clone()))?;
             Ok::<_, prometheus::Error>(counters)
         };
-        let profiles = IntGaugeVec::new(
-            Opts::new("profiles", "Profiles by how far they got on the node."),
-            &["kind", "node", "state"],
-        )?;
-        registry.register(Box::new(profiles.clone()))?;
+        let gauges = |name: &str, help: &str, labels: &[&str]| {
+            let gauges = IntGaugeVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(gauges.clone()))?;
+            Ok::<_, prometheus::Error>(gauges)
+        };
         let events_over_budget = IntCounter::new(
             "events_over_budget_total",
             "Events that were not written because there were too many at once.",
@@ -68,7 +73,21 @@ impl Metrics {
                 "Watches that the API server refused or that broke.",
                 &["resource"],
             )?,
-            profiles,
+            profiles: gauges(
+                "profiles",
+                "Profiles by how far they got on the node.",
+                &["kind", "node", "state"],
+            )?,
+            unreadable: gauges(
+                "unreadable_objects",
+                "Objects that this version cannot read.",
+                &["resource"],
+            )?,
+            certificates: gauges(
+                "certificate_expiry_timestamp_seconds",
+                "When a certificate ends, in seconds since 1970.",
+                &["secret"],
+            )?,
             events_over_budget,
             states: Mutex::default(),
             registry,
@@ -114,43 +133,82 @@ impl Metrics {
         self.watch_failures.with_label_values(&[resource]).inc();
     }
 
-    /// An event was not written.
-    pub fn event_over_budget(&self) {
-        self.events_over_budget.inc();
+    /// Counts events that were not written.
+    pub fn events_over_budget(&self) -> IntCounter {
+        self.events_over_budget.clone()
+    }
+
+    /// How many objects cannot be read.
+    pub fn unreadable(&self, resource: &str, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.unreadable.with_label_values(&[resource]).set(count);
+    }
+
+    /// When the certificate of a Secret ends; `None` if there is none.
+    pub fn certificate_ends(&self, secret: &str, end: Option<Timestamp>) {
+        match end {
+            Some(end) => self
+                .certificates
+                .with_label_values(&[secret])
+                .set(end.as_second()),
+            // There may have been none before, either.
+            None => drop(self.certificates.remove_label_values(&[secret])),
+        }
     }
 
     /// Tells the length of a queue whenever somebody looks.
-    pub fn queue(
-        &self,
-        name: &str,
-        length: impl Fn() -> usize + Send + Sync + 'static,
-    ) -> Result<(), prometheus::Error> {
+    pub fn queue<K: Send + 'static>(&self, name: &str, queue: &Queue<K>) {
+        let queue = queue.clone();
         #[expect(clippy::cast_precision_loss, reason = "no queue is as long")]
-        let length = move || length() as f64;
-        let gauge = PullingGauge::new(
-            format!("{name}_queue_length"),
-            "Profiles that wait for work, those that failed and are tried again among them.",
-            Box::new(length),
-        )?;
-        self.registry.register(Box::new(gauge))
+        let length = move || queue.length() as f64;
+        self.gauge(
+            &format!("{name}_queue_length"),
+            "What waits for work, and what failed and is tried again.",
+            length,
+        );
     }
 
-    /// All metrics, as Prometheus reads them.
-    pub fn text(&self) -> Result<Vec<u8>, prometheus::Error> {
-        let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
-        Ok(text)
+    /// Tells a number whenever somebody looks.
+    pub fn gauge(&self, name: &str, help: &str, read: impl Fn() -> f64 + Send + Sync + 'static) {
+        match PullingGauge::new(name, help, Box::new(read)) {
+            Ok(gauge) => self.add(gauge),
+            Err(error) => tracing::warn!(%error, name, "there is no such metric"),
+        }
     }
+
+    /// Tells what somebody else counts.
+    pub fn add(&self, counts: impl Collector + 'static) {
+        if let Err(error) = self.registry.register(Box::new(counts)) {
+            tracing::warn!(%error, "a metric is there twice");
+        }
+    }
+
+    /// All of them.
+    pub fn registry(&self) -> Registry {
+        self.registry.clone()
+    }
+}
+
+/// What every process of any program tells: its memory, time, and open files.
+pub fn of_process() -> Result<Registry, prometheus::Error> {
+    let registry = Registry::new();
+    registry.register(Box::new(ProcessCollector::for_self()))?;
+    Ok(registry)
 }
 
 #[cfg(test)]
 mod tests {
+    use prometheus::TextEncoder;
+
     use super::*;
+    use crate::cluster::queue::queue;
 
     #[test]
     fn gauges_follow_each_profile_and_counters_keep_their_names() {
         let metrics = Metrics::new("node-1").unwrap();
-        metrics.queue("seccomp", || 3).unwrap();
+        let (queue, _keys) = queue();
+        metrics.queue::<()>("seccomp", &queue);
+        metrics.gauge("leads", "Whether it leads.", || 1.0);
         let kind = "SeccompProfile";
         metrics.state(kind, "a", Some("Error"));
         metrics.state(kind, "b", Some("Error"));
@@ -162,8 +220,14 @@ mod tests {
         metrics.seccomp_profile(Operation::Delete);
         metrics.seccomp_error("ProfileNotAllowed");
         metrics.watch_failed("seccompprofiles");
-        metrics.event_over_budget();
-        let text = String::from_utf8(metrics.text().unwrap()).unwrap();
+        metrics.events_over_budget().inc();
+        metrics.unreadable("seccompprofiles", 2);
+        let end = Timestamp::from_second(1_800_000_000).unwrap();
+        metrics.certificate_ends("a", Some(end));
+        metrics.certificate_ends("b", Some(end));
+        metrics.certificate_ends("b", None);
+        let all = metrics.registry().gather();
+        let text = TextEncoder::new().encode_to_string(&all).unwrap();
         insta::assert_snapshot!(text);
     }
 }

@@ -25,7 +25,7 @@ use serde_json::Value;
 use self::review::Request;
 use crate::api::webhooks::{POLICY_PATH, VALIDATIONS};
 
-pub use self::state::{Profiles, Scoped, State};
+pub use self::state::{Guarded, Profiles, Scoped, State};
 
 /// All webhooks, each at its path.
 pub fn router(state: &Arc<State>) -> Router {

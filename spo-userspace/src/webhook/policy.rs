@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::{Selector, SelectorExt as _};
 
 use super::review::{Answer, Request, shortened};
-use super::state::{Found, Profiles};
+use super::state::{Found, Namespaces, Profiles};
 use super::uses::{self, Named, Use};
 use crate::profile::diagnostic::{escape, quoted};
 
@@ -64,8 +64,11 @@ pub(super) fn review(
 }
 
 fn is_for(found: &Found, labels: Option<&BTreeMap<String, String>>) -> bool {
-    let Some(selector) = &found.namespaces else {
-        return true;
+    let selector = match &found.namespaces {
+        Namespaces::All => return true,
+        Namespaces::Selected(selector) => selector,
+        // It may be there to keep somebody out.
+        Namespaces::Unreadable => return false,
     };
     match (Selector::try_from(selector.clone()), labels) {
         (Ok(selector), Some(labels)) => selector.matches(labels),
@@ -81,7 +84,17 @@ fn refusal(part: &str, found: &Found, namespace: &str) -> String {
         name,
         namespaces,
     } = found;
-    let wanted = namespaces.as_ref().map(describe).unwrap_or_default();
+    let wanted = match namespaces {
+        Namespaces::All => String::new(),
+        Namespaces::Selected(selector) => describe(selector),
+        Namespaces::Unreadable => {
+            return format!(
+                "{part} names the {kind} {}, and this version of the webhook cannot read for which namespaces that is; \
+                 name another profile, or mend spec.namespaceSelector of the profile",
+                quoted(name),
+            );
+        }
+    };
     format!(
         "{part} names the {kind} {}, which is only for namespaces with {wanted}, and the namespace {} is none of them; \
          name another profile, have the namespace labelled, or change spec.namespaceSelector of the profile",

@@ -7,11 +7,15 @@ use std::marker::PhantomData;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kube::api::ListParams;
+use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource};
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use crate::api::{AppArmorProfile, RawSelinuxProfile, SeccompProfile, SelinuxProfile};
+use crate::cluster::error::told;
 
 /// A profile, of which nothing is kept but for whom it is. Its rules need not even be valid.
 #[derive(Clone, Debug, Deserialize)]
@@ -27,7 +31,20 @@ pub struct Scoped<K> {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Scope {
+    #[serde(default, deserialize_with = "whole")]
     namespace_selector: Option<LabelSelector>,
+}
+
+/// A selector that has nothing in it which this version does not know, and would pass over.
+fn whole<'de, D: Deserializer<'de>>(from: D) -> Result<Option<LabelSelector>, D::Error> {
+    let Some(value) = Option::<Value>::deserialize(from)? else {
+        return Ok(None);
+    };
+    let selector: LabelSelector = serde_json::from_value(value.clone()).map_err(Error::custom)?;
+    if serde_json::to_value(&selector).map_err(Error::custom)? != value {
+        return Err(Error::custom("the selector has unknown fields"));
+    }
+    Ok(Some(selector))
 }
 
 impl<K: Resource<DynamicType = ()>> Resource for Scoped<K> {
@@ -59,25 +76,35 @@ impl<K: Resource<DynamicType = ()>> Resource for Scoped<K> {
     }
 }
 
+/// The same, of which nothing may be known but that it is there.
+pub type Guarded<K> = DeserializeGuard<Scoped<K>>;
+
 /// For whom every profile is.
 #[derive(Clone)]
 pub struct Profiles {
     /// Seccomp profiles.
-    pub seccomp: Store<Scoped<SeccompProfile>>,
+    pub seccomp: Store<Guarded<SeccompProfile>>,
     /// Profiles for `AppArmor`.
-    pub apparmor: Store<Scoped<AppArmorProfile>>,
+    pub apparmor: Store<Guarded<AppArmorProfile>>,
     /// Profiles for `SELinux`.
-    pub selinux: Store<Scoped<SelinuxProfile>>,
+    pub selinux: Store<Guarded<SelinuxProfile>>,
     /// Raw profiles for `SELinux`.
-    pub raw_selinux: Store<Scoped<RawSelinuxProfile>>,
+    pub raw_selinux: Store<Guarded<RawSelinuxProfile>>,
 }
 
 /// A profile that a pod names, if there is one.
 pub(super) struct Found {
     pub(super) kind: &'static str,
     pub(super) name: String,
-    /// All namespaces, if there is none.
-    pub(super) namespaces: Option<LabelSelector>,
+    pub(super) namespaces: Namespaces,
+}
+
+/// For which namespaces a profile is.
+pub(super) enum Namespaces {
+    All,
+    Selected(LabelSelector),
+    /// This version cannot read it.
+    Unreadable,
 }
 
 impl Profiles {
@@ -103,7 +130,7 @@ impl Profiles {
     }
 }
 
-fn find<K>(store: &Store<Scoped<K>>, kind: &'static str, name: &str) -> Option<Found>
+fn find<K>(store: &Store<Guarded<K>>, kind: &'static str, name: &str) -> Option<Found>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
@@ -111,7 +138,13 @@ where
     Some(Found {
         kind,
         name: name.to_owned(),
-        namespaces: object.spec.namespace_selector.clone(),
+        namespaces: match &object.0 {
+            Ok(profile) => match &profile.spec.namespace_selector {
+                Some(selector) => Namespaces::Selected(selector.clone()),
+                None => Namespaces::All,
+            },
+            Err(_) => Namespaces::Unreadable,
+        },
     })
 }
 
@@ -161,7 +194,11 @@ impl State {
         match Api::<Namespace>::all(self.client.clone()).list(&one).await {
             Ok(found) => found.items.first().map(labels),
             Err(error) => {
-                tracing::warn!(%error, namespace = name, "cannot ask for a namespace");
+                tracing::warn!(
+                    error = told(&error),
+                    namespace = name,
+                    "cannot ask for a namespace"
+                );
                 None
             }
         }

@@ -79,6 +79,14 @@ pub async fn service_account_config(
     Ok(config)
 }
 
+/// The header that shows a service account's token.
+pub fn bearer(config: &Kubeconfig) -> Result<String> {
+    let user = config.auth_infos.first().context("no user")?;
+    let user = serde_json::to_value(&user.auth_info)?;
+    let token = user["token"].as_str().context("no token")?;
+    Ok(format!("Authorization: Bearer {token}"))
+}
+
 async fn client(config: Kubeconfig) -> Result<Client> {
     let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default())
         .await

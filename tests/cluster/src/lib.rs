@@ -9,3 +9,4 @@ pub mod files;
 pub mod manifests;
 pub mod node;
 pub mod objects;
+pub mod web;

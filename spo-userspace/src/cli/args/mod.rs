@@ -20,7 +20,9 @@ pub(super) use self::migrate::MigrateArgs;
 pub(super) use self::profiles::{
     CheckArgs, ConvertArgs, DiffArgs, MergeArgs, ProfileForm, ReportForm, lints,
 };
-pub(super) use self::services::{DaemonArgs, NodeSetupArgs, OperatorArgs, ProfilesArgs};
+pub(super) use self::services::{
+    DaemonArgs, NodeSetupArgs, OperatorArgs, ProfilesArgs, profiling_at,
+};
 pub(super) use self::uninstall::{KeepArg, NodeCleanupArgs, UninstallArgs};
 pub(super) use self::webhook::{TlsVersion, WebhookArgs};
 use crate::profile::base::BASE_SYSCALLS;

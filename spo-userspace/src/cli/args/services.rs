@@ -1,13 +1,18 @@
 //! The arguments of the processes that run in a cluster. Those of the reference's that mean
 //! nothing here yet are taken, so that manifests go on working, and a warning says so.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
+use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 
 use super::Form;
 use crate::node::setup::{KUBELET, ROOT};
+use crate::services::telling::Places;
+
+/// The port of profiles, that of Go programs.
+pub(super) const PROFILING_PORT: u16 = 6060;
 
 const DAEMON_HELP: &str = "\
 Environment: NODE_NAME and OPERATOR_NAMESPACE must be set; SPOD_NAME names the configuration
@@ -32,14 +37,71 @@ pub(in crate::cli) struct DaemonArgs {
     #[arg(long, value_name = "DIR", default_value = ROOT, hide = true)]
     pub(in crate::cli) root: PathBuf,
 
+    /// Let everybody read metrics, by plain HTTP
+    #[arg(long, env = "ENABLE_INSECURE_METRICS_ACCESS", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(in crate::cli) with_insecure_metrics_access: bool,
+
+    #[command(flatten)]
+    pub(in crate::cli) telling: TellingArgs,
+}
+
+/// Where a process tells about itself.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct TellingArgs {
     /// Where to say that the process is alive
+    #[arg(long, value_name = "ADDRESS", default_value = "[::]:8085", hide = true)]
+    pub(in crate::cli) health_address: SocketAddr,
+
+    /// Where to serve metrics
+    #[arg(long, value_name = "ADDRESS", default_value = "[::]:9443", hide = true)]
+    pub(in crate::cli) metrics_address: SocketAddr,
+
+    /// The folder of tls.crt and tls.key, for metrics
     #[arg(
         long,
-        value_name = "ADDRESS",
-        default_value = "0.0.0.0:8085",
+        value_name = "DIR",
+        default_value = "/var/run/secrets/metrics",
         hide = true
     )]
-    pub(in crate::cli) health_address: SocketAddr,
+    pub(in crate::cli) metrics_certificates: PathBuf,
+
+    /// Let everybody have the process profiled, by plain HTTP at /debug/pprof
+    #[arg(short, long, env = "SPO_PROFILING", default_value_t = false, value_parser = BoolishValueParser::new(), action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(in crate::cli) profiling: bool,
+
+    /// The port for that
+    #[arg(
+        long,
+        env = "SPO_PROFILING_PORT",
+        value_name = "PORT",
+        default_value_t = PROFILING_PORT
+    )]
+    pub(in crate::cli) profiling_port: u16,
+}
+
+impl TellingArgs {
+    /// The same, for the service.
+    pub(in crate::cli) fn places(self, insecure: bool) -> Places {
+        let Self {
+            health_address,
+            metrics_address,
+            metrics_certificates,
+            profiling,
+            profiling_port,
+        } = self;
+        Places {
+            health: health_address,
+            metrics: metrics_address,
+            certificates: metrics_certificates,
+            insecure,
+            profiling: profiling_at(profiling, profiling_port),
+        }
+    }
+}
+
+/// All addresses, if profiles are to be made.
+pub(in crate::cli) fn profiling_at(profiling: bool, port: u16) -> Option<SocketAddr> {
+    profiling.then(|| (Ipv6Addr::UNSPECIFIED, port).into())
 }
 
 /// What is taken and does nothing yet.
@@ -65,10 +127,6 @@ pub(in crate::cli) struct LaterArgs {
     /// Not there yet
     #[arg(long, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide = true)]
     pub(in crate::cli) with_mem_optim: bool,
-
-    /// Not there yet
-    #[arg(long, env = "ENABLE_INSECURE_METRICS_ACCESS", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide = true)]
-    pub(in crate::cli) with_insecure_metrics_access: bool,
 }
 
 impl LaterArgs {
@@ -80,7 +138,6 @@ impl LaterArgs {
             with_raw_selinux,
             with_recording,
             with_mem_optim,
-            with_insecure_metrics_access,
         } = *self;
         [
             (with_selinux, "--with-selinux"),
@@ -88,10 +145,6 @@ impl LaterArgs {
             (with_raw_selinux, "--with-raw-selinux"),
             (with_recording, "--with-recording"),
             (with_mem_optim, "--with-mem-optim"),
-            (
-                with_insecure_metrics_access,
-                "--with-insecure-metrics-access",
-            ),
         ]
         .into_iter()
         .filter_map(|(is_set, name)| is_set.then_some(name))
@@ -192,6 +245,9 @@ pub(in crate::cli) struct OperatorArgs {
         default_missing_value = "true"
     )]
     pub(in crate::cli) webhook: bool,
+
+    #[command(flatten)]
+    pub(in crate::cli) telling: TellingArgs,
 }
 
 const PROFILES_EXAMPLES: &str = "\

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, ValueEnum};
 
-use super::services::CommonArgs;
+use super::services::{CommonArgs, PROFILING_PORT};
 
 #[derive(Debug, Args)]
 #[command(disable_version_flag = true)]
@@ -23,6 +24,19 @@ pub(in crate::cli) struct WebhookArgs {
     /// The oldest version of TLS that is spoken
     #[arg(long, value_name = "VERSION", default_value = "1.2")]
     pub(in crate::cli) tls_min_version: TlsVersion,
+
+    /// Let everybody have the process profiled, by plain HTTP at /debug/pprof
+    #[arg(long, env = "SPO_PROFILING", default_value_t = false, value_parser = BoolishValueParser::new(), action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(in crate::cli) profiling: bool,
+
+    /// The port for that
+    #[arg(
+        long,
+        env = "SPO_PROFILING_PORT",
+        value_name = "PORT",
+        default_value_t = PROFILING_PORT
+    )]
+    pub(in crate::cli) profiling_port: u16,
 
     /// The port of /healthz and /readyz
     #[arg(long, value_name = "PORT", default_value_t = 8085, hide = true)]

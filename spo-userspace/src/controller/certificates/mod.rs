@@ -8,6 +8,7 @@ mod apply;
 mod observe;
 mod plan;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,6 +16,7 @@ use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
 };
 use k8s_openapi::api::core::v1::Secret;
+use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -22,9 +24,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::webhooks::{MUTATING, VALIDATING};
+use crate::cluster::error::told;
 use crate::cluster::queue::{Outcome, Queue, queue};
 use crate::cluster::watch::{Wish, store, watch};
 use crate::server::certificates::MakeError;
+use crate::telemetry::metrics::Metrics;
 
 /// The Secret of the authority.
 pub const AUTHORITY: &str = "security-profiles-operator-ca";
@@ -32,8 +36,8 @@ pub const AUTHORITY: &str = "security-profiles-operator-ca";
 pub const WEBHOOK: &str = "webhook-server-cert";
 /// The Secret of the metrics' certificate.
 pub const METRICS: &str = "metrics-server-cert";
-/// The service in front of the daemons' metrics.
-const METRICS_SERVICE: &str = "metrics";
+/// The services in front of metrics: the daemons', and the operator's.
+const METRICS_SERVICES: [&str; 2] = ["metrics", "security-profiles-operator-metrics"];
 
 /// So that many changes at once cost one turn.
 const SETTLE: Duration = Duration::from_millis(50);
@@ -57,43 +61,73 @@ pub enum CertificatesError {
 
 /// Keeps everything current until `stop`. For the leader; several at once do no harm, and one of
 /// them wins.
-pub async fn run(client: Client, namespace: String, stop: CancellationToken) {
+pub async fn run(
+    client: Client,
+    namespace: String,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) {
     let (words, keys) = queue();
+    metrics.queue("certificates", &words);
     let tasks = TaskTracker::new();
     words.add(());
     for name in [AUTHORITY, WEBHOOK, METRICS] {
         let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
-        tasks.spawn(follow(secrets, name, words.clone(), stop.clone()));
+        tasks.spawn(follow(
+            secrets,
+            name,
+            words.clone(),
+            metrics.clone(),
+            stop.clone(),
+        ));
     }
     let mutating: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
-    tasks.spawn(follow(mutating, MUTATING, words.clone(), stop.clone()));
+    tasks.spawn(follow(
+        mutating,
+        MUTATING,
+        words.clone(),
+        metrics.clone(),
+        stop.clone(),
+    ));
     let validating: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
-    tasks.spawn(follow(validating, VALIDATING, words, stop.clone()));
+    tasks.spawn(follow(
+        validating,
+        VALIDATING,
+        words,
+        metrics.clone(),
+        stop.clone(),
+    ));
     tasks.close();
     let work = |()| {
         let (client, namespace) = (client.clone(), namespace.clone());
-        async move { turn(&client, &namespace).await }
+        let metrics = metrics.clone();
+        async move { turn(&client, &namespace, &metrics).await }
     };
     keys.work(1, SETTLE, stop, work).await;
     tasks.wait().await;
 }
 
-/// Does once what is to be done now; returns when there is something to do again.
+/// Does once what is to be done now, and tells when the certificates that were found end; returns
+/// when there is something to do again.
 pub async fn reconcile(
     client: &Client,
     namespace: &str,
     now: Timestamp,
+    metrics: &Metrics,
 ) -> Result<Timestamp, CertificatesError> {
     let observed = observe::observe(client, namespace).await?;
+    for (name, until) in observed.ends() {
+        metrics.certificate_ends(name, until);
+    }
     let plan = plan::plan(&observed, namespace, now)?;
     let due = plan.due;
     apply::apply(client, namespace, plan).await?;
     Ok(due)
 }
 
-async fn turn(client: &Client, namespace: &str) -> Outcome {
+async fn turn(client: &Client, namespace: &str, metrics: &Metrics) -> Outcome {
     let now = Timestamp::now();
-    match reconcile(client, namespace, now).await {
+    match reconcile(client, namespace, now, metrics).await {
         Ok(due) => {
             let wait = Duration::try_from(due.duration_since(now)).unwrap_or_default();
             // Clocks may be set; a day's error does no harm to what lasts for months.
@@ -104,16 +138,20 @@ async fn turn(client: &Client, namespace: &str) -> Outcome {
             ..
         }) if status.is_conflict() || status.is_already_exists() => Outcome::Failed,
         Err(error) => {
-            let reason = std::error::Error::source(&error).map(ToString::to_string);
-            tracing::warn!(%error, reason, "the certificates are not current");
+            tracing::warn!(error = told(&error), "the certificates are not current");
             Outcome::Failed
         }
     }
 }
 
 /// Puts a word into the queue whenever an object changes.
-async fn follow<K>(api: Api<K>, name: &str, words: Queue<()>, stop: CancellationToken)
-where
+async fn follow<K>(
+    api: Api<K>,
+    name: &str,
+    words: Queue<()>,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) where
     K: Resource<DynamicType = ()>
         + Clone
         + DeserializeOwned
@@ -127,6 +165,13 @@ where
         ..Wish::default()
     };
     let (_store, writer) = store();
-    let failed = |error: &_| tracing::warn!(%error, name, "a watch is broken, and is tried again");
+    let failed = |error: &watcher::Error| {
+        tracing::warn!(
+            name,
+            error = told(error),
+            "the watch broke, and is tried again"
+        );
+        metrics.watch_failed(&K::plural(&()));
+    };
     watch(api, wish, writer, stop, |_| true, |_| words.add(()), failed).await;
 }

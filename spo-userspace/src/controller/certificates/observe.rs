@@ -1,5 +1,6 @@
 //! What there is.
 
+use jiff::Timestamp;
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig,
 };
@@ -10,7 +11,7 @@ use kube::{Api, Client};
 use super::{AUTHORITY, CertificatesError, METRICS, WEBHOOK};
 use crate::api::webhooks::{MUTATING, VALIDATING};
 use crate::cluster::MANAGER;
-use crate::server::certificates::Stored;
+use crate::server::certificates::{Stored, end};
 
 /// The label of what we keep.
 pub(super) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -43,7 +44,29 @@ pub(super) enum Seen {
         version: Option<String>,
     },
     /// Somebody else keeps it.
-    Foreign,
+    Foreign {
+        /// `tls.crt`
+        certificate: Vec<u8>,
+    },
+}
+
+impl Observed {
+    /// Until when each certificate is valid; nothing if there is none.
+    pub(super) fn ends(&self) -> [(&'static str, Option<Timestamp>); 3] {
+        let all = [
+            (AUTHORITY, &self.authority),
+            (WEBHOOK, &self.webhook),
+            (METRICS, &self.metrics),
+        ];
+        all.map(|(name, seen)| {
+            let certificate = match seen {
+                Seen::Missing => return (name, None),
+                Seen::Ours { stored, .. } => &stored.certificate,
+                Seen::Foreign { certificate } => certificate,
+            };
+            (name, end(certificate))
+        })
+    }
 }
 
 /// An object that registers webhooks.
@@ -97,11 +120,13 @@ fn seen(secret: Option<Secret>) -> Seen {
         return Seen::Missing;
     };
     let labels = secret.metadata.labels.unwrap_or_default();
-    if labels.get(MANAGED_BY).map(String::as_str) != Some(MANAGER) {
-        return Seen::Foreign;
-    }
     let mut data = secret.data.unwrap_or_default();
     let mut take = |key: &str| data.remove(key).unwrap_or_default().0;
+    if labels.get(MANAGED_BY).map(String::as_str) != Some(MANAGER) {
+        return Seen::Foreign {
+            certificate: take("tls.crt"),
+        };
+    }
     Seen::Ours {
         stored: Stored {
             certificate: take("tls.crt"),

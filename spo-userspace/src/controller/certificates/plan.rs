@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::METRICS_SERVICE;
+use super::METRICS_SERVICES;
 use super::observe::{Observed, Registration, Seen};
 use crate::api::webhooks::SERVICE;
 use crate::server::certificates::{
@@ -60,7 +60,7 @@ pub(super) fn plan(
         metrics: None,
         due: Timestamp::MAX,
     };
-    let foreign = |seen: &Seen| *seen == Seen::Foreign;
+    let foreign = |seen: &Seen| matches!(seen, Seen::Foreign { .. });
     // Nobody needs an authority of ours; or its place is taken.
     if foreign(own) || (foreign(webhook) && foreign(metrics)) {
         return Ok(plan);
@@ -73,17 +73,20 @@ pub(super) fn plan(
         (None, Some(stored)) => stored.clone(),
         (None, None) => return Ok(plan),
     };
-    let mut server = |seen: &Seen, service: &str| -> Result<Option<Write>, MakeError> {
+    let mut server = |seen: &Seen, services: &[&str]| -> Result<Option<Write>, MakeError> {
         if foreign(seen) {
             return Ok(None);
         }
-        let names = names(service, namespace);
+        let names: Vec<_> = services
+            .iter()
+            .flat_map(|service| names(service, namespace))
+            .collect();
         let decision = serving(stored(seen), &issuer, &names, now)?;
         plan.due = plan.due.min(decision.due);
         Ok(write(seen, &decision))
     };
-    plan.webhook = server(webhook, SERVICE)?;
-    plan.metrics = server(metrics, METRICS_SERVICE)?;
+    plan.webhook = server(webhook, &[SERVICE])?;
+    plan.metrics = server(metrics, &METRICS_SERVICES)?;
     if !foreign(webhook) {
         plan.mutating = trust(mutating.as_ref(), &issuer.bundle);
         plan.validating = trust(validating.as_ref(), &issuer.bundle);
@@ -94,7 +97,7 @@ pub(super) fn plan(
 fn stored(seen: &Seen) -> Option<&Stored> {
     match seen {
         Seen::Ours { stored, .. } => Some(stored),
-        Seen::Missing | Seen::Foreign => None,
+        Seen::Missing | Seen::Foreign { .. } => None,
     }
 }
 
@@ -102,7 +105,7 @@ fn write(seen: &Seen, decision: &Decision) -> Option<Write> {
     let (stored, reason) = decision.write.clone()?;
     let version = match seen {
         Seen::Ours { version, .. } => version.clone(),
-        Seen::Missing | Seen::Foreign => None,
+        Seen::Missing | Seen::Foreign { .. } => None,
     };
     Some(Write {
         stored,
@@ -127,9 +130,9 @@ fn trust(registration: Option<&Registration>, bundle: &[u8]) -> Option<Trust> {
 }
 
 /// The names that a service has in the cluster. The first is what the API server asks for.
-fn names(service: &str, namespace: &str) -> Vec<String> {
+fn names(service: &str, namespace: &str) -> [String; 3] {
     let name = format!("{service}.{namespace}");
-    vec![
+    [
         format!("{name}.svc"),
         format!("{name}.svc.cluster.local"),
         name,

@@ -25,8 +25,10 @@ use self::render::{Key, Settings, Wanted};
 use self::watches::{Stores, Watches};
 use super::status::DAEMONS;
 use crate::api::SecurityProfilesOperatorDaemon;
+use crate::cluster::error;
 use crate::cluster::events::{Events, Note};
 use crate::cluster::queue::{Outcome, queue};
+use crate::telemetry::metrics::Metrics;
 
 /// How long changes are collected.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -43,6 +45,8 @@ pub struct Context {
     pub webhook: bool,
     /// Where events go.
     pub events: Events,
+    /// Where to count.
+    pub metrics: Arc<Metrics>,
     /// The daemons' pods.
     pub pods: Store<Pod>,
 }
@@ -61,8 +65,9 @@ struct Memory {
 /// Runs until `stop`.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     let (queue, keys) = queue();
+    context.metrics.queue("configuration", &queue);
     queue.add(());
-    let mut watches = Watches::start(&context.client, &context.namespace, queue, stop.clone());
+    let mut watches = Watches::start(&context, queue, stop.clone());
     for part in std::mem::take(&mut watches.complete) {
         tokio::select! {
             () = part.cancelled() => {}
@@ -108,7 +113,8 @@ async fn reconcile(context: &Context, stores: &Stores, memory: &Mutex<Memory>) -
         let options = webhook.map_or(&[][..], |webhook| &webhook.options);
         let registered = admission::register(&context.client, &context.namespace, options).await;
         if let Err(error) = registered {
-            tracing::warn!(%error, "cannot register the webhook");
+            let error = error::told(&error);
+            tracing::warn!(error, "cannot register the webhook");
             failure.get_or_insert_with(|| format!("cannot register the webhook: {error}"));
         }
     }
@@ -131,7 +137,10 @@ async fn reconcile(context: &Context, stores: &Stores, memory: &Mutex<Memory>) -
         (Ok(()), None) if !again => Outcome::Done,
         (Ok(()), _) => Outcome::Failed,
         (Err(error), _) => {
-            tracing::warn!(%error, "cannot write the configuration's status");
+            tracing::warn!(
+                error = error::told(&error),
+                "cannot write the configuration's status"
+            );
             Outcome::Failed
         }
     }
@@ -158,7 +167,10 @@ async fn without(context: &Context, memory: &Mutex<Memory>) -> Outcome {
             Outcome::Done
         }
         Err(error) => {
-            tracing::warn!(%error, "cannot make the configuration {DAEMONS}");
+            tracing::warn!(
+                error = error::told(&error),
+                "cannot make the configuration {DAEMONS}"
+            );
             Outcome::Failed
         }
     }
@@ -207,8 +219,9 @@ async fn write(
                 turn.again = true;
             }
             Err(error) => {
-                tracing::warn!(object = key, %error, "cannot write an object");
-                let failure = || format!("cannot write {key}: {}", reason(&error));
+                let error = error::told(&error);
+                tracing::warn!(object = key, error, "cannot write an object");
+                let failure = || format!("cannot write {key}: {error}");
                 turn.failure.get_or_insert_with(failure);
             }
         }
@@ -265,14 +278,6 @@ fn absent(wanted: &Wanted) -> Written {
     Written {
         hash: wanted.hash.clone(),
         version: plan::Version::default(),
-    }
-}
-
-/// What the server says, for people.
-fn reason(error: &Error) -> String {
-    match error {
-        Error::Api(status) => status.message.clone(),
-        error => error.to_string(),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::api::daemon::{Enricher, SecurityProfilesOperatorDaemonSpec};
 pub(super) fn unsupported(spec: &SecurityProfilesOperatorDaemonSpec) -> Vec<&'static str> {
     let SecurityProfilesOperatorDaemonSpec {
         verbosity: _,
-        enable_profiling,
+        enable_profiling: _,
         // Of pods, the daemons know none at all: there is nothing to save.
         enable_memory_optimization: _,
         enable_insecure_metrics_access: _,
@@ -33,7 +33,6 @@ pub(super) fn unsupported(spec: &SecurityProfilesOperatorDaemonSpec) -> Vec<&'st
         json_enricher_options: _,
     } = enricher.clone().unwrap_or_default();
     [
-        (*enable_profiling, "spec.enableProfiling"),
         (*enable_app_armor, "spec.enableAppArmor"),
         (selinux == Some(true), "spec.selinux.enable"),
         (enable_log_enricher, "spec.enricher.enableLogEnricher"),

@@ -2,6 +2,7 @@
 //! Deployment, and whether there are objects of the kind `ServiceMonitor`.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::Service;
@@ -10,16 +11,19 @@ use kube::api::{Api, ObjectMeta};
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{Store, store::Writer};
 use kube::runtime::watcher::Error;
-use kube::{Client, Resource, ResourceExt as _};
+use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::Context;
 use super::render::{METRICS_SERVICE, OPERATOR, WEBHOOK, WEBHOOK_SERVICE};
 use crate::api::SecurityProfilesOperatorDaemon;
+use crate::cluster::error::told;
 use crate::cluster::queue::Queue;
 use crate::cluster::watch::{Change, Wish, store, watch};
 use crate::controller::status::DAEMONS;
+use crate::telemetry::metrics::Metrics;
 
 /// The definition of `ServiceMonitor`.
 const MONITORS: &str = "servicemonitors.monitoring.coreos.com";
@@ -44,17 +48,14 @@ pub(super) struct Watches {
     /// Each is cancelled when a watch has told all that is there.
     pub(super) complete: Vec<CancellationToken>,
     queue: Queue<()>,
+    metrics: Arc<Metrics>,
     stop: CancellationToken,
 }
 
 impl Watches {
     /// Starts them.
-    pub(super) fn start(
-        client: &Client,
-        namespace: &str,
-        queue: Queue<()>,
-        stop: CancellationToken,
-    ) -> Self {
+    pub(super) fn start(context: &Context, queue: Queue<()>, stop: CancellationToken) -> Self {
+        let (client, namespace) = (&context.client, &context.namespace);
         let (configurations, configurations_writer) = store();
         let (daemons, daemons_writer) = store();
         let (deployments, deployments_writer) = store();
@@ -72,6 +73,7 @@ impl Watches {
             tasks: JoinSet::new(),
             complete: Vec::new(),
             queue,
+            metrics: context.metrics.clone(),
             stop,
         };
         let named = |name: &str| Some(format!("metadata.name={name}"));
@@ -120,7 +122,12 @@ impl Watches {
         self.complete.push(wish.complete.clone());
         let queue = self.queue.clone();
         let changed = move |_: Change<'_, K>| queue.add(());
-        let failed = |error: &Error| tracing::warn!(kind = %K::kind(&()), %error, "cannot watch");
+        let metrics = self.metrics.clone();
+        let failed = move |error: &Error| {
+            let resource = K::plural(&());
+            tracing::warn!(%resource, error = told(error), "the watch broke, and is tried again");
+            metrics.watch_failed(&resource);
+        };
         let stop = self.stop.clone();
         self.tasks
             .spawn(watch(api, wish, writer, stop, trim, changed, failed));

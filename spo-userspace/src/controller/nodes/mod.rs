@@ -22,10 +22,12 @@ use crate::api::SecurityProfileNodeStatus;
 use crate::api::common::ProfileStatus;
 use crate::api::names::PROFILE_STATE;
 use crate::cluster::MANAGER;
+use crate::cluster::error::told;
 use crate::cluster::events::{Events, Note};
 use crate::cluster::queue::{Outcome, Queue, queue};
 use crate::cluster::watch::{Change, Wish, store, watch};
 use crate::profile::named::Named as _;
+use crate::telemetry::metrics::Metrics;
 
 /// The reason that a daemon gives whose folder is missing, or is not its own.
 const UNUSABLE: &str = "FolderUnusable";
@@ -40,6 +42,8 @@ pub struct Context {
     pub namespace: String,
     /// Where events go.
     pub events: Events,
+    /// Where to count.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Fills the store of the daemons' pods, and repairs nodes, until `stop`.
@@ -50,6 +54,7 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let (queue, keys) = queue();
+    context.metrics.queue("nodes", &queue);
     let (reports, reports_writer) = store();
     let mut tasks = JoinSet::new();
     let labels = Wish {
@@ -57,7 +62,17 @@ pub async fn run(
         ..Wish::default()
     };
     let own = Api::namespaced(context.client.clone(), &context.namespace);
-    let failed = |error: &watcher::Error| tracing::warn!(%error, "cannot watch the daemons' pods");
+    let failed = |resource: &'static str| {
+        let metrics = context.metrics.clone();
+        move |error: &watcher::Error| {
+            tracing::warn!(
+                resource,
+                error = told(error),
+                "the watch broke, and is tried again"
+            );
+            metrics.watch_failed(resource);
+        }
+    };
     let words = queue.clone();
     let changed = move |change: Change<'_, Pod>| {
         if let Some(node) = node_of(change.object()) {
@@ -71,15 +86,14 @@ pub async fn run(
         stop.clone(),
         trim,
         changed,
-        failed,
+        failed("pods"),
     ));
     let errors = Wish {
         labels: Some(format!("{PROFILE_STATE}={}", ProfileStatus::Error.name())),
         ..Wish::default()
     };
     let all = Api::all(context.client.clone());
-    let failed = |error: &watcher::Error| tracing::warn!(%error, "cannot watch what nodes report");
-    let changed = told(queue);
+    let changed = asks(queue);
     tasks.spawn(watch(
         all,
         errors,
@@ -87,7 +101,7 @@ pub async fn run(
         stop.clone(),
         is_about_folder,
         changed,
-        failed,
+        failed("securityprofilenodestatuses"),
     ));
     let last: Arc<Mutex<HashMap<String, Instant>>> = Arc::default();
     let handle = |node: String| {
@@ -99,7 +113,7 @@ pub async fn run(
     tasks.join_all().await;
 }
 
-fn told(queue: Queue<String>) -> impl FnMut(Change<'_, SecurityProfileNodeStatus>) {
+fn asks(queue: Queue<String>) -> impl FnMut(Change<'_, SecurityProfileNodeStatus>) {
     move |change| queue.add(change.object().spec.node_name.clone())
 }
 
@@ -145,7 +159,11 @@ async fn repair(
             last.insert(node.clone(), Instant::now());
         }
         Err(error) => {
-            tracing::warn!(node, %error, "cannot have a daemon begin anew");
+            tracing::warn!(
+                node,
+                error = told(&error),
+                "cannot have a daemon begin anew"
+            );
             return Outcome::Failed;
         }
     }

@@ -18,7 +18,8 @@ use super::status::{KIND, Target, status_patch};
 use crate::api::SecurityProfileNodeStatus;
 use crate::api::node_status::Reason;
 use crate::cluster::MANAGER;
-use crate::cluster::events::{Note, Told};
+use crate::cluster::error::told;
+use crate::cluster::events::Note;
 use crate::cluster::queue::Outcome;
 use crate::node::profiles::{Profiles, ProfilesError};
 use crate::profile::seccomp;
@@ -52,7 +53,7 @@ impl Context {
         for (objects, step) in sight.objects.iter().zip(&planned.statuses) {
             if let Err(error) = self.apply_status(objects, step).await {
                 let profile = objects.profile.name_any();
-                tracing::warn!(profile, error = chain(&error), "cannot write the status");
+                tracing::warn!(profile, error = told(&error), "cannot write the status");
                 self.metrics.seccomp_error("CannotUpdateNodeStatus");
                 is_said = false;
             }
@@ -201,7 +202,7 @@ impl Context {
                 Err(kube::Error::Api(status).into())
             }
             Err(error @ kube::Error::Api(_)) => {
-                tracing::debug!(name, %error, "it was gone already");
+                tracing::debug!(name, error = told(&error), "it was gone already");
                 self.written.deleted(&name, object.uid());
                 Ok(())
             }
@@ -230,10 +231,8 @@ impl Context {
         }
         let reference = reference(&objects.profile);
         let told = self.events.tell(&reference, note.clone());
-        match tokio::time::timeout(PATIENCE, told).await {
-            Ok(Told::Yes | Told::Failed) => {}
-            Ok(Told::OverBudget) => self.metrics.event_over_budget(),
-            Err(_) => tracing::warn!(profile, "no answer to an event"),
+        if tokio::time::timeout(PATIENCE, told).await.is_err() {
+            tracing::warn!(profile, "no answer to an event");
         }
     }
 }

@@ -28,6 +28,7 @@ use self::written::Written;
 use super::bases::Bases;
 use crate::api::SecurityProfilesOperatorDaemon;
 use crate::api::names::{NODE_NAME, PROFILE_KIND, node_label, seccomp_file};
+use crate::cluster::error::told;
 use crate::cluster::events::Events;
 use crate::cluster::queue::{Keys, Queue, queue};
 use crate::cluster::watch::{Change, Wish, store, watch};
@@ -125,12 +126,9 @@ impl Context {
         let (statuses, statuses_writer) = store();
         let (daemons, daemons_writer) = store();
         let (queue, keys) = queue();
-        let length = queue.clone();
-        if let Err(error) = metrics.queue("seccomp", move || length.length()) {
-            tracing::warn!(%error, "there is no metric for the queue");
-        }
+        metrics.queue("seccomp", &queue);
         let context = Self {
-            events: Events::new(client.clone(), &node),
+            events: Events::new(client.clone(), &node, metrics.events_over_budget()),
             client,
             node,
             namespace,
@@ -219,7 +217,7 @@ impl Context {
     fn failed(&self, resource: &'static str) -> impl FnMut(&watcher::Error) + Send + use<> {
         let metrics = self.metrics.clone();
         move |error| {
-            let error = observe::chain(error);
+            let error = told(error);
             tracing::warn!(resource, error, "the watch broke, and is tried again");
             metrics.watch_failed(resource);
         }

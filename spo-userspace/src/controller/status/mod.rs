@@ -2,6 +2,7 @@
 //! nodes report, and which pods use it. The operator alone writes these.
 
 mod apply;
+mod counts;
 mod missing;
 mod observe;
 mod plan;
@@ -21,8 +22,10 @@ use tokio_util::sync::CancellationToken;
 use self::stores::Stores;
 use self::watches::Watches;
 use super::profile::ProfileKey;
+use crate::cluster::error::told;
 use crate::cluster::events::Events;
 use crate::cluster::queue::{Keys, Outcome, queue};
+use crate::telemetry::metrics::Metrics;
 
 /// Profiles that are worked on at a time.
 const AT_ONCE: usize = 8;
@@ -43,6 +46,8 @@ pub struct Context {
     pub namespace: String,
     /// Where events go.
     pub events: Events,
+    /// Where to count.
+    pub metrics: Arc<Metrics>,
 }
 
 /// What is looked at when something changes.
@@ -56,6 +61,7 @@ enum Work {
 /// Runs until `stop`.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     let (queue, keys) = queue();
+    context.metrics.queue("status", &queue);
     let mut watches = Watches::start(&context, queue, stop.clone());
     for part in std::mem::take(&mut watches.complete) {
         tokio::select! {
@@ -63,6 +69,9 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
             () = stop.cancelled() => break,
         }
     }
+    context
+        .metrics
+        .add(counts::Counts::of(&watches.stores.reports));
     work(context, watches.stores.clone(), keys, stop).await;
     watches.tasks.join_all().await;
 }
@@ -118,7 +127,7 @@ async fn reconcile(context: &Context, stores: &Stores, key: &ProfileKey) -> Outc
             Outcome::Failed
         }
         Err(error) => {
-            tracing::warn!(profile = %key, %error, "cannot write what is known of a profile");
+            tracing::warn!(profile = %key, error = told(&error), "cannot write what is known of a profile");
             Outcome::Failed
         }
     }

@@ -20,10 +20,12 @@ use super::observe::{self, Guarded};
 use super::stores::{Stores, key_of};
 use super::{Context, DAEMONS, Work};
 use crate::api::{SeccompProfile, SecurityProfileNodeStatus};
+use crate::cluster::error::told;
 use crate::cluster::queue::Queue;
 use crate::cluster::watch::{Change, Wish, store, watch, watch_events};
 use crate::controller::profile::{Kind, Profile, ProfileKey};
 use crate::controller::usage;
+use crate::telemetry::metrics::Metrics;
 
 /// How long a profile may take to get to the node of a pod that names it, before the pod is told.
 const GRACE: Duration = Duration::from_secs(5);
@@ -35,6 +37,7 @@ pub(super) struct Watches {
     /// Each is cancelled when a watch has told all that is there.
     pub(super) complete: Vec<CancellationToken>,
     client: Client,
+    metrics: Arc<Metrics>,
     queue: Queue<Work>,
     stop: CancellationToken,
 }
@@ -64,6 +67,7 @@ impl Watches {
             tasks: JoinSet::new(),
             complete: Vec::new(),
             client: context.client.clone(),
+            metrics: context.metrics.clone(),
             queue,
             stop,
         };
@@ -129,7 +133,12 @@ impl Watches {
         self.complete.push(wish.complete.clone());
         let (stores, queue) = (self.stores.clone(), self.queue.clone());
         let changed = move |change: Change<'_, K>| changed(&stores, &queue, &change);
-        let failed = |error: &Error| tracing::warn!(kind = %K::kind(&()), %error, "cannot watch");
+        let metrics = self.metrics.clone();
+        let failed = move |error: &Error| {
+            let resource = K::plural(&());
+            tracing::warn!(%resource, error = told(error), "the watch broke, and is tried again");
+            metrics.watch_failed(&resource);
+        };
         let stop = self.stop.clone();
         self.tasks
             .spawn(watch(api, wish, writer, stop, trim, changed, failed));

@@ -16,6 +16,8 @@ use ring::digest::{Context, SHA256};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::cluster::error::told;
+
 /// How long a yes counts. A right that is taken away lasts so much longer.
 const YES: Duration = Duration::from_secs(30);
 /// How long a no counts.
@@ -73,7 +75,10 @@ impl Access {
             return answer;
         }
         let answer = self.ask(token, path).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot ask the cluster who may read metrics");
+            tracing::warn!(
+                error = told(&error),
+                "cannot ask the cluster who may read metrics"
+            );
             Err(Denied::Unavailable)
         });
         if answer != Err(Denied::Unavailable) {

@@ -41,6 +41,12 @@ fn profiles() -> Profiles {
                 json!({ "namespaceSelector": { "matchExpressions": [{ "key": "a", "operator": "Near" }] } }),
             ),
             ("all", json!({ "namespaceSelector": {} })),
+            ("older", json!({ "namespaceSelector": "trusted" })),
+            (
+                "newer",
+                json!({ "namespaceSelector": { "names": ["team"] } }),
+            ),
+            ("nothing", Value::Null),
         ]),
         apparmor: filled(&both),
         selinux: filled(&both),
@@ -284,4 +290,18 @@ fn hostile_names_do_not_reach_a_terminal() {
     let answer = asked(&create(pod), "other");
     assert!(!answer.refusal.unwrap().contains('\u{1b}'));
     assert!(!answer.warnings[0].contains('\u{1b}'));
+}
+
+#[test]
+fn a_profile_that_cannot_be_read_is_for_nobody() {
+    for name in ["older", "newer", "nothing"] {
+        let pod = with_context(&seccomp(&format!("operator/{name}.json")));
+        let refusal = asked(&create(pod), "trusted").refusal.unwrap();
+        let expected = format!(
+            "the pod names the SeccompProfile `{name}`, and this version of the webhook cannot \
+             read for which namespaces that is; name another profile, or mend \
+             spec.namespaceSelector of the profile"
+        );
+        assert_eq!(refusal, expected);
+    }
 }

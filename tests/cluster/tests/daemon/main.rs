@@ -8,7 +8,9 @@
 mod faults;
 mod figures;
 mod life;
+mod metrics;
 mod profile;
+mod profiling;
 mod proxy;
 mod refusals;
 mod uninvited;

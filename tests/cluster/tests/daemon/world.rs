@@ -17,13 +17,14 @@ use spo_cluster_tests::access::{admin, namespace, remove_namespace, service_acco
 use spo_cluster_tests::crd;
 use spo_cluster_tests::files::folder;
 use spo_cluster_tests::objects::{create, get, send};
+use spo_cluster_tests::web::free_port;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::proxy::Proxy;
 
 const GROUP: &str = "security-profiles-operator.x-k8s.io";
-const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+pub(crate) const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 pub(crate) const PROFILES: &str = "/apis/security-profiles-operator.x-k8s.io/v1/seccompprofiles";
 pub(crate) const STATUSES: &str =
     "/apis/security-profiles-operator.x-k8s.io/v1/securityprofilenodestatuses";
@@ -43,6 +44,8 @@ pub(crate) struct World {
     pub(crate) files: TempDir,
     pub(crate) root: PathBuf,
     pub(crate) proxy: Proxy,
+    /// Where metrics are.
+    pub(crate) metrics: u16,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -84,6 +87,7 @@ impl World {
             files,
             root,
             proxy,
+            metrics: free_port()?,
             _turn: turn,
         };
         world.sweep().await?;
@@ -153,6 +157,11 @@ impl World {
         self.files.path().join("kubeconfig")
     }
 
+    /// Where the Secret with the certificate of metrics is mounted.
+    pub(crate) fn certificates(&self) -> PathBuf {
+        self.files.path().join("metrics")
+    }
+
     /// What every daemon is told, whoever starts it.
     pub(crate) fn arguments(&self) -> Vec<String> {
         vec![
@@ -160,6 +169,8 @@ impl World {
             "--root".to_owned(),
             self.root.to_string_lossy().into_owned(),
             "--health-address=127.0.0.1:0".to_owned(),
+            format!("--metrics-address=127.0.0.1:{}", self.metrics),
+            format!("--metrics-certificates={}", self.certificates().display()),
         ]
     }
 
@@ -312,6 +323,11 @@ impl World {
             ensure!(content == object["spec"], "{content:#} is not the spec");
         }
         Ok(status)
+    }
+
+    /// What daemons logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.files.path().join("log")).unwrap_or_default()
     }
 
     /// Waits until something is so.

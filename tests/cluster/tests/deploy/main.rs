@@ -5,6 +5,7 @@
     reason = "what a test passes over is counted by its printed line"
 )]
 
+mod metrics;
 mod world;
 
 use std::time::Duration;
@@ -115,12 +116,9 @@ fn pod(daemons: &Value) -> &Value {
     &daemons["spec"]["template"]["spec"]
 }
 
-fn verbosity(daemons: &Value) -> &str {
+fn variable<'a>(daemons: &'a Value, name: &str) -> &'a str {
     let all = pod(daemons)["containers"][0]["env"].as_array();
-    let found = all
-        .into_iter()
-        .flatten()
-        .find(|one| one["name"] == "SPO_VERBOSITY");
+    let found = all.into_iter().flatten().find(|one| one["name"] == name);
     found
         .and_then(|one| one["value"].as_str())
         .unwrap_or_default()
@@ -165,12 +163,18 @@ async fn the_daemons_follow_the_configuration_and_back() -> Result<()> {
         (
             json!({ "verbosity": 1 }),
             "verbosity",
-            Box::new(|daemons: &Value| verbosity(daemons) == "1") as Box<dyn Fn(&Value) -> bool>,
+            Box::new(|daemons: &Value| variable(daemons, "SPO_VERBOSITY") == "1")
+                as Box<dyn Fn(&Value) -> bool>,
         ),
         (
             json!({ "enableMemoryOptimization": true }),
             "memory optimisation",
             Box::new(|daemons| arguments(daemons) == json!(["daemon", "--with-mem-optim=true"])),
+        ),
+        (
+            json!({ "enableProfiling": true }),
+            "profiling",
+            Box::new(|daemons| variable(daemons, "SPO_PROFILING") == "true"),
         ),
         (
             json!({ "daemonResourceRequirements": limits.clone() }),
@@ -190,11 +194,11 @@ async fn the_daemons_follow_the_configuration_and_back() -> Result<()> {
 
     // What this version does not have changes nothing, and is told.
     let generation = world.get(DAEMONS).await?["metadata"]["generation"].clone();
-    let asked = json!({ "spec": { "selinux": { "enable": true }, "enableProfiling": true } });
+    let asked = json!({ "spec": { "selinux": { "enable": true }, "enableAppArmor": true } });
     world.merge(SPOD, &asked).await?;
     let message = world.message("not supported by this version").await?;
     ensure!(
-        message.ends_with("spec.enableProfiling, spec.selinux.enable"),
+        message.ends_with("spec.enableAppArmor, spec.selinux.enable"),
         "{message}"
     );
     assert_eq!(
@@ -294,7 +298,7 @@ async fn of_two_operators_one_leads_and_the_other_takes_over() -> Result<()> {
         .merge(SPOD, &json!({ "spec": { "verbosity": 1 } }))
         .await?;
     let again = world.start(&last.identity)?;
-    let told = |daemons: &Value| verbosity(daemons) == "1";
+    let told = |daemons: &Value| variable(daemons, "SPO_VERBOSITY") == "1";
     world.becomes(DAEMONS, "told to log more", told).await?;
     for operator in [&killed, &last, &again] {
         operator.had_all_rights()?;

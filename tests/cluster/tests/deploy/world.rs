@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use spo_cluster_tests::access::{admin, service_account_config};
 use spo_cluster_tests::manifests::{Objects, apply};
 use spo_cluster_tests::objects::{create, get, send};
+use spo_cluster_tests::web::free_port;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -210,8 +211,13 @@ impl World {
         let log = self.files.path().join(identity);
         let file = File::create(&log)?;
         let spo = std::env::var("SPO_BIN").context("SPO_BIN does not name the binary spo")?;
+        let certificates = self.files.path().join(format!("{identity}-metrics"));
+        let [health, metrics] = [free_port()?, free_port()?];
         let child = Command::new(spo)
             .arg("operator")
+            .arg(format!("--health-address=127.0.0.1:{health}"))
+            .arg(format!("--metrics-address=127.0.0.1:{metrics}"))
+            .arg(format!("--metrics-certificates={}", certificates.display()))
             .env_clear()
             .env("KUBECONFIG", self.files.path().join("kubeconfig"))
             .env("OPERATOR_NAMESPACE", NAMESPACE)
@@ -225,6 +231,9 @@ impl World {
             child,
             log,
             identity: identity.to_owned(),
+            health,
+            metrics,
+            certificates,
         })
     }
 }
@@ -234,6 +243,12 @@ pub(crate) struct Operator {
     child: Child,
     log: PathBuf,
     pub(crate) identity: String,
+    /// Where it says that it is alive.
+    pub(crate) health: u16,
+    /// Where its metrics are.
+    pub(crate) metrics: u16,
+    /// Where the certificate of its metrics is mounted.
+    pub(crate) certificates: PathBuf,
 }
 
 impl Operator {
@@ -244,9 +259,13 @@ impl Operator {
         Ok(())
     }
 
+    pub(crate) fn log(&self) -> Result<String> {
+        Ok(fs::read_to_string(&self.log)?)
+    }
+
     /// Fails if it asked for something that it has no right to.
     pub(crate) fn had_all_rights(&self) -> Result<()> {
-        let text = fs::read_to_string(&self.log)?;
+        let text = self.log()?;
         let refused: Vec<_> = text
             .lines()
             .filter(|line| line.contains("forbidden") || line.contains("403"))

@@ -16,6 +16,7 @@ use spo::controller::certificates::{
     AUTHORITY, CertificatesError, METRICS, WEBHOOK, reconcile, run,
 };
 use spo::server::certificates::Stored;
+use spo::telemetry::metrics::Metrics;
 use spo_cluster_tests::access::service_account;
 use spo_cluster_tests::objects::create;
 use tokio_util::sync::CancellationToken;
@@ -85,13 +86,14 @@ async fn secrets_and_bundles_are_kept_current() -> Result<()> {
     let ground = Ground::new().await?;
     let operator = operator(&ground).await?;
     let namespace = ground.namespace.clone();
+    let metrics = Arc::new(Metrics::new("")?);
     let reach = Reach::Service(namespace.clone());
     register(&ground, &reach, b"", &[]).await?;
     let now = Timestamp::now();
     // Two operators at once: a conflict is all that may happen.
     let both = tokio::join!(
-        reconcile(&operator, &namespace, now),
-        reconcile(&operator, &namespace, now)
+        reconcile(&operator, &namespace, now, &metrics),
+        reconcile(&operator, &namespace, now, &metrics)
     );
     for result in [both.0, both.1] {
         match result {
@@ -103,9 +105,9 @@ async fn secrets_and_bundles_are_kept_current() -> Result<()> {
             Err(error) => return Err(error).context("another error than a conflict"),
         }
     }
-    reconcile(&operator, &namespace, now).await?;
+    reconcile(&operator, &namespace, now, &metrics).await?;
     let before = versions(&ground).await?;
-    reconcile(&operator, &namespace, now).await?;
+    reconcile(&operator, &namespace, now, &metrics).await?;
     ensure!(
         versions(&ground).await? == before,
         "there was nothing to do"
@@ -119,13 +121,13 @@ async fn secrets_and_bundles_are_kept_current() -> Result<()> {
 
     // One that is old, one that is broken, one that is lost.
     let later = now + jiff::SignedDuration::from_hours(24 * 75);
-    reconcile(&operator, &namespace, later).await?;
+    reconcile(&operator, &namespace, later, &metrics).await?;
     let old = stored(&ground, METRICS).await?;
     set(&ground, METRICS, &json!({ "data": { "tls.key": "AAAA" } })).await?;
     let secrets: Api<Secret> = Api::namespaced(ground.admin.clone(), &namespace);
     secrets.delete(WEBHOOK, &DeleteParams::default()).await?;
     register(&ground, &reach, b"", &[]).await?;
-    reconcile(&operator, &namespace, later).await?;
+    reconcile(&operator, &namespace, later, &metrics).await?;
     let new = stored(&ground, METRICS).await?;
     ensure!(new.certificate != old.certificate && new.bundle == own.bundle);
     ensure!(stored(&ground, WEBHOOK).await?.bundle == own.bundle);
@@ -138,7 +140,12 @@ async fn secrets_and_bundles_are_kept_current() -> Result<()> {
 
     // The operator does so by itself when something changes.
     let stop = CancellationToken::new();
-    let kept = tokio::spawn(run(operator.clone(), namespace.clone(), stop.clone()));
+    let kept = tokio::spawn(run(
+        operator.clone(),
+        namespace.clone(),
+        metrics.clone(),
+        stop.clone(),
+    ));
     for round in 0..2 {
         secrets.delete(WEBHOOK, &DeleteParams::default()).await?;
         register(&ground, &reach, b"", &[]).await?;
@@ -160,7 +167,7 @@ async fn secrets_and_bundles_are_kept_current() -> Result<()> {
     let labels = json!({ "metadata": { "labels": { "app.kubernetes.io/managed-by": null } }, "data": { "tls.crt": "AAAA" } });
     set(&ground, METRICS, &labels).await?;
     let theirs = stored(&ground, METRICS).await?;
-    reconcile(&operator, &namespace, later).await?;
+    reconcile(&operator, &namespace, later, &metrics).await?;
     ensure!(stored(&ground, METRICS).await? == theirs);
     ground.remove().await
 }
@@ -170,6 +177,7 @@ async fn a_certificate_changes_and_no_request_fails() -> Result<()> {
     let ground = Ground::new().await?;
     let operator = operator(&ground).await?;
     let namespace = ground.namespace.clone();
+    let metrics = Arc::new(Metrics::new("")?);
     let mut webhook = Webhook::start(&ground).await?;
     // Nothing may be overlooked, so that a request fails if the webhook does.
     let fail: Vec<_> = VALIDATIONS
@@ -179,7 +187,7 @@ async fn a_certificate_changes_and_no_request_fails() -> Result<()> {
         .collect();
     let reach = Reach::Url(webhook.url.clone());
     register(&ground, &reach, b"", &fail).await?;
-    reconcile(&operator, &namespace, Timestamp::now()).await?;
+    reconcile(&operator, &namespace, Timestamp::now(), &metrics).await?;
     let first = stored(&ground, AUTHORITY).await?;
     webhook.mount(2, &certificate(&first)?)?;
     webhook.authority = first.clone();
@@ -194,7 +202,7 @@ async fn a_certificate_changes_and_no_request_fails() -> Result<()> {
         &json!({ "data": { "tls.key": "AAAA" } }),
     )
     .await?;
-    reconcile(&operator, &namespace, Timestamp::now()).await?;
+    reconcile(&operator, &namespace, Timestamp::now(), &metrics).await?;
     let second = stored(&ground, AUTHORITY).await?;
     ensure!(second.certificate != first.certificate);
     let both = [second.certificate.clone(), first.certificate].concat();

@@ -6,3 +6,4 @@ mod metrics;
 mod objects;
 mod policy;
 mod server;
+mod unreadable;

@@ -2,24 +2,17 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, ensure};
-use kube::config::Kubeconfig;
+use anyhow::{Result, ensure};
 use prometheus::{IntCounter, Registry};
-use serde_json::{Value, json};
+use serde_json::json;
 use spo::server::{Limits, serve};
 use spo::telemetry::http::{Access, metrics};
-use spo_cluster_tests::access::{service_account, service_account_config};
+use spo_cluster_tests::access::{bearer, service_account, service_account_config};
+use spo_cluster_tests::web::{Tls, https_get, plain_get};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::server::{Ground, plain_get};
-
-fn token(config: &Kubeconfig) -> Result<String> {
-    let user = config.auth_infos.first().context("no user")?;
-    let user: Value = serde_json::to_value(&user.auth_info)?;
-    let token = user["token"].as_str().context("no token")?;
-    Ok(format!("Authorization: Bearer {token}"))
-}
+use crate::server::{Ground, Webhook};
 
 async fn served(access: Option<Arc<Access>>) -> Result<(u16, CancellationToken)> {
     let (process, profiles) = (Registry::new(), Registry::new());
@@ -49,8 +42,8 @@ async fn metrics_are_for_those_who_may() -> Result<()> {
         { "apiGroups": ["authorization.k8s.io"], "resources": ["subjectaccessreviews"], "verbs": ["create"] },
     ]);
     ground.allow("daemon", "reviews", &reviews).await?;
-    let stranger = token(&service_account_config(admin, namespace, "stranger").await?)?;
-    let reader = token(&service_account_config(admin, namespace, "reader").await?)?;
+    let stranger = bearer(&service_account_config(admin, namespace, "stranger").await?)?;
+    let reader = bearer(&service_account_config(admin, namespace, "reader").await?)?;
     let get = json!([{ "nonResourceURLs": ["/metrics-spod"], "verbs": ["get"] }]);
     ground.allow("reader", "metrics", &get).await?;
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
@@ -105,5 +98,37 @@ async fn metrics_are_for_those_who_may() -> Result<()> {
     let said = plain_get(port, "/metrics", &[]).await?;
     ensure!(said.contains("process_test 0"), "{said}");
     stop.cancel();
+    ground.remove().await
+}
+
+/// Where the webhooks are, over TLS, and with no right but that of its role.
+#[tokio::test]
+async fn the_webhook_tells_about_itself() -> Result<()> {
+    let ground = Ground::new().await?;
+    let (admin, namespace) = (&ground.admin, &ground.namespace);
+    let reader = bearer(&service_account_config(admin, namespace, "reader").await?)?;
+    let get = json!([{ "nonResourceURLs": ["/metrics", "/metrics-spod"], "verbs": ["get"] }]);
+    ground.allow("reader", "metrics", &get).await?;
+    let webhook = Webhook::start(&ground).await?;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let tls = Tls {
+        authorities: &webhook.authority.bundle,
+        name: "localhost",
+        protocols: &["h2", "http/1.1"],
+    };
+    for (path, headers, expected) in [
+        ("/metrics", vec![], "HTTP/1.1 401"),
+        ("/metrics", vec![reader.clone()], "process_resident_memory"),
+        (
+            "/metrics-spod",
+            vec![reader],
+            "security_profiles_operator_events_over_budget_total 0",
+        ),
+    ] {
+        let (agreed, said) = https_get(webhook.port(), &tls, path, &headers).await?;
+        ensure!(agreed == "http/1.1", "{agreed}");
+        ensure!(said.contains(expected), "{path}: {said}");
+    }
+    webhook.stop()?;
     ground.remove().await
 }

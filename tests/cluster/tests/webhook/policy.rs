@@ -49,7 +49,7 @@ fn kept() -> Vec<(&'static str, Value)> {
     ]
 }
 
-fn pod(name: &str) -> Value {
+pub(crate) fn pod(name: &str) -> Value {
     let container = json!({ "name": "app", "image": "none.example.com/none" });
     json!({
         "apiVersion": "v1",
@@ -179,7 +179,7 @@ async fn pods_are_held_to_the_namespaces_of_their_profiles() -> Result<()> {
 }
 
 /// Waits until a pod is taken, or is not.
-async fn until(ground: &Ground, path: &str, pod: &Value, taken: bool) -> Result<()> {
+pub(crate) async fn until(ground: &Ground, path: &str, pod: &Value, taken: bool) -> Result<()> {
     let start = Instant::now();
     while create(&ground.admin, path, pod).await?.is_ok() != taken {
         ensure!(start.elapsed() < PATIENCE, "{path}: still {}", !taken);
@@ -189,7 +189,7 @@ async fn until(ground: &Ground, path: &str, pod: &Value, taken: bool) -> Result<
 }
 
 /// Pods need the account `default`, which the cluster makes after the namespace.
-async fn account(ground: &Ground, namespace: &str) -> Result<()> {
+pub(crate) async fn account(ground: &Ground, namespace: &str) -> Result<()> {
     let start = Instant::now();
     let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/default");
     while get(&ground.admin, &path).await?.is_none() {

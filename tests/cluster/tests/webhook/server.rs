@@ -1,7 +1,6 @@
 //! A webhook that serves, and is registered.
 
 use std::fs;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,9 +16,8 @@ use spo_cluster_tests::access::{admin, namespace, remove_namespace, service_acco
 use spo_cluster_tests::crd;
 use spo_cluster_tests::files::{file, folder};
 use spo_cluster_tests::objects::{create, get, replace, send};
+use spo_cluster_tests::web::{self, free_port, plain_get};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, MutexGuard};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -99,6 +97,7 @@ impl Ground {
 /// A webhook that serves.
 pub(crate) struct Webhook {
     process: Child,
+    port: u16,
     pub(crate) url: String,
     pub(crate) files: TempDir,
     pub(crate) authority: Stored,
@@ -118,7 +117,7 @@ impl Webhook {
         fs::write(&kubeconfig, serde_json::to_string(&config)?)?;
         let now = Timestamp::now();
         let (authority, _) = authority(None, now)?.write.context("no authority")?;
-        let (port, health) = (free_port().await?, free_port().await?);
+        let (port, health) = (free_port()?, free_port()?);
         let process = Command::new(binary()?)
             .args(["webhook", "--port", &port.to_string()])
             .args(["--health-port", &health.to_string()])
@@ -131,6 +130,7 @@ impl Webhook {
             .context("failed to start spo webhook")?;
         let webhook = Self {
             process,
+            port,
             url: format!("https://localhost:{port}"),
             files,
             authority,
@@ -155,23 +155,14 @@ impl Webhook {
         }
     }
 
+    /// Where it serves.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Mounts a Secret as the kubelet does.
     pub(crate) fn mount(&self, generation: u32, secret: &Stored) -> Result<()> {
-        let folder = self.files.path().join("mounted");
-        let data = folder.join(format!("..{generation}"));
-        fs::create_dir_all(&data)?;
-        fs::write(data.join("tls.crt"), &secret.certificate)?;
-        fs::write(data.join("tls.key"), &secret.key)?;
-        let link = folder.join("..new");
-        std::os::unix::fs::symlink(&data, &link)?;
-        fs::rename(&link, folder.join("..data"))?;
-        for file in ["tls.crt", "tls.key"] {
-            let path = folder.join(file);
-            if !path.exists() {
-                std::os::unix::fs::symlink(Path::new("..data").join(file), path)?;
-            }
-        }
-        Ok(())
+        web::mount(&self.files.path().join("mounted"), generation, secret)
     }
 
     /// Registers it, and waits until the API server asks it.
@@ -295,27 +286,6 @@ async fn unregister(admin: &Client) -> Result<()> {
         Err(refusal) if refusal.code != 404 => Err(refusal.into()),
         _ => Ok(()),
     }
-}
-
-/// A port that nobody listens on.
-pub(crate) async fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-    Ok(listener.local_addr()?.port())
-}
-
-/// Asks without TLS, and gives back all that is said.
-pub(crate) async fn plain_get(port: u16, path: &str, headers: &[String]) -> Result<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    let mut request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
-    for header in headers {
-        request.push_str(header);
-        request.push_str("\r\n");
-    }
-    request.push_str("\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
 /// The binary under test.

@@ -99,7 +99,9 @@ fn only_webhooks_that_trust_something_else_are_changed() {
 #[test]
 fn what_others_keep_is_left_alone() {
     let foreign = Observed {
-        webhook: Seen::Foreign,
+        webhook: Seen::Foreign {
+            certificate: Vec::new(),
+        },
         validating: Some(registration(b"theirs")),
         ..Observed::default()
     };
@@ -108,12 +110,16 @@ fn what_others_keep_is_left_alone() {
     assert!(part.metrics.is_some() && part.authority.is_some());
 
     let all = Observed {
-        metrics: Seen::Foreign,
+        metrics: Seen::Foreign {
+            certificate: Vec::new(),
+        },
         ..foreign.clone()
     };
     assert!(is_idle(&plan(&all, "spo", now()).unwrap()));
     let taken = Observed {
-        authority: Seen::Foreign,
+        authority: Seen::Foreign {
+            certificate: Vec::new(),
+        },
         ..Observed::default()
     };
     assert!(is_idle(&plan(&taken, "spo", now()).unwrap()));

@@ -16,6 +16,8 @@ const PROFILES: &str = "security-profiles-operator-profile";
 const CERTIFICATES: &str = "/var/run/secrets/metrics";
 /// The `SELinux` type that may write what the daemons write, where nothing else is wished.
 const TYPE: &str = "spc_t";
+/// The port of profiles of the daemon's own time.
+const PROFILING: u16 = 6060;
 /// The class of pods that every node has to run.
 const PRIORITY: &str = "system-node-critical";
 
@@ -135,7 +137,24 @@ fn daemon(settings: &Settings) -> Value {
     if let Some(policy) = &settings.own.pull_policy {
         container["imagePullPolicy"] = json!(policy);
     }
+    if settings.spec.enable_profiling {
+        profiled(&mut container);
+    }
     container
+}
+
+fn profiled(container: &mut Value) {
+    let port = json!({ "name": "profiling", "containerPort": PROFILING, "protocol": "TCP" });
+    let variables = [
+        json!({ "name": "SPO_PROFILING", "value": "true" }),
+        json!({ "name": "SPO_PROFILING_PORT", "value": PROFILING.to_string() }),
+    ];
+    if let Some(ports) = container["ports"].as_array_mut() {
+        ports.push(port);
+    }
+    if let Some(environment) = container["env"].as_array_mut() {
+        environment.extend(variables);
+    }
 }
 
 fn arguments(settings: &Settings) -> Vec<&'static str> {

@@ -6,9 +6,14 @@ use serde_json::{Value, json};
 use super::{METRICS_SERVICE, Settings, WEBHOOK, WEBHOOK_SERVICE, Wanted, labels, monitors};
 use crate::cluster::MANAGER;
 use crate::controller::status::DAEMONS;
+use crate::telemetry::http::{PROCESS_PATH, PROFILES_PATH};
 
 /// The port of [`metrics`]; [`monitor`] names it.
 const PORT: &str = "http";
+/// The port of [`webhook`], where its metrics are, too.
+const WEBHOOK_PORT: &str = "webhook";
+/// The port of the operator's own Service, which is in `deploy/`. Its certificate is that of [`metrics`].
+const OPERATOR_PORT: &str = "metrics";
 
 /// In front of the daemons' metrics.
 pub(super) fn metrics(settings: &Settings) -> Wanted {
@@ -22,15 +27,28 @@ pub(super) fn metrics(settings: &Settings) -> Wanted {
 /// In front of the webhook.
 pub(super) fn webhook(settings: &Settings) -> Wanted {
     let spec = json!({
-        "ports": [{ "name": "webhook", "port": 443, "protocol": "TCP", "targetPort": 9443 }],
+        "ports": [{ "name": WEBHOOK_PORT, "port": 443, "protocol": "TCP", "targetPort": 9443 }],
         "selector": labels(WEBHOOK),
     });
     Wanted::of::<Service>(settings, WEBHOOK_SERVICE, &spec)
 }
 
-/// Has Prometheus read the daemons' metrics.
+/// Has Prometheus read the metrics of all processes.
 pub(super) fn monitor(settings: &Settings) -> Wanted {
-    let endpoints = ["/metrics", "/metrics-spod"].map(|path| endpoint(settings, path));
+    let insecure = settings.spec.enable_insecure_metrics_access;
+    let endpoints: Vec<_> = [PROCESS_PATH, PROFILES_PATH]
+        .into_iter()
+        .flat_map(|path| {
+            let daemons = if insecure {
+                json!({ "port": PORT, "path": path, "interval": "10s", "scheme": "http" })
+            } else {
+                endpoint(settings, PORT, METRICS_SERVICE, path)
+            };
+            let operator = endpoint(settings, OPERATOR_PORT, METRICS_SERVICE, path);
+            let webhook = endpoint(settings, WEBHOOK_PORT, WEBHOOK_SERVICE, path);
+            [daemons, operator, webhook]
+        })
+        .collect();
     let spec = json!({
         "endpoints": endpoints,
         "selector": {
@@ -41,17 +59,16 @@ pub(super) fn monitor(settings: &Settings) -> Wanted {
     Wanted::new(monitors(), settings, name, &spec).optional()
 }
 
-fn endpoint(settings: &Settings, path: &str) -> Value {
-    let mut endpoint = json!({ "port": PORT, "path": path, "interval": "10s" });
-    if settings.spec.enable_insecure_metrics_access {
-        endpoint["scheme"] = json!("http");
-        return endpoint;
-    }
-    endpoint["scheme"] = json!("https");
-    endpoint["bearerTokenSecret"] = json!({ "name": "metrics-token", "key": "token" });
-    endpoint["tlsConfig"] = json!({
-        "ca": { "secret": { "name": "metrics-server-cert", "key": "ca.crt" } },
-        "serverName": format!("{METRICS_SERVICE}.{}.svc", settings.namespace),
-    });
-    endpoint
+fn endpoint(settings: &Settings, port: &str, service: &str, path: &str) -> Value {
+    json!({
+        "port": port,
+        "path": path,
+        "interval": "10s",
+        "scheme": "https",
+        "bearerTokenSecret": { "name": "metrics-token", "key": "token" },
+        "tlsConfig": {
+            "ca": { "secret": { "name": "metrics-server-cert", "key": "ca.crt" } },
+            "serverName": format!("{service}.{}.svc", settings.namespace),
+        },
+    })
 }

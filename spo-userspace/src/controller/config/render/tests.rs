@@ -89,7 +89,6 @@ fn every_field_that_means_something_reaches_the_daemons() {
 fn what_is_not_built_changes_nothing() {
     let asked = json!({
         "enableAppArmor": true,
-        "enableProfiling": true,
         "selinux": { "enable": true },
         "enricher": {
             "enableLogEnricher": true, "enableJsonEnricher": true, "enableBpfRecorder": true,
@@ -98,9 +97,27 @@ fn what_is_not_built_changes_nothing() {
     assert_eq!(daemons(asked.clone()), daemons(json!({})));
     let spec = serde_json::from_value(asked).unwrap();
     let told = crate::controller::config::unsupported::unsupported(&spec);
-    assert_eq!(told.len(), 6);
+    assert_eq!(told.len(), 5);
     let nothing = serde_json::from_value(json!({ "selinux": { "enable": false } })).unwrap();
     assert!(crate::controller::config::unsupported::unsupported(&nothing).is_empty());
+}
+
+#[test]
+fn profiling_reaches_the_daemon_alone() {
+    let mut pod = daemons(json!({ "enableProfiling": true }));
+    let container = &mut pod["containers"][0];
+    let mut last = |field: &str, count: usize| {
+        let all = container[field].as_array_mut().unwrap();
+        all.split_off(all.len() - count)
+    };
+    let port = json!({ "name": "profiling", "containerPort": 6060, "protocol": "TCP" });
+    assert_eq!(last("ports", 1), [port]);
+    let variables = [
+        json!({ "name": "SPO_PROFILING", "value": "true" }),
+        json!({ "name": "SPO_PROFILING_PORT", "value": "6060" }),
+    ];
+    assert_eq!(last("env", 2), variables);
+    assert_eq!(pod, daemons(json!({})));
 }
 
 #[test]
@@ -150,6 +167,15 @@ fn metrics_are_read_in_the_way_in_which_they_are_served() {
     assert_eq!(monitor["spec"]["endpoints"][0], endpoint);
     let service = find(&settings, "Service/metrics");
     assert_eq!(service["spec"]["ports"][0]["name"], endpoint["port"]);
+    // The operator and the webhook are asked over TLS all the same.
+    let endpoints = monitor["spec"]["endpoints"].as_array().unwrap();
+    let schemes = |port: &str| {
+        let of_port = endpoints.iter().filter(|one| one["port"] == port);
+        of_port.map(|one| one["scheme"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(schemes("metrics"), ["https", "https"]);
+    assert_eq!(schemes("webhook"), ["https", "https"]);
+    assert_eq!(schemes("http"), ["http", "http"]);
 }
 
 /// What is rendered has no field that its kind does not have.

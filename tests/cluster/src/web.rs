@@ -1,0 +1,102 @@
+//! Servers of ours: how they are asked, and how they get their certificates.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use spo::server::certificates::Stored;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+/// A port that nobody listens on.
+pub fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// Asks without TLS, and gives back all that is said.
+pub async fn plain_get(port: u16, path: &str, headers: &[String]) -> Result<String> {
+    let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    let answer = get(stream, path, headers).await?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// What the metrics are asked with: who is trusted to be whom, and which protocols are offered.
+pub struct Tls<'a> {
+    /// The authorities.
+    pub authorities: &'a [u8],
+    /// The server's name.
+    pub name: &'a str,
+    /// As ALPN has them; none at all if there is none.
+    pub protocols: &'a [&'a str],
+}
+
+/// Asks with TLS, and gives back the protocol that was agreed on and all that is said.
+pub async fn https_get(
+    port: u16,
+    tls: &Tls<'_>,
+    path: &str,
+    headers: &[String],
+) -> Result<(String, String)> {
+    let mut roots = RootCertStore::empty();
+    for authority in CertificateDer::pem_slice_iter(tls.authorities) {
+        roots.add(authority?)?;
+    }
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let offered = tls.protocols.iter();
+    config.alpn_protocols = offered.map(|name| name.as_bytes().to_vec()).collect();
+    let name = ServerName::try_from(tls.name.to_owned())?;
+    let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    let connector = TlsConnector::from(Arc::new(config));
+    let stream = connector.connect(name, stream).await?;
+    let agreed = stream.get_ref().1.alpn_protocol().unwrap_or_default();
+    let agreed = String::from_utf8_lossy(agreed).into_owned();
+    let answer = get(stream, path, headers).await?;
+    Ok((agreed, String::from_utf8_lossy(&answer).into_owned()))
+}
+
+/// Asks, and gives back head and body as they come.
+pub async fn get(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    path: &str,
+    headers: &[String],
+) -> Result<Vec<u8>> {
+    let mut request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+    for header in headers {
+        request.push_str(header);
+        request.push_str("\r\n");
+    }
+    request.push_str("\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    Ok(answer)
+}
+
+/// Mounts a Secret as the kubelet does.
+pub fn mount(folder: &Path, generation: u32, secret: &Stored) -> Result<()> {
+    let data = folder.join(format!("..{generation}"));
+    fs::create_dir_all(&data).context("failed to make a folder")?;
+    fs::write(data.join("tls.crt"), &secret.certificate)?;
+    fs::write(data.join("tls.key"), &secret.key)?;
+    let link = folder.join("..new");
+    std::os::unix::fs::symlink(&data, &link)?;
+    fs::rename(&link, folder.join("..data"))?;
+    for file in ["tls.crt", "tls.key"] {
+        let path = folder.join(file);
+        if !path.exists() {
+            std::os::unix::fs::symlink(Path::new("..data").join(file), path)?;
+        }
+    }
+    Ok(())
+}
