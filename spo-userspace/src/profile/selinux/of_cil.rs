@@ -106,8 +106,8 @@ fn spec<'t, 's: 't>(
             _ => None,
         };
         if known.flatten().is_none() {
-            let before = &text.as_bytes()[..statement.span().start];
-            let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+            let before = &text[..statement.span().start];
+            let line = 1 + before.matches('\n').count();
             return Err(NoProfile::Statement { line });
         }
     }
