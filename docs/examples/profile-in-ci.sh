@@ -1,5 +1,6 @@
 #!/bin/sh
-# Records a test run, and fails if it needs more than the committed profile allows.
+# Records a test run, and fails if it needs more than the committed profile allows. What it needs is
+# then in COMMITTED.new.
 #
 #     profile-in-ci.sh COMMITTED -- COMMAND...
 #
@@ -28,6 +29,10 @@ fi
 if "$spo" merge --check "$committed" "$recorded"; then
     exit 0
 fi
-echo "The tests need more than $committed allows (see above). If that is meant, commit:" >&2
-echo "    $spo merge -o $committed $committed NEW" >&2
+if "$spo" merge -o "$committed.new" "$committed" "$recorded"; then
+    echo "The tests need more than $committed allows (see above)." >&2
+    echo "If that is meant, commit $committed.new in its place." >&2
+else
+    echo "$committed cannot be compared with a recording (see above)." >&2
+fi
 exit 1

@@ -43,6 +43,14 @@ fn a_profile_in_continuous_integration() {
         told.contains("acct: SCMP_ACT_ERRNO -> SCMP_ACT_ALLOW"),
         "{told}"
     );
+    let wider = std::fs::read_to_string(folder.path().join("committed.yaml.new"));
+    assert!(wider.expect("a wider profile").contains("- acct\n"));
     let (code, _) = in_ci(&folder, &["sh", "-c", "exit 7"]);
     assert_eq!(code, Some(7));
+    // A profile that no recording can be merged with.
+    let committed = folder.path().join("committed.yaml");
+    std::fs::write(&committed, "(block x)\n").expect("the profile can be written");
+    let (code, told) = in_ci(&folder, &["sh", "-c", "true"]);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("cannot be compared"), "{told}");
 }

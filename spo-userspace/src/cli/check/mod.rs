@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::anyhow;
+
 use self::told::{Found, Sum, Told};
 use super::args::CheckArgs;
 use super::exit::{FAILED, Failure};
@@ -55,6 +57,11 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     }
     told.finish(sum.checked)?;
     line(format_args!("{sum}"));
+    if sum.checked == 0 && sum.errors == 0 {
+        return Err(
+            anyhow!("no profile was found: name the files, or folders that have some").into(),
+        );
+    }
     Ok(if sum.errors > 0 || (*strict && sum.warnings > 0) {
         ExitCode::from(FAILED)
     } else {

@@ -180,6 +180,16 @@ fn engines_know_more_architectures() {
     assert_eq!(folder.run("check wrong.json").code, 1);
 }
 
+/// A wrong path in a script must not look like a clean result.
+#[test]
+fn a_folder_without_profiles_is_not_clean() {
+    let folder = Folder::with(&[("d/values.yaml", "a: 1\n")]);
+    let answer = folder.run("check d");
+    assert_eq!(answer.code, 1);
+    let told = "no profile was found";
+    assert!(answer.stderr.contains(told), "{}", answer.stderr);
+}
+
 #[test]
 fn lists_are_bounded_and_silenced() {
     let item = "- apiVersion: security-profiles-operator.x-k8s.io/v1\n  kind: SeccompProfile\n";
