@@ -168,7 +168,7 @@ impl Watches<'_> {
             let profile = change.object();
             let name = profile.name_any();
             let error = match (&change, &profile.0) {
-                (Change::Present(_), Err(invalid)) => Some(&invalid.error),
+                (Change::Present(_), Err(invalid)) => Some(told(invalid)),
                 _ => None,
             };
             let Some(error) = error else {

@@ -26,7 +26,7 @@ pub fn metrics(process: Registry, profiles: Registry, access: Option<Arc<Access>
         .route(PROCESS_PATH, get(async move || encoded(&process)))
         .route(PROFILES_PATH, get(async move || encoded(&profiles)));
     match access {
-        Some(access) => router.layer(from_fn_with_state(access, guard)),
+        Some(access) => router.route_layer(from_fn_with_state(access, guard)),
         None => router,
     }
 }

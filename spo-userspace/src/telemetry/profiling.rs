@@ -12,7 +12,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use pprof::protos::Message as _;
-use pprof::{ProfilerGuard, ProfilerGuardBuilder, Report};
+use pprof::{Frames, ProfilerGuard, ProfilerGuardBuilder};
 use tokio::sync::Semaphore;
 
 /// Samples in a second of processor time, as in Go.
@@ -103,10 +103,28 @@ fn begin() -> Result<ProfilerGuard<'static>, pprof::Error> {
 }
 
 fn finish(guard: &ProfilerGuard<'static>) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
-    let report: Report = guard.report().build()?;
+    let report = guard.report().frames_post_processor(without_us).build()?;
     let mut profile = Vec::new();
     report.pprof()?.write_to_vec(&mut profile)?;
     Ok(profile)
+}
+
+/// Takes out the innermost frames, which are those of the sampling itself.
+fn without_us(frames: &mut Frames) {
+    const MOST: usize = 8;
+    let of_sampling = |name: &str| {
+        name.contains("pprof::")
+            || name.starts_with("backtrace::")
+            || ["trace", "trace_unsynchronized"].contains(&name)
+    };
+    let mut innermost = frames.frames.iter().take(MOST);
+    let last = innermost.rposition(|symbols| {
+        let mut symbols = symbols.iter();
+        symbols.any(|symbol| of_sampling(&symbol.name()))
+    });
+    if let Some(last) = last {
+        frames.frames.drain(..=last);
+    }
 }
 
 fn failed(what: &str, error: &dyn Display) -> Response {

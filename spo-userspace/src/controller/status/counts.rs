@@ -2,14 +2,14 @@
 //! counted when somebody asks, so that it cannot be wrong for long.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use kube::runtime::reflector::Store;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntGaugeVec, Opts};
 
-use super::observe::profile_of;
-use crate::api::SecurityProfileNodeStatus;
+use super::reports::State;
+use super::stores::Stores;
 use crate::api::common::ProfileStatus;
 use crate::profile::named::Named as _;
 
@@ -20,16 +20,16 @@ const OTHERS: &str = "(others)";
 
 /// Reads the reports of the nodes.
 pub(super) struct Counts {
-    reports: Store<SecurityProfileNodeStatus>,
+    stores: Arc<Stores>,
     description: Vec<Desc>,
 }
 
 impl Counts {
-    pub(super) fn of(reports: &Store<SecurityProfileNodeStatus>) -> Self {
-        let gauges = gauges();
+    pub(super) fn of(stores: Arc<Stores>) -> Self {
+        let description = gauges().desc().into_iter().cloned().collect();
         Self {
-            reports: reports.clone(),
-            description: gauges.desc().into_iter().cloned().collect(),
+            stores,
+            description,
         }
     }
 }
@@ -40,10 +40,9 @@ impl Collector for Counts {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let reports = self.reports.state();
+        let indexes = self.stores.indexes();
         let gauges = gauges();
-        let counted = count(reports.iter().map(AsRef::as_ref), MOST);
-        for ((kind, state, node), count) in counted {
+        for ((kind, state, node), count) in count(indexes.reports.states(), MOST) {
             gauges.with_label_values(&[kind, node, state]).set(count);
         }
         gauges.collect()
@@ -53,20 +52,12 @@ impl Collector for Counts {
 /// A kind, a state and a node.
 type Series<'a> = (&'static str, &'static str, &'a str);
 
-fn count<'a>(
-    reports: impl Iterator<Item = &'a SecurityProfileNodeStatus>,
-    most: usize,
-) -> BTreeMap<Series<'a>, i64> {
+fn count<'a>(states: impl Iterator<Item = State<'a>>, most: usize) -> BTreeMap<Series<'a>, i64> {
     let mut counts = BTreeMap::new();
-    for report in reports {
-        let Some(profile) = profile_of(report) else {
-            continue;
-        };
-        let status = report.status.as_ref().and_then(|status| status.status);
+    for (kind, node, status) in states {
         let state = status.unwrap_or(ProfileStatus::Pending).name();
-        let series = (profile.kind.name(), state, report.spec.node_name.as_str());
-        let fits = counts.len() < most || counts.contains_key(&series);
-        let (kind, state, node) = series;
+        let kind = kind.name();
+        let fits = counts.len() < most || counts.contains_key(&(kind, state, node));
         let node = if fits { node } else { OTHERS };
         *counts.entry((kind, state, node)).or_default() += 1;
     }
@@ -84,36 +75,20 @@ fn gauges() -> IntGaugeVec {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-
-    fn report(profile: &str, node: &str, state: Option<&str>) -> SecurityProfileNodeStatus {
-        let status = state.map(|state| json!({ "status": state }));
-        let object = json!({
-            "metadata": {
-                "name": format!("{profile}-{node}"),
-                "ownerReferences": [{
-                    "apiVersion": "v1", "kind": "SeccompProfile", "name": profile, "uid": "u",
-                }],
-            },
-            "spec": { "nodeName": node },
-            "status": status,
-        });
-        serde_json::from_value(object).unwrap()
-    }
+    use crate::controller::profile::Kind;
 
     #[test]
     fn each_report_is_counted_once_and_series_are_bounded() {
         let reports = [
-            report("a", "one", Some("Installed")),
-            report("b", "one", Some("Installed")),
-            report("a", "two", Some("Error")),
-            report("b", "two", None),
-            report("c", "two", Some("Installed")),
+            (Kind::Seccomp, "one", Some(ProfileStatus::Installed)),
+            (Kind::Seccomp, "one", Some(ProfileStatus::Installed)),
+            (Kind::Seccomp, "two", Some(ProfileStatus::Error)),
+            (Kind::Seccomp, "two", None),
+            (Kind::Seccomp, "two", Some(ProfileStatus::Installed)),
         ];
         let kind = "SeccompProfile";
-        let all = count(reports.iter(), MOST);
+        let all = count(reports.into_iter(), MOST);
         let expected = [
             ((kind, "Error", "two"), 1),
             ((kind, "Installed", "one"), 2),
@@ -121,7 +96,7 @@ mod tests {
             ((kind, "Pending", "two"), 1),
         ];
         assert_eq!(all.into_iter().collect::<Vec<_>>(), expected);
-        let few = count(reports.iter(), 2);
+        let few = count(reports.into_iter(), 2);
         let expected = [
             ((kind, "Error", "two"), 1),
             ((kind, "Installed", OTHERS), 1),

@@ -71,7 +71,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     }
     context
         .metrics
-        .add(counts::Counts::of(&watches.stores.reports));
+        .add(counts::Counts::of(watches.stores.clone()));
     work(context, watches.stores.clone(), keys, stop).await;
     watches.tasks.join_all().await;
 }

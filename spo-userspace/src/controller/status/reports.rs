@@ -39,6 +39,9 @@ struct Kept {
     listing: u32,
 }
 
+/// The kind of a profile, a node, and the profile's state there.
+pub(super) type State<'a> = (Kind, &'a str, Option<ProfileStatus>);
+
 impl Reports {
     /// The server begins to list all of them.
     pub(super) fn begin(&mut self) {
@@ -123,6 +126,12 @@ impl Reports {
             .collect();
         reports.sort_by(|a, b| a.node.cmp(&b.node));
         reports
+    }
+
+    /// Kind, node and state of each.
+    pub(super) fn states(&self) -> impl Iterator<Item = State<'_>> {
+        let all = self.all.values();
+        all.map(|kept| (kept.profile.kind, kept.node.as_ref(), kept.status))
     }
 
     fn share(&mut self, text: &str) -> Arc<str> {

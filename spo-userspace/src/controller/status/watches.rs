@@ -99,7 +99,7 @@ impl Watches {
         self.complete.push(wish.complete.clone());
         let (stores, queue) = (self.stores.clone(), self.queue.clone());
         let take = move |event| of_report(&stores, &queue, event);
-        let failed = |error: &Error| tracing::warn!(%error, "cannot watch what nodes report");
+        let failed = self.failed::<SecurityProfileNodeStatus>();
         let api = Api::all(self.client.clone());
         let stop = self.stop.clone();
         self.tasks
@@ -133,15 +133,20 @@ impl Watches {
         self.complete.push(wish.complete.clone());
         let (stores, queue) = (self.stores.clone(), self.queue.clone());
         let changed = move |change: Change<'_, K>| changed(&stores, &queue, &change);
-        let metrics = self.metrics.clone();
-        let failed = move |error: &Error| {
-            let resource = K::plural(&());
-            tracing::warn!(%resource, error = told(error), "the watch broke, and is tried again");
-            metrics.watch_failed(&resource);
-        };
+        let failed = self.failed::<K>();
         let stop = self.stop.clone();
         self.tasks
             .spawn(watch(api, wish, writer, stop, trim, changed, failed));
+    }
+
+    /// Logs and counts that a watch broke.
+    fn failed<K: Resource<DynamicType = ()>>(&self) -> impl FnMut(&Error) + Send + use<K> {
+        let metrics = self.metrics.clone();
+        move |error| {
+            let resource = K::plural(&());
+            tracing::warn!(%resource, error = told(error), "the watch broke, and is tried again");
+            metrics.watch_failed(&resource);
+        }
     }
 }
 

@@ -268,7 +268,7 @@ impl Operator {
         let text = self.log()?;
         let refused: Vec<_> = text
             .lines()
-            .filter(|line| line.contains("forbidden") || line.contains("403"))
+            .filter(|line| line.contains("Forbidden") || line.contains("forbidden"))
             .collect();
         ensure!(refused.is_empty(), "{}", refused.join("\n"));
         Ok(())

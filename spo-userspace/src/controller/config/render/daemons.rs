@@ -107,11 +107,16 @@ fn setup(settings: &Settings) -> Value {
 
 fn daemon(settings: &Settings) -> Value {
     let resources = settings.spec.daemon_resource_requirements.as_ref();
+    // Samples, and the names of functions, need room.
+    let memory = match settings.spec.enable_profiling {
+        true => "512Mi",
+        false => "128Mi",
+    };
     let resources = resources.map_or_else(
         || {
             json!({
                 "requests": { "memory": "64Mi", "cpu": "100m", "ephemeral-storage": "50Mi" },
-                "limits": { "memory": "128Mi", "ephemeral-storage": "200Mi" },
+                "limits": { "memory": memory, "ephemeral-storage": "200Mi" },
             })
         },
         |resources| json!(resources),

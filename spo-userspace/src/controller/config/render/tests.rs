@@ -117,6 +117,10 @@ fn profiling_reaches_the_daemon_alone() {
         json!({ "name": "SPO_PROFILING_PORT", "value": "6060" }),
     ];
     assert_eq!(last("env", 2), variables);
+    // Samples need room.
+    let memory = container["resources"]["limits"]["memory"].take();
+    assert_eq!(memory, "512Mi");
+    container["resources"]["limits"]["memory"] = json!("128Mi");
     assert_eq!(pod, daemons(json!({})));
 }
 

@@ -85,6 +85,10 @@ impl World {
         let mut operator = spo(files.path(), OPERATOR)?;
         operator
             .args(["operator", "--webhook=false"])
+            .args([
+                "--health-address=127.0.0.1:0",
+                "--metrics-address=127.0.0.1:0",
+            ])
             .env("OPERATOR_NAMESPACE", NAMESPACE)
             .env("POD_NAME", "bench");
         let calls: Vec<_> = CALLS.split_whitespace().collect();
@@ -271,7 +275,8 @@ async fn webhook(admin: &Client, files: &Path) -> Result<Process> {
 fn daemon(files: &Path, root: &Path) -> Result<Process> {
     let mut command = spo(files, DAEMON)?;
     command
-        .args(["daemon", "--health-address=127.0.0.1:0", "--root"])
+        .args(["daemon", "--health-address=127.0.0.1:0"])
+        .args(["--metrics-address=127.0.0.1:0", "--root"])
         .arg(root)
         .env("NODE_NAME", NODE)
         .env("OPERATOR_NAMESPACE", NAMESPACE);
