@@ -182,7 +182,7 @@ impl Run<'_> {
                 let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref());
                 node.is_none_or(|node| !away.contains(node))
             });
-            let left: Vec<_> = left.map(|pod| pod.name_any()).collect();
+            let left: Vec<_> = left.map(kube::ResourceExt::name_any).collect();
             if left.is_empty() {
                 return Some(());
             }
@@ -329,8 +329,12 @@ async fn reports(client: &Client) -> Result<State, kube::Error> {
 async fn delete(api: &Api<DynamicObject>, name: &str) -> Result<State, kube::Error> {
     for _try in 0..TRIES {
         let deleted = known(api.delete(name, &DeleteParams::background()).await)?;
-        let Some(left) = deleted.and_then(|deleted| deleted.left()) else {
-            // Nothing holds it.
+        // Nothing holds what is gone at once.
+        let left = match deleted {
+            Some(deleted) => deleted.left(),
+            None => None,
+        };
+        let Some(left) = left else {
             return Ok(State::Done(None));
         };
         if let Some(state) = free(api, &left).await? {

@@ -1,5 +1,5 @@
 //! Takes files from nodes: a pod on each that is ready, put there without the scheduler, which
-//! reports what became of it in its last message. Pods and not a DaemonSet, because they end: what
+//! reports what became of it in its last message. Pods and not a `DaemonSet`, because they end: what
 //! ended well is known by that, for each node, and nothing has to run on until all are done.
 //!
 //! A pod has root's id and the right to pass over permissions, for the folder of profiles is the

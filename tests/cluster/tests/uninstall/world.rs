@@ -275,6 +275,7 @@ pub(crate) fn profile(name: &str) -> String {
 
 pub(crate) fn user_pod(profile: &str) -> Value {
     let mut pod = node::pod("user", "sleep 1000");
+    pod["metadata"]["labels"] = json!({ "app": "uninstall-test" });
     pod["spec"]["securityContext"]["seccompProfile"] = json!({
         "type": "Localhost",
         "localhostProfile": format!("operator/{profile}.json"),
