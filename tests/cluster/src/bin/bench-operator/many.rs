@@ -24,7 +24,7 @@ pub(crate) struct Many {
     pub(crate) installed_seconds: f64,
     /// By account, verb and resource.
     pub(crate) requests: BTreeMap<String, BTreeMap<String, usize>>,
-    /// Without leases and watches that go on.
+    /// Without leases, watches that go on, and events, which have a budget of their own.
     pub(crate) requests_per_profile: f64,
     pub(crate) daemon_requests_per_profile: f64,
     pub(crate) memory: BTreeMap<String, Memory>,
@@ -57,7 +57,8 @@ pub(crate) async fn measure(world: &mut World) -> Result<Many> {
     let asked = world.audit.since(mark)?;
     let written = |account: &str| {
         let of = asked.iter().filter(|asked| asked.account() == account);
-        of.filter(|asked| !asked.is_upkeep()).count()
+        of.filter(|asked| !asked.is_upkeep() && asked.resource() != "events")
+            .count()
     };
     let daemon = written(DAEMON);
     Ok(Many {

@@ -49,7 +49,7 @@ impl Report {
                 1000.0,
             ),
             goal(
-                "requests a profile and node",
+                "requests a profile and node, but events",
                 self.many.requests_per_profile,
                 4.0,
             ),
@@ -120,7 +120,7 @@ impl Report {
         for goal in self.goals() {
             let Goal { what, is, most } = &goal;
             let verdict = if goal.is_met() { "" } else { "  MISSED" };
-            writeln!(out, "{what:<42} {is:>8.1} {most:>8}{verdict}")?;
+            writeln!(out, "{what:<42} {is:>8.2} {most:>8}{verdict}")?;
         }
         Ok(text)
     }
@@ -191,8 +191,8 @@ impl Many {
         writeln!(
             out,
             "\n{profiles} profiles at once: applied in {applied_seconds:.1} s, installed after \
-             {installed_seconds:.1} s\nrequests a profile: {requests_per_profile:.2}, of which the \
-             node's {daemon_requests_per_profile:.2}"
+             {installed_seconds:.1} s\nrequests a profile, without events: {requests_per_profile:.2}, of which \
+             the node's {daemon_requests_per_profile:.2}"
         )?;
         for (account, asked) in asked {
             requests(out, account, asked)?;

@@ -36,7 +36,8 @@ pub(crate) const STATUSES: &str =
 pub(crate) const KIND: &str = "SeccompProfile";
 /// The node of our daemon.
 const NODE: &str = "node-1";
-const PATIENCE: Duration = Duration::from_mins(2);
+/// A thousand pods of the `DaemonSet` take two minutes.
+const PATIENCE: Duration = Duration::from_mins(6);
 const INTERVAL: Duration = Duration::from_millis(100);
 /// When nothing was asked for so long, what was begun is done.
 const QUIET: Duration = Duration::from_secs(5);
@@ -202,7 +203,7 @@ pub(crate) fn is_installed(object: &Value) -> bool {
     object["status"]["status"] == "Installed"
 }
 
-/// Applies `deploy/`, of which no pod runs: there is no kubelet to end one.
+/// Applies `deploy/`, of which no pod runs: there is no kubelet.
 async fn install(admin: &Client) -> Result<()> {
     let mut objects = kustomized()?.context("there is no kubectl")?;
     for ((kind, _, _), object) in &mut objects {
@@ -211,20 +212,17 @@ async fn install(admin: &Client) -> Result<()> {
         }
     }
     apply(admin, &objects).await?;
-    let quota = json!({
-        "apiVersion": "v1",
-        "kind": "ResourceQuota",
-        "metadata": { "name": "no-pods" },
-        "spec": { "hard": { "pods": "0" } },
+    // Our nodes have no kubelet that says they are ready; daemons are wanted there all the same.
+    let configuration = json!({
+        "apiVersion": format!("{GROUP}/v1"),
+        "kind": "SecurityProfilesOperatorDaemon",
+        "metadata": { "name": "spod" },
+        "spec": { "scheduling": { "tolerations": [{ "operator": "Exists" }] } },
     });
-    let quotas = format!("/api/v1/namespaces/{NAMESPACE}/resourcequotas");
-    create(admin, &quotas, &quota).await??;
-    let quota = format!("{quotas}/no-pods");
-    until("the quota holds", async || {
-        let quota = get(admin, &quota).await?.unwrap_or_default();
-        Ok(quota["status"]["hard"]["pods"] == "0")
-    })
-    .await
+    let configurations =
+        format!("/apis/{GROUP}/v1/namespaces/{NAMESPACE}/securityprofilesoperatordaemons");
+    create(admin, &configurations, &configuration).await??;
+    Ok(())
 }
 
 /// Starts the webhook, and has the API server ask it.
