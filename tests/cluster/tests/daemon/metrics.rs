@@ -17,7 +17,7 @@ const NAME: &str = "metrics.security-profiles-operator.svc";
 const BOTH: &[&str] = &["h2", "http/1.1"];
 
 /// An authority, and what it signed.
-fn certificate() -> Result<(Stored, Stored)> {
+pub(crate) fn certificate() -> Result<(Stored, Stored)> {
     let now = Timestamp::now();
     let (authority, _) = authority(None, now)?.write.context("no authority")?;
     let names = [NAME.to_owned()];
@@ -27,7 +27,7 @@ fn certificate() -> Result<(Stored, Stored)> {
     Ok((authority, signed))
 }
 
-fn trusting(authority: &Stored) -> Tls<'_> {
+pub(crate) fn trusting(authority: &Stored) -> Tls<'_> {
     Tls {
         authorities: &authority.bundle,
         name: NAME,
@@ -36,7 +36,7 @@ fn trusting(authority: &Stored) -> Tls<'_> {
 }
 
 /// Lets an account read metrics of profiles, by a role that the world does not know.
-async fn reader(world: &World, name: &str) -> Result<String> {
+pub(crate) async fn reader(world: &World, name: &str) -> Result<String> {
     let namespace = &world.namespace;
     let role = format!("reader-{namespace}");
     let rules = json!([{ "nonResourceURLs": ["/metrics-spod"], "verbs": ["get"] }]);
@@ -56,7 +56,7 @@ async fn reader(world: &World, name: &str) -> Result<String> {
     bearer(&service_account_config(&world.admin, namespace, name).await?)
 }
 
-async fn forget(world: &World) -> Result<()> {
+pub(crate) async fn forget(world: &World) -> Result<()> {
     for kind in ["clusterroles", "clusterrolebindings"] {
         let path = format!("{RBAC}/{kind}/reader-{}", world.namespace);
         send(&world.admin, Method::DELETE, &path, None).await??;

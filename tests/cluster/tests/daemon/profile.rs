@@ -10,9 +10,9 @@ use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use spo_cluster_tests::web::{free_port, https_get, mount, plain_get};
 
+use crate::metrics::{certificate, forget, reader, trusting};
 use crate::world::{Daemon, World, allows, spo};
 
 /// Set by `cargo xtask record-daemon`: the file to record into, instead of holding the daemon to the
@@ -78,6 +78,7 @@ struct Below {
     daemon: Daemon,
     _group: Group,
     health: u16,
+    profiling: u16,
 }
 
 /// What is killed when it goes: both processes.
@@ -107,16 +108,19 @@ impl Below {
         ensure!(mounted.success(), "mount: {mounted}");
         world.root = disk.join("root");
         fs::create_dir(&world.root)?;
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let health = listener.local_addr()?.port();
-        drop(listener);
+        let (health, profiling) = (free_port()?, free_port()?);
         let arguments = world.arguments().into_iter().map(|argument| {
             if argument.starts_with("--health-address=") {
                 return format!("--health-address=127.0.0.1:{health}");
             }
             argument
         });
-        above.arg("--").arg(spo()).args(arguments).process_group(0);
+        above
+            .arg("--")
+            .arg(spo())
+            .args(arguments)
+            .args(["-p", &format!("--profiling-port={profiling}")])
+            .process_group(0);
         let daemon = world.start_as(above)?;
         let group = Group(Pid::from_raw(i32::try_from(daemon.child.id())?));
         let below = Self {
@@ -124,6 +128,7 @@ impl Below {
             daemon,
             _group: group,
             health,
+            profiling,
         };
         below.world.apply("first", &allows(&["read"])).await?;
         below.world.is_installed("first").await?;
@@ -151,7 +156,7 @@ impl Below {
         self.folder().await?;
         self.disk().await?;
         self.server().await?;
-        self.is_asked("/healthz").await?;
+        self.tells().await?;
         // Threads that have no work end after ten seconds.
         for number in 0..40 {
             let name = format!("many-{number}");
@@ -267,16 +272,39 @@ impl Below {
         Ok(())
     }
 
-    /// As the kubelet asks.
-    async fn is_asked(&self, path: &str) -> Result<()> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.health)).await?;
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        Ok(())
+    /// It says that it is alive, how much it did, and where its time goes.
+    async fn tells(&self) -> Result<()> {
+        let world = &self.world;
+        let said = plain_get(self.health, "/healthz", &[]).await?;
+        ensure!(said.starts_with("HTTP/1.1 200"), "{said}");
+        let reader = [reader(world, "reader").await?];
+        for generation in 1..=2 {
+            let (authority, signed) = certificate()?;
+            mount(&world.certificates(), generation, &signed)?;
+            for path in ["/metrics", "/metrics-spod"] {
+                let (_, said) =
+                    https_get(world.metrics, &trusting(&authority), path, &reader).await?;
+                let code = if path == "/metrics" { 403 } else { 200 };
+                ensure!(
+                    said.starts_with(&format!("HTTP/1.1 {code}")),
+                    "{path}: {said}"
+                );
+            }
+        }
+        forget(world).await?;
+        let profile = plain_get(self.profiling, "/debug/pprof/profile?seconds=2", &[]);
+        let busy = async {
+            for number in 0..20 {
+                let call = format!("busy{number}");
+                world.apply("busy", &allows(&[&call])).await?;
+            }
+            Ok(())
+        };
+        let (said, busy) = tokio::join!(profile, busy);
+        busy.and(said).and_then(|said| {
+            ensure!(said.starts_with("HTTP/1.1 200"), "{said:?}");
+            Ok(())
+        })
     }
 
     /// Asks it to end, and returns how it ended, and all that was said.
