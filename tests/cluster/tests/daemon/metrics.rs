@@ -35,11 +35,11 @@ pub(crate) fn trusting(authority: &Stored) -> Tls<'_> {
     }
 }
 
-/// Lets an account read metrics of profiles, by a role that the world does not know.
-pub(crate) async fn reader(world: &World, name: &str) -> Result<String> {
+/// Lets an account read these paths, by a role that the world does not know.
+pub(crate) async fn reader(world: &World, name: &str, paths: &[&str]) -> Result<String> {
     let namespace = &world.namespace;
     let role = format!("reader-{namespace}");
-    let rules = json!([{ "nonResourceURLs": ["/metrics-spod"], "verbs": ["get"] }]);
+    let rules = json!([{ "nonResourceURLs": paths, "verbs": ["get"] }]);
     let object = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
         "metadata": { "name": role }, "rules": rules,
@@ -70,7 +70,7 @@ async fn metrics_are_for_those_who_may_with_a_certificate_that_comes_and_changes
     let port = world.metrics;
     let stranger =
         bearer(&service_account_config(&world.admin, &world.namespace, "stranger").await?)?;
-    let reader = reader(&world, "reader").await?;
+    let reader = reader(&world, "reader", &["/metrics-spod"]).await?;
     let _daemon = world.start()?;
 
     // Profiles do not wait for a certificate, and a line says what does.
