@@ -1,11 +1,13 @@
 //! What several kinds share.
 
+use std::borrow::Cow;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::schema;
-use crate::profile::named::named;
+use crate::profile::named::{Named, named};
 
 named! {
     /// How far a profile got. Of several nodes, the lowest counts for the profile as a whole:
@@ -40,6 +42,15 @@ named! {
     }
 }
 
+/// A word of a status; one of a newer version, which this one does not know, counts as none. So that
+/// neighbouring versions can read each other's objects.
+pub(super) fn known<'de, T: Named, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let word: Option<Cow<'de, str>> = Option::deserialize(deserializer)?;
+    Ok(word.and_then(|word| T::from_name(&word)))
+}
+
 /// On how many nodes a profile is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -61,7 +72,11 @@ pub struct StatusBase {
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
     /// The lowest status that the profile has on any node.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "known",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub status: Option<ProfileStatus>,
     /// How many nodes have the profile, and how many should.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,7 +96,11 @@ pub struct SelinuxStatus {
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
     /// The lowest status that the profile has on any node.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "known",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub status: Option<ProfileStatus>,
     /// What a pod names as `seLinuxOptions.type` to run under the profile.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -127,6 +127,10 @@ pub struct SecurityProfilesOperatorDaemonStatus {
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
     /// How far the daemons got.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "super::common::known",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub state: Option<DaemonState>,
 }

@@ -20,6 +20,12 @@ pub const IN_USE: &str = "in-use-by-active-pods";
 pub const OLD_PARTIAL_FINALIZER: &str = "spo.x-k8s.io/partial-profile-finalizer";
 /// How the finalizers end that older versions held, one for each node.
 pub const OLD_NODE_FINALIZER: &str = "-deleted";
+/// What older versions held on bindings by which pods run.
+pub const BOUND: &str = "active-workload-lock";
+/// What older versions held on recordings of pods that run.
+pub const RECORDED: &str = "active-seccomp-profile-recording-lock";
+/// What older versions held on recordings with profiles that were to be merged.
+pub const UNMERGED: &str = "spo.x-k8s.io/has-unmerged-profiles";
 /// On a seccomp profile: all its rules, those of its bases included, as JSON.
 pub const SYSCALLS: &str = "syscalls";
 /// What the folder is called in which the kubelet finds profiles.

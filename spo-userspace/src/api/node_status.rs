@@ -55,7 +55,11 @@ pub struct SecurityProfileNodeStatusSpec {
 #[serde(rename_all = "camelCase")]
 pub struct NodeStatus {
     /// How far the profile got.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "super::common::known",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub status: Option<ProfileStatus>,
     /// Why, in one word that programs compare; without a value there is nothing to say.
     #[serde(skip_serializing_if = "Option::is_none")]

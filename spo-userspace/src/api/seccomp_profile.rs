@@ -133,7 +133,11 @@ pub struct SeccompProfileStatus {
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
     /// The lowest status that the profile has on any node.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "super::common::known",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub status: Option<ProfileStatus>,
     /// The profile's file on the nodes.
     #[serde(skip_serializing_if = "Option::is_none")]

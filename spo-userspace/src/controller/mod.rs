@@ -7,6 +7,7 @@ pub mod bases;
 pub mod certificates;
 pub mod config;
 pub mod index;
+pub mod leftovers;
 pub mod nodes;
 pub mod profile;
 pub mod seccomp;

@@ -12,7 +12,7 @@ use super::telling::{Places, tell};
 use crate::cluster::election::{Election, Kept, Standing};
 use crate::cluster::watch::store;
 use crate::cluster::{connect, events::Events};
-use crate::controller::{certificates, config, nodes, status};
+use crate::controller::{certificates, config, leftovers, nodes, status};
 use crate::telemetry::metrics::Metrics;
 
 /// The lease that the leader holds.
@@ -124,7 +124,13 @@ async fn lead(client: Client, options: Options, metrics: Arc<Metrics>, stop: Can
         client: client.clone(),
         namespace: namespace.clone(),
     };
+    let leftovers = leftovers::Context {
+        events: events(),
+        client: client.clone(),
+        metrics: metrics.clone(),
+    };
     tokio::join!(
+        leftovers::run(Arc::new(leftovers), stop.clone()),
         certificates::run(client, namespace, metrics.clone(), stop.clone()),
         status::run(Arc::new(status), stop.clone()),
         config::run(Arc::new(config), stop.clone()),

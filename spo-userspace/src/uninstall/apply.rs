@@ -18,9 +18,10 @@ use super::observe::{self, Seen, kinds};
 use super::own::{self, WEBHOOK};
 use super::plan::{Action, Phase, Plan, REPORTS, Step, foreign, used};
 use super::pods::until;
-use super::{Error, Keep, Options, known, reason, request};
+use super::{Error, Keep, Options, known, request};
 use crate::api::SecurityProfileNodeStatus;
 use crate::cluster::MANAGER;
+use crate::cluster::error::told;
 use crate::controller::status::DAEMONS;
 use crate::profile::few::few;
 
@@ -267,7 +268,7 @@ impl Run<'_> {
         let (client, namespace) = (self.client, self.seen.namespace.as_str());
         let one = |step: Step| async move {
             let state = object(client, namespace, &step).await;
-            let state = state.unwrap_or_else(|error| State::Left(reason(&error)));
+            let state = state.unwrap_or_else(|error| State::Left(told(&error)));
             (step, state)
         };
         // The last ones wait for the others: see `own::all`.

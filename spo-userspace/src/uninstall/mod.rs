@@ -90,11 +90,3 @@ fn known<T>(result: Result<T, kube::Error>) -> Result<Option<T>, kube::Error> {
         result => result.map(Some),
     }
 }
-
-/// What the server says, for people.
-fn reason(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        error => error.to_string(),
-    }
-}

@@ -19,9 +19,10 @@ use serde_json::{Value, json};
 use super::apply::State;
 use super::observe::{Runs, Seen};
 use super::pods::{Late, until};
-use super::{Error, known, reason, request};
+use super::{Error, known, request};
 use crate::api::names::node_label;
 use crate::cluster::MANAGER;
+use crate::cluster::error;
 use crate::node::cleanup::Report;
 use crate::node::setup::ROOT;
 use crate::profile::few::few;
@@ -89,14 +90,14 @@ impl Workshop {
             Ok(state) => state,
             Err(error) => State::Left(format!(
                 "{}; what was installed there is left",
-                reason(&error)
+                error::told(&error)
             )),
         };
         match remove(&pods, &name).await {
             Ok(()) => state,
             Err(error) => State::Left(format!(
                 "the pod {name} cannot be removed: {}",
-                reason(&error)
+                error::told(&error)
             )),
         }
     }

@@ -70,7 +70,7 @@ enum Part {
 }
 
 /// The tests that need pods; without a node they pass over themselves.
-const NODE_TESTS: [&str; 3] = ["node", "system", "uninstall"];
+const NODE_TESTS: [&str; 4] = ["node", "system", "takeover", "uninstall"];
 
 /// What tests said, and whether one failed.
 struct Said {

@@ -1,13 +1,15 @@
-//! The object that makes the API server ask the webhook. It is of the whole cluster, so that
-//! nothing can own it. What is trusted in it is kept by `controller::certificates`.
+//! The objects that make the API server ask a webhook. They are of the whole cluster, so that
+//! nothing can own them. What is trusted in them is kept by `controller::certificates`.
 
-use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
-use kube::api::{Api, PostParams};
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+};
+use kube::api::{Api, DeleteParams, PostParams, Preconditions};
 use kube::{Client, Error, ResourceExt as _};
 
 use crate::api::daemon::WebhookOptions;
 use crate::api::names::digest;
-use crate::api::webhooks::{Reach, VALIDATING, validating};
+use crate::api::webhooks::{MUTATING, Reach, SERVICE, VALIDATING, validating};
 use crate::cluster::MANAGER;
 
 /// What the object was made of, as a digest.
@@ -39,6 +41,45 @@ pub(super) async fn register(
         }
     }
     Ok(())
+}
+
+/// Removes the object by which the reference changes pods, and returns the names of its webhooks:
+/// they go to our service, where nobody answers them, and most of them fail then. One that has a
+/// webhook of somebody else stays, and so does one that a newer version of ours made.
+pub(super) async fn retire(client: &Client, namespace: &str) -> Result<Vec<String>, Error> {
+    let api: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
+    let Some(object) = api.get_opt(MUTATING).await? else {
+        return Ok(Vec::new());
+    };
+    if !is_left_over(&object, namespace) {
+        return Ok(Vec::new());
+    }
+    let parameters = DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: object.uid(),
+            resource_version: object.resource_version(),
+        }),
+        ..DeleteParams::default()
+    };
+    match api.delete(MUTATING, &parameters).await {
+        Err(Error::Api(status)) if status.is_not_found() => Ok(Vec::new()),
+        Err(error) => Err(error),
+        Ok(_) => {
+            let webhooks = object.webhooks.unwrap_or_default().into_iter();
+            Ok(webhooks.map(|webhook| webhook.name).collect())
+        }
+    }
+}
+
+fn is_left_over(object: &MutatingWebhookConfiguration, namespace: &str) -> bool {
+    let mut webhooks = object.webhooks.iter().flatten();
+    !object.annotations().contains_key(HASH)
+        && webhooks.all(|webhook| {
+            let service = webhook.client_config.service.as_ref();
+            service.is_some_and(|service| {
+                (service.name.as_str(), service.namespace.as_str()) == (SERVICE, namespace)
+            })
+        })
 }
 
 /// The server fills in what a webhook leaves out, so that only names and what it was made of are
@@ -87,6 +128,28 @@ mod tests {
 
     fn wanted() -> ValidatingWebhookConfiguration {
         validating(&Reach::Service("own".to_owned()), "own", None, &[])
+    }
+
+    #[test]
+    fn only_what_leads_to_our_service_is_left_over() {
+        let object = |namespace: &str, annotation: &str| {
+            serde_json::from_value(serde_json::json!({
+                "metadata": { "annotations": { annotation: "x" } },
+                "webhooks": [{
+                    "name": "binding.spo.io",
+                    "admissionReviewVersions": ["v1"],
+                    "sideEffects": "None",
+                    "clientConfig": { "service": { "name": SERVICE, "namespace": namespace } },
+                }],
+            }))
+            .unwrap()
+        };
+        assert!(is_left_over(
+            &object("own", "cert-manager.io/inject-ca-from"),
+            "own"
+        ));
+        assert!(!is_left_over(&object("other", "a"), "own"));
+        assert!(!is_left_over(&object("own", HASH), "own"));
     }
 
     #[test]

@@ -107,7 +107,9 @@ async fn reconcile(context: &Context, stores: &Stores, memory: &Mutex<Memory>) -
         }
     };
     let settings = observe::settings(context, stores, configuration);
+    let retired = retire(context).await;
     let Turn { mut failure, again } = write(context, stores, memory, settings.clone()).await;
+    failure = failure.or(retired.err());
     if let (Some(settings), true) = (&settings, context.webhook) {
         let webhook = settings.spec.webhook.as_ref();
         let options = webhook.map_or(&[][..], |webhook| &webhook.options);
@@ -144,6 +146,31 @@ async fn reconcile(context: &Context, stores: &Stores, memory: &Mutex<Memory>) -
             Outcome::Failed
         }
     }
+}
+
+/// Removes webhooks of the reference before the Deployment is replaced that answers them.
+async fn retire(context: &Context) -> Result<(), String> {
+    if !context.webhook {
+        return Ok(());
+    }
+    let webhooks = admission::retire(&context.client, &context.namespace).await;
+    let webhooks = webhooks.map_err(|error| {
+        let error = error::told(&error);
+        tracing::warn!(error, "cannot remove the webhooks of an older operator");
+        format!(
+            "cannot remove the webhooks of an older operator, for which pods may be refused: {error}"
+        )
+    })?;
+    if !webhooks.is_empty() {
+        let message = format!(
+            "removed webhooks of an older operator that this version does not answer: {}; new pods \
+             get no profile by ProfileBindings and are not recorded",
+            webhooks.join(", ")
+        );
+        tracing::warn!(message, "told");
+        tell(context, "RemovedWebhooks", message).await;
+    }
+    Ok(())
 }
 
 /// Makes the configuration that a cluster has at first.
@@ -219,9 +246,14 @@ async fn write(
                 turn.again = true;
             }
             Err(error) => {
+                let advice = if is_about_selector(&error) {
+                    "; delete it, and it is made anew: its pods are none of a user's"
+                } else {
+                    ""
+                };
                 let error = error::told(&error);
                 tracing::warn!(object = key, error, "cannot write an object");
-                let failure = || format!("cannot write {key}: {error}");
+                let failure = || format!("cannot write {key}: {error}{advice}");
                 turn.failure.get_or_insert_with(failure);
             }
         }
@@ -279,6 +311,11 @@ fn absent(wanted: &Wanted) -> Written {
         hash: wanted.hash.clone(),
         version: plan::Version::default(),
     }
+}
+
+/// Whether the object has another selector, which nobody can change.
+fn is_about_selector(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if status.code == 422 && status.message.contains("spec.selector"))
 }
 
 fn is_not_found(error: &Error) -> bool {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{ContainerStatus, ObjectReference, Pod, PodSpec, PodStatus};
 use kube::api::{Api, DeleteParams, ObjectMeta, Preconditions};
+use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{Store, store::Writer};
 use kube::runtime::watcher;
 use kube::{Client, Error, ResourceExt as _};
@@ -33,6 +34,9 @@ use crate::telemetry::metrics::Metrics;
 const UNUSABLE: &str = "FolderUnusable";
 /// How long changes are collected.
 const SETTLE: Duration = Duration::from_millis(500);
+
+/// What a node says of a profile; another version may say what this one cannot read.
+type Report = DeserializeGuard<SecurityProfileNodeStatus>;
 
 /// What the controller works with.
 pub struct Context {
@@ -113,25 +117,34 @@ pub async fn run(
     tasks.join_all().await;
 }
 
-fn asks(queue: Queue<String>) -> impl FnMut(Change<'_, SecurityProfileNodeStatus>) {
-    move |change| queue.add(change.object().spec.node_name.clone())
+fn asks(queue: Queue<String>) -> impl FnMut(Change<'_, Report>) {
+    move |change| {
+        if let Ok(report) = &change.object().0 {
+            queue.add(report.spec.node_name.clone());
+        }
+    }
 }
 
 /// Whether a report says that the folder is unusable; nothing else is of interest.
-fn is_about_folder(report: &mut SecurityProfileNodeStatus) -> bool {
-    let status = report.status.as_ref();
+fn is_about_folder(report: &mut Report) -> bool {
+    let status = report
+        .0
+        .as_ref()
+        .ok()
+        .and_then(|report| report.status.as_ref());
     status.and_then(|status| status.reason.as_deref()) == Some(UNUSABLE)
 }
 
 async fn repair(
     context: &Context,
     pods: &Store<Pod>,
-    reports: &Store<SecurityProfileNodeStatus>,
+    reports: &Store<Report>,
     last: &Mutex<HashMap<String, Instant>>,
     node: String,
 ) -> Outcome {
     let reports = reports.state();
-    let report = reports.iter().find(|report| report.spec.node_name == node);
+    let mut reports = reports.iter().filter_map(|report| report.0.as_ref().ok());
+    let report = reports.find(|report| report.spec.node_name == node);
     let pods = pods.state();
     let pod = pods.iter().find(|pod| node_of(pod) == Some(node.as_str()));
     let before = {

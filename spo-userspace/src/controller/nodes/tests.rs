@@ -54,7 +54,7 @@ fn trouble_is_that_of_the_first_container_that_has_any() {
 
 #[test]
 fn only_reports_about_the_folder_count() {
-    let report = |reason: Option<&str>| -> SecurityProfileNodeStatus {
+    let report = |reason: Option<&str>| -> Report {
         serde_json::from_value(json!({
             "metadata": { "name": "a" },
             "spec": { "nodeName": "one" },
@@ -65,4 +65,6 @@ fn only_reports_about_the_folder_count() {
     assert!(is_about_folder(&mut report(Some("FolderUnusable"))));
     assert!(!is_about_folder(&mut report(Some("InvalidSeccompProfile"))));
     assert!(!is_about_folder(&mut report(None)));
+    let other_version = serde_json::from_value(json!({ "metadata": { "name": "a" } }));
+    assert!(!is_about_folder(&mut other_version.unwrap()));
 }

@@ -22,11 +22,10 @@ use kube::{Client, Resource as _, ResourceExt as _};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use self::observe::{Guarded, GuardedStatus};
+use self::observe::{Configuration, Guarded, GuardedStatus};
 use self::status::KIND;
 use self::written::Written;
 use super::bases::Bases;
-use crate::api::SecurityProfilesOperatorDaemon;
 use crate::api::names::{NODE_NAME, PROFILE_KIND, node_label, seccomp_file};
 use crate::cluster::error::told;
 use crate::cluster::events::Events;
@@ -69,7 +68,7 @@ struct Context {
     events: Events,
     profiles: Store<Guarded>,
     statuses: Store<GuardedStatus>,
-    daemons: Store<SecurityProfilesOperatorDaemon>,
+    daemons: Store<Configuration>,
     written: Written,
     queue: Queue<String>,
 }
@@ -77,7 +76,7 @@ struct Context {
 struct Writers {
     profiles: Writer<Guarded>,
     statuses: Writer<GuardedStatus>,
-    daemons: Writer<SecurityProfilesOperatorDaemon>,
+    daemons: Writer<Configuration>,
 }
 
 /// Runs until `stop`, and ends when what was begun is done.
@@ -200,13 +199,13 @@ impl Context {
             daemons,
             stop.clone(),
             |_| true,
-            move |change: Change<'_, SecurityProfilesOperatorDaemon>| {
+            move |change: Change<'_, Configuration>| {
                 let now = match change {
-                    Change::Present(daemon) => daemon.spec.security.clone(),
-                    Change::Gone(_) => None,
+                    Change::Present(configuration) => observe::security(configuration),
+                    Change::Gone(_) => Ok(None),
                 };
-                if security != now {
-                    security = now;
+                if security.as_ref() != Some(&now) {
+                    security = Some(now);
                     context.every_profile();
                 }
             },

@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 
-use kube::core::DeserializeGuard;
+use kube::core::{DeserializeGuard, ObjectMeta};
 use kube::runtime::reflector::ObjectRef;
-use kube::{Resource as _, ResourceExt as _};
+use kube::{Resource, ResourceExt as _};
+use serde::Deserialize;
 
 use super::Context;
 use super::content::{Limits, Refusal, content, digest_of};
 use super::plan::{Claimant, FileState, Intent, Observed};
 use super::status::Target;
 use crate::api::common::ProfileStatus;
+use crate::api::daemon::Security;
 use crate::api::names::{IN_USE, PARTIAL, seccomp_file};
 use crate::api::node_status::Reason;
-use crate::api::{SeccompProfile, SecurityProfileNodeStatus};
+use crate::api::{SeccompProfile, SecurityProfileNodeStatus, SecurityProfilesOperatorDaemon};
 use crate::node::profiles::{Entry, ProfilesError};
 use crate::profile::seccomp::{Restrictions, SeccompSpec};
 use crate::profile::state::State;
@@ -22,6 +24,31 @@ use crate::profile::state::State;
 pub(super) type Guarded = DeserializeGuard<SeccompProfile>;
 /// A node's status; older versions left some that have other fields.
 pub(super) type GuardedStatus = DeserializeGuard<SecurityProfileNodeStatus>;
+
+/// The cluster's configuration. Nothing is installed by one that cannot be read.
+pub(super) type Configuration = DeserializeGuard<ConfigurationObject>;
+
+/// Of the configuration, what concerns profiles: the rest may be of a newer version.
+#[derive(Clone, Debug, Deserialize, Resource)]
+#[resource(inherit = "SecurityProfilesOperatorDaemon")]
+pub(super) struct ConfigurationObject {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: ConfigurationSpec,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct ConfigurationSpec {
+    security: Option<Security>,
+}
+
+/// What a configuration says of profiles, or why that cannot be read.
+pub(super) fn security(configuration: &Configuration) -> Result<Option<Security>, String> {
+    match &configuration.0 {
+        Ok(configuration) => Ok(configuration.spec.security.clone()),
+        Err(invalid) => Err(invalid.error.clone()),
+    }
+}
 
 /// What is known, and the objects that it is known from.
 pub(super) struct Sight {
@@ -88,7 +115,7 @@ impl Context {
         found
     }
 
-    fn intent(&self, profile: &Guarded, restrictions: &Restrictions) -> Intent {
+    fn intent(&self, profile: &Guarded, restrictions: &Result<Restrictions, Refusal>) -> Intent {
         let meta = profile.meta();
         if meta.deletion_timestamp.is_some() {
             let released = is_released(profile);
@@ -103,6 +130,10 @@ impl Context {
         if object.labels().contains_key(PARTIAL) {
             return Intent::Partial;
         }
+        let restrictions = match restrictions {
+            Ok(restrictions) => restrictions,
+            Err(refusal) => return Intent::Install(Err(refusal.clone())),
+        };
         let limits = Limits {
             restrictions,
             actions: &self.actions,
@@ -116,14 +147,23 @@ impl Context {
     }
 
     /// What the cluster's configuration lets profiles say.
-    fn restrictions(&self) -> Restrictions {
+    fn restrictions(&self) -> Result<Restrictions, Refusal> {
         let reference = ObjectRef::new(&self.configuration).within(&self.namespace);
-        let daemon = self.daemons.get(&reference);
-        let security = daemon.and_then(|daemon| daemon.spec.security.clone());
-        security.map_or_else(Restrictions::default, |security| Restrictions {
-            allowed_syscalls: security.allowed_syscalls.into_iter().collect(),
-            actions: security.allowed_seccomp_actions,
-        })
+        let configuration = self.daemons.get(&reference);
+        let security = configuration.map_or(Ok(None), |configuration| security(&configuration));
+        let security = security.map_err(|error| Refusal {
+            reason: Reason::Unsupported,
+            message: format!(
+                "what the configuration {} lets profiles say cannot be read by this version: {error}",
+                self.configuration
+            ),
+        })?;
+        Ok(
+            security.map_or_else(Restrictions::default, |security| Restrictions {
+                allowed_syscalls: security.allowed_syscalls.into_iter().collect(),
+                actions: security.allowed_seccomp_actions,
+            }),
+        )
     }
 
     async fn file_state(self: &Arc<Self>, file: &str) -> (FileState, bool) {
@@ -227,6 +267,23 @@ mod tests {
         let old = json!({ "metadata": { "name": "a-node-1" } });
         let old: GuardedStatus = serde_json::from_value(old).unwrap();
         assert!(old.0.is_err());
+    }
+
+    #[test]
+    fn what_a_newer_version_says_elsewhere_is_no_matter() {
+        let read = |spec: Value| {
+            let object = json!({ "metadata": { "name": "spod" }, "spec": spec });
+            security(&serde_json::from_value(object).unwrap())
+        };
+        let elsewhere = json!({
+            "enricher": { "logEnricherSource": "Clairvoyance" },
+            "security": { "allowedSyscalls": ["read"], "oracle": true },
+        });
+        let found = read(elsewhere).unwrap().unwrap();
+        assert_eq!(found.allowed_syscalls, ["read"]);
+        assert_eq!(read(json!({})), Ok(None));
+        let unknown = json!({ "security": { "allowedSeccompActions": ["SCMP_ACT_NEW"] } });
+        assert!(read(unknown).unwrap_err().contains("SCMP_ACT_NEW"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use kube::ResourceExt as _;
 
 use super::plan::Report;
 use crate::api::common::ProfileStatus;
+use crate::api::names;
 use crate::cluster::events::Note;
 use crate::controller::profile::{Kind, ProfileKey};
 use crate::controller::usage;
@@ -42,7 +43,7 @@ pub(super) fn notes(pod: &Pod, known: &Known) -> Vec<Note> {
             }
             reports.push((profile, known.get(profile)?.as_ref()));
         }
-        let why = why_not(node, &reports)?;
+        let why = why_not(node, &reports).or_else(|| old_path(pod, &named))?;
         Some(Note {
             warning: true,
             reason: REASON.to_owned(),
@@ -56,6 +57,23 @@ pub(super) fn notes(pod: &Pod, known: &Known) -> Vec<Note> {
     notes.collect()
 }
 
+/// What is wrong with a path of release 0.8, which had the namespace in it. A node may have such files
+/// from then, and a pod that runs has found its own.
+fn old_path(pod: &Pod, named: &usage::Named) -> Option<String> {
+    let begun = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref())
+        == Some("Running");
+    let profile = named.profiles.first()?;
+    (!begun && named.text.matches('/').count() == 2).then(|| {
+        format!(
+            "this is a path of release 0.8, of which there are no new files; name {}",
+            names::localhost_profile(&profile.name)
+        )
+    })
+}
+
 /// Why none of the profiles is on the node; nothing if one is.
 fn why_not(node: &str, profiles: &[(&ProfileKey, Option<&Vec<Report>>)]) -> Option<String> {
     let there: Vec<_> = profiles
@@ -66,7 +84,11 @@ fn why_not(node: &str, profiles: &[(&ProfileKey, Option<&Vec<Report>>)]) -> Opti
     for (profile, reports) in &there {
         let report = reports.iter().find(|report| report.node == node);
         match report {
-            Some(report) if report.status == Some(ProfileStatus::Installed) => return None,
+            // What is being removed stays as long as a pod names it.
+            Some(Report {
+                status: Some(ProfileStatus::Installed | ProfileStatus::Terminating),
+                ..
+            }) => return None,
             Some(report) => {
                 let status = report.status.map_or("nothing yet", |status| {
                     crate::profile::named::Named::name(status)
@@ -105,13 +127,21 @@ mod tests {
     use super::*;
 
     fn pod(node: Option<&str>) -> Pod {
-        let profile = json!({ "type": "Localhost", "localhostProfile": "operator/a.json" });
+        pod_with("operator/a.json", node)
+    }
+
+    fn pod_with(path: &str, node: Option<&str>) -> Pod {
+        let profile = json!({ "type": "Localhost", "localhostProfile": path });
         let context = json!({ "seccompProfile": profile });
         let spec = json!({ "nodeName": node, "containers": [], "securityContext": context });
         serde_json::from_value(json!({ "spec": spec })).unwrap()
     }
 
     fn told(node: Option<&str>, statuses: Option<&[ProfileStatus]>) -> Vec<String> {
+        told_to(&pod(node), statuses)
+    }
+
+    fn told_to(pod: &Pod, statuses: Option<&[ProfileStatus]>) -> Vec<String> {
         let report = |status: &ProfileStatus| Report {
             object: "seccompprofile-a-one".to_owned(),
             node: "one".to_owned(),
@@ -121,12 +151,11 @@ mod tests {
             generation: None,
             current: true,
         };
-        let pod = pod(node);
-        let known = wanted(&pod).into_iter().map(|profile| {
+        let known = wanted(pod).into_iter().map(|profile| {
             let there = statuses.filter(|_| profile.name == "a");
             (profile, there.map(|all| all.iter().map(report).collect()))
         });
-        let notes = notes(&pod, &known.collect());
+        let notes = notes(pod, &known.collect());
         notes
             .into_iter()
             .map(|note| {
@@ -143,6 +172,19 @@ mod tests {
     fn a_pod_without_a_node_or_with_its_profile_is_fine() {
         assert!(told(None, None).is_empty());
         assert!(told(Some("one"), Some(&[ProfileStatus::Installed])).is_empty());
+        assert!(told(Some("one"), Some(&[ProfileStatus::Terminating])).is_empty());
+    }
+
+    #[test]
+    fn a_pod_that_waits_for_an_old_path_is_told_the_new_one() {
+        let installed = Some(&[ProfileStatus::Installed][..]);
+        let mut pod = pod_with("operator/default/a.json", Some("one"));
+        let [text] = &told_to(&pod, installed)[..] else {
+            panic!("one note")
+        };
+        assert!(text.ends_with("; name operator/a.json"), "{text}");
+        pod.status = serde_json::from_value(json!({ "phase": "Running" })).unwrap();
+        assert!(told_to(&pod, installed).is_empty());
     }
 
     #[test]

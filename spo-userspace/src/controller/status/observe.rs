@@ -68,6 +68,7 @@ where
         partial: object.labels().contains_key(PARTIAL),
         unsupported,
         usage: K::usage(name),
+        installable: K::KIND == Kind::Seccomp,
         syscalls: None,
         known,
         reports: Vec::new(),

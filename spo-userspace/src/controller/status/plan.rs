@@ -10,6 +10,7 @@ use crate::api::common::{NodeCount, ProfileStatus};
 use crate::api::names::{FINALIZER, IN_USE, OLD_NODE_FINALIZER, OLD_PARTIAL_FINALIZER};
 use crate::cluster::events::Note;
 use crate::controller::profile::Known;
+use crate::profile::few::few;
 use crate::profile::state::State;
 
 /// Pods that a status names; more are counted only.
@@ -18,6 +19,8 @@ pub(super) const MOST_PODS: usize = 500;
 const READY: &str = "Ready";
 /// Why a node refuses a profile that the configuration does not allow.
 const NOT_ALLOWED: &str = "ProfileNotAllowed";
+/// Why something of a deleted profile is left.
+const LEFT_ON_NODES: &str = "LeftOnNodes";
 
 /// What is known of a profile.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +35,9 @@ pub(super) struct Observed {
     pub(super) partial: bool,
     /// Why it cannot be installed by this version, wherever.
     pub(super) unsupported: Option<String>,
+    /// Whether daemons of this version know its kind at all. Else nobody takes back what an older
+    /// one reported.
+    pub(super) installable: bool,
     /// The field of the status that says what pods name, and its value.
     pub(super) usage: Option<(&'static str, String)>,
     /// The annotation with all rules, if it is to be written.
@@ -113,7 +119,7 @@ pub(super) fn plan(observed: &Observed) -> Plan {
     let (reports, stale) = sort(observed);
     let status = status(observed, &reports);
     let finalizers = finalizers(observed, &reports);
-    let gone = observed.deleted && !finalizers.iter().any(|name| name == FINALIZER);
+    let gone = observed.deleted && finalizers.is_empty();
     let delete = !observed.deleted && is_no_longer_allowed(observed, &reports);
     Plan {
         finalizers: (finalizers != observed.finalizers).then_some(finalizers),
@@ -121,14 +127,31 @@ pub(super) fn plan(observed: &Observed) -> Plan {
         status: (!gone && !same(&status, &observed.known)).then_some(status),
         reports: stale,
         delete,
-        note: delete.then(|| Note {
-            warning: true,
-            reason: NOT_ALLOWED.to_owned(),
-            message: "the profile was installed, and spec.security of the configuration no longer \
-                      allows it: it is deleted, when no pod uses it any more"
-                .to_owned(),
-        }),
+        note: note(observed, delete),
     }
+}
+
+fn note(observed: &Observed, delete: bool) -> Option<Note> {
+    let (reason, message) = if delete {
+        let message = "the profile was installed, and spec.security of the configuration no longer \
+                       allows it: it is deleted, when no pod uses it any more";
+        (NOT_ALLOWED, message.to_owned())
+    } else if observed.deleted && !observed.installable && !observed.reports.is_empty() {
+        let nodes = observed.reports.iter().map(|report| report.node.as_str());
+        let message = format!(
+            "the profile is deleted, and this version cannot take it off nodes: what an older one \
+             put there stays on {}",
+            few(nodes.collect::<BTreeSet<_>>())
+        );
+        (LEFT_ON_NODES, message)
+    } else {
+        return None;
+    };
+    Some(Note {
+        warning: true,
+        reason: reason.to_owned(),
+        message,
+    })
 }
 
 /// The reports that count, one a node, and the objects that are to go: those of nodes that left,
@@ -140,8 +163,10 @@ fn sort(observed: &Observed) -> (Vec<&Report>, Vec<String>) {
         .filter(|report| report.current)
         .map(|report| &report.node)
         .collect();
+    let abandoned = observed.deleted && !observed.installable;
     let (counting, stale): (Vec<_>, Vec<_>) = observed.reports.iter().partition(|report| {
-        observed.nodes.names.contains(&report.node)
+        !abandoned
+            && observed.nodes.names.contains(&report.node)
             && (report.current || !current.contains(&report.node))
     });
     let stale = stale.into_iter().map(|report| report.object.clone());
@@ -150,6 +175,10 @@ fn sort(observed: &Observed) -> (Vec<&Report>, Vec<String>) {
 
 fn finalizers(observed: &Observed, reports: &[&Report]) -> Vec<String> {
     let held = !observed.pods.is_empty() || !reports.is_empty();
+    // Ours cannot be added to what an older version saw deleted: there, its own hold the profile
+    // until its file is gone.
+    let has_ours = observed.finalizers.iter().any(|name| name == FINALIZER);
+    let in_place_of_ours = observed.deleted && held && !has_ours;
     let mut finalizers: Vec<_> = observed
         .finalizers
         .iter()
@@ -158,7 +187,7 @@ fn finalizers(observed: &Observed, reports: &[&Report]) -> Vec<String> {
                 || (name.ends_with(OLD_NODE_FINALIZER) && !name.contains('/'));
             let ours = name.as_str() == FINALIZER && observed.deleted && !held;
             let use_ended = name.as_str() == IN_USE && observed.pods.is_empty();
-            !older && !ours && !use_ended
+            (!older || in_place_of_ours) && !ours && !use_ended
         })
         .cloned()
         .collect();

@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use kube::ResourceExt as _;
 
+use super::observe::Guarded;
 use super::plan::Report;
 use crate::api::SecurityProfileNodeStatus;
 use crate::api::common::ProfileStatus;
 use crate::api::names;
+use crate::api::node_status::NodeStatus;
 use crate::controller::profile::{Kind, ProfileKey};
 
 /// All of them.
@@ -29,18 +31,28 @@ pub(super) struct Reports {
 #[derive(Debug)]
 struct Kept {
     profile: Arc<ProfileKey>,
+    /// The node; of what this version cannot read, its label, which may have less than its name.
     node: Arc<str>,
+    readable: bool,
     status: Option<ProfileStatus>,
     reason: Option<Arc<str>>,
     message: Option<Box<str>>,
     generation: Option<i64>,
-    current: bool,
     /// In which listing, or after which, it was last seen.
     listing: u32,
 }
 
 /// The kind of a profile, a node, and the profile's state there.
 pub(super) type State<'a> = (Kind, &'a str, Option<ProfileStatus>);
+
+impl Kept {
+    /// The node's name.
+    fn node<'n>(&'n self, nodes: &'n BTreeSet<String>) -> &'n str {
+        let labelled = |node: &&String| names::node_label(node) == *self.node;
+        let full = (!self.readable).then(|| nodes.iter().find(labelled));
+        full.flatten().map_or(&self.node, String::as_str)
+    }
+}
 
 impl Reports {
     /// The server begins to list all of them.
@@ -63,16 +75,33 @@ impl Reports {
 
     /// A report is there. Returns the profiles that this is about: its own, and the one that it was
     /// about before.
-    pub(super) fn put(&mut self, report: &SecurityProfileNodeStatus) -> BTreeSet<ProfileKey> {
+    pub(super) fn put(
+        &mut self,
+        report: &Guarded<SecurityProfileNodeStatus>,
+    ) -> BTreeSet<ProfileKey> {
         let name = report.name_any();
         let mut changed: BTreeSet<_> = self.remove(&name).into_iter().collect();
         let Some(profile) = profile_of(report) else {
             return changed;
         };
         changed.insert(profile.clone());
-        let node = self.share(&report.spec.node_name);
-        let status = report.status.clone().unwrap_or_default();
-        let current = name == names::node_status(profile.kind.name(), &profile.name, &node);
+        let (node, status) = match &report.0 {
+            Ok(report) => {
+                let status = report.status.clone().unwrap_or_default();
+                (report.spec.node_name.as_str(), status)
+            }
+            // Another version wrote it: its labels have been the same in all of them.
+            Err(invalid) => {
+                let message = format!("this version cannot read its status: {}", invalid.error);
+                let status = NodeStatus {
+                    message: Some(message),
+                    ..NodeStatus::default()
+                };
+                let label = report.labels().get(names::NODE_NAME);
+                (label.map(String::as_str).unwrap_or_default(), status)
+            }
+        };
+        let node = self.share(node);
         let name: Arc<str> = name.into();
         let known = self
             .of
@@ -86,11 +115,11 @@ impl Reports {
         let kept = Kept {
             profile,
             node,
+            readable: report.0.is_ok(),
             status: status.status,
             reason: status.reason.map(|reason| self.share(&reason)),
             message: status.message.map(String::into_boxed_str),
             generation: status.observed_generation,
-            current,
             listing: self.listing,
         };
         self.all.insert(name, kept);
@@ -110,18 +139,22 @@ impl Reports {
     }
 
     /// What the nodes report of a profile, by node.
-    pub(super) fn of(&self, profile: &ProfileKey) -> Vec<Report> {
+    pub(super) fn of(&self, profile: &ProfileKey, nodes: &BTreeSet<String>) -> Vec<Report> {
         let names = self.of.get(profile).into_iter().flatten();
         let kept = names.filter_map(|name| self.all.get_key_value(name));
         let mut reports: Vec<_> = kept
-            .map(|(name, kept)| Report {
-                object: name.to_string(),
-                node: kept.node.to_string(),
-                status: kept.status,
-                reason: kept.reason.as_deref().map(str::to_owned),
-                message: kept.message.as_deref().map(str::to_owned),
-                generation: kept.generation,
-                current: kept.current,
+            .map(|(name, kept)| {
+                let node = kept.node(nodes);
+                let expected = names::node_status(profile.kind.name(), &profile.name, node);
+                Report {
+                    object: name.to_string(),
+                    node: node.to_owned(),
+                    status: kept.status,
+                    reason: kept.reason.as_deref().map(str::to_owned),
+                    message: kept.message.as_deref().map(str::to_owned),
+                    generation: kept.generation,
+                    current: **name == *expected,
+                }
             })
             .collect();
         reports.sort_by(|a, b| a.node.cmp(&b.node));
@@ -145,7 +178,7 @@ impl Reports {
 }
 
 /// The profile that a report is about: its owner.
-fn profile_of(report: &SecurityProfileNodeStatus) -> Option<ProfileKey> {
+fn profile_of(report: &Guarded<SecurityProfileNodeStatus>) -> Option<ProfileKey> {
     report.owner_references().iter().find_map(|owner| {
         Some(ProfileKey {
             kind: Kind::from_name(&owner.kind)?,
@@ -160,7 +193,7 @@ mod tests {
 
     use super::*;
 
-    fn object(name: &str, profile: &str, node: &str) -> SecurityProfileNodeStatus {
+    fn object(name: &str, profile: &str, node: &str) -> Guarded<SecurityProfileNodeStatus> {
         let object = json!({
             "metadata": {
                 "name": name,
@@ -182,7 +215,7 @@ mod tests {
     }
 
     fn nodes(reports: &Reports, profile: &str) -> Vec<String> {
-        let reports = reports.of(&key(profile)).into_iter();
+        let reports = reports.of(&key(profile), &BTreeSet::new()).into_iter();
         reports.map(|report| report.node).collect()
     }
 
@@ -205,8 +238,8 @@ mod tests {
             report("of-an-older-version", "one", false),
             report("seccompprofile-a-two", "two", true),
         ];
-        assert_eq!(reports.of(&key("a")), expected);
-        assert_eq!(reports.of(&key("b")), []);
+        assert_eq!(reports.of(&key("a"), &BTreeSet::new()), expected);
+        assert_eq!(reports.of(&key("b"), &BTreeSet::new()), []);
     }
 
     #[test]
@@ -215,7 +248,7 @@ mod tests {
         reports.put(&object("x", "a", "one"));
         let changed = reports.put(&object("x", "b", "one"));
         assert_eq!(changed, [key("a"), key("b")].into());
-        assert_eq!(reports.of(&key("a")), []);
+        assert_eq!(reports.of(&key("a"), &BTreeSet::new()), []);
         assert_eq!(nodes(&reports, "b"), ["one"]);
         assert_eq!(reports.remove("x"), Some(key("b")));
         assert_eq!(reports.remove("x"), None);

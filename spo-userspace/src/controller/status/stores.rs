@@ -57,7 +57,10 @@ impl Stores {
     }
 
     pub(super) fn reports_of(&self, key: &ProfileKey) -> Vec<Report> {
-        self.indexes().reports.of(key)
+        {
+            let indexes = self.indexes();
+            indexes.reports.of(key, &indexes.nodes)
+        }
     }
 
     pub(super) fn all(&self) -> Vec<ProfileKey> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::Api;
-use kube::core::{DeserializeGuard, ObjectMeta};
+use kube::core::ObjectMeta;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{Error, Event};
 use kube::{Client, Resource, ResourceExt as _};
@@ -184,11 +184,10 @@ fn of_seccomp(stores: &Stores, queue: &Queue<Work>, change: &Change<'_, Guarded<
     }
 }
 
-/// Those that this version cannot read are nothing that nodes report to it.
 fn of_report(
     stores: &Stores,
     queue: &Queue<Work>,
-    event: Event<DeserializeGuard<SecurityProfileNodeStatus>>,
+    event: Event<Guarded<SecurityProfileNodeStatus>>,
 ) {
     let mut indexes = stores.indexes();
     let reports = &mut indexes.reports;
@@ -197,11 +196,8 @@ fn of_report(
             reports.begin();
             BTreeSet::new()
         }
-        Event::Apply(DeserializeGuard(Ok(report)))
-        | Event::InitApply(DeserializeGuard(Ok(report))) => reports.put(&report),
-        Event::Apply(report) | Event::InitApply(report) | Event::Delete(report) => {
-            reports.remove(&report.name_any()).into_iter().collect()
-        }
+        Event::Apply(report) | Event::InitApply(report) => reports.put(&report),
+        Event::Delete(report) => reports.remove(&report.name_any()).into_iter().collect(),
         Event::InitDone => reports.end(),
     };
     for key in changed {

@@ -95,7 +95,12 @@ fn waiting(observed: &Observed, reports: &[&Report]) -> String {
     if missing.is_empty() {
         return "waiting for the daemons, which are being started".to_owned();
     }
-    format!("waiting for {}", few(missing))
+    let text = format!("waiting for {}", few(missing));
+    let mut unknown = reports.iter().filter(|report| report.status.is_none());
+    match unknown.find_map(|report| Some((&report.node, report.message.as_ref()?))) {
+        Some((node, why)) => format!("{text}; node {node}: {why}"),
+        None => text,
+    }
 }
 
 fn count(number: usize, what: &str) -> String {

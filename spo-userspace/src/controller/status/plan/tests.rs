@@ -11,6 +11,7 @@ fn settled() -> Observed {
         state: State::Enabled,
         partial: false,
         unsupported: None,
+        installable: true,
         usage: Some(("localhostProfile", "operator/a.json".to_owned())),
         syscalls: None,
         known: Known::default(),
@@ -302,6 +303,51 @@ fn finalizers_of_others_stay_and_older_ones_of_ours_go() {
     });
     let expected = ["example.com/x-deleted", FINALIZER].map(str::to_owned);
     assert_eq!(plan.finalizers, Some(expected.to_vec()));
+}
+
+#[test]
+fn what_an_older_version_saw_deleted_is_held_by_its_finalizers() {
+    let old = Report {
+        object: "a-one".to_owned(),
+        generation: None,
+        current: false,
+        ..report(NODE, ProfileStatus::Terminating)
+    };
+    let was_deleted = |observed: &mut Observed| {
+        observed.deleted = true;
+        observed.finalizers = vec!["one-deleted".to_owned()];
+    };
+    for reports in [vec![old], vec![report(NODE, ProfileStatus::Terminating)]] {
+        let plan = after(|observed| {
+            was_deleted(observed);
+            observed.reports = reports;
+        });
+        assert_eq!(plan.finalizers, None);
+        // Without that word, no daemon removes the file.
+        assert_eq!(told(&plan).0, ProfileStatus::Terminating);
+    }
+    let plan = after(|observed| {
+        was_deleted(observed);
+        observed.reports.clear();
+    });
+    assert_eq!(plan.finalizers, Some(Vec::new()));
+}
+
+#[test]
+fn nobody_waits_for_daemons_of_kinds_that_there_are_none_for() {
+    let plan = after(|observed| {
+        observed.deleted = true;
+        observed.installable = false;
+    });
+    assert_eq!(plan.finalizers, Some(Vec::new()));
+    assert_eq!(plan.reports, ["seccompprofile-a-one"]);
+    let note = plan.note.unwrap();
+    assert_eq!(note.reason, LEFT_ON_NODES);
+    assert!(note.message.ends_with("stays on one"), "{}", note.message);
+    let plan = after(|observed| {
+        observed.installable = false;
+    });
+    assert_eq!(plan, Plan::default(), "while it lives, what was said stays");
 }
 
 #[test]
