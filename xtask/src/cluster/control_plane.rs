@@ -63,7 +63,7 @@ impl ControlPlane {
     /// What was started and not taken down.
     pub(super) fn seen(&self) -> Result<Vec<Seen>> {
         let mut seen = Vec::new();
-        for file in entries(&self.folder.join("pids"))? {
+        for file in entries(&self.pids())? {
             let Some(name) = file
                 .extension()
                 .is_none()
@@ -81,6 +81,45 @@ impl ControlPlane {
         }
         seen.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(seen)
+    }
+
+    /// The folder with the ids of its processes.
+    pub(crate) fn pids(&self) -> PathBuf {
+        self.folder.join("pids")
+    }
+
+    /// Starts again what has ended of a control plane that was started for [`Lifetime::Ours`], and
+    /// waits for nothing.
+    pub(crate) fn restart(&self, binaries: &Binaries, node: Option<View>) -> Result<()> {
+        let is_ended = |name: &str| Process::running(&self.pids().join(name)).is_none();
+        for component in components::all(binaries, &self.layout(node)?)? {
+            let name = component.name;
+            if is_ended(name) {
+                eprintln!("{name} has ended: it is started again");
+                let file = self.pids().join(name);
+                Process::start(&component, Lifetime::Ours, &self.log(name), &file)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies what the API server was asked to a folder, where the next cluster leaves it. Of a log
+    /// that has become two, nobody knows whether there was a third.
+    pub(crate) fn keep_audit_log(&self, folder: &Path, number: usize) -> Result<PathBuf> {
+        let log = self.audit_log();
+        let names = entries(&self.logs())?.into_iter().filter_map(|file| {
+            let name = file.file_name()?.to_string_lossy().into_owned();
+            name.starts_with("audit").then_some(name)
+        });
+        let names: Vec<_> = names.collect();
+        if names.len() != 1 {
+            bail!("there is not one audit log, but {names:?}: not all that was asked is known");
+        }
+        let copy = folder.join(format!("{number}.log"));
+        let context = || format!("failed to copy {} to {}", log.display(), copy.display());
+        fs::create_dir_all(folder).with_context(context)?;
+        fs::copy(&log, &copy).with_context(context)?;
+        Ok(copy)
     }
 
     /// Keeps other processes from starting or ending this one, as long as the file is held; waits
@@ -249,7 +288,7 @@ impl ControlPlane {
         if let Some(node) = Node::open(&self.folder)? {
             node.clear()?;
         }
-        for file in entries(&self.folder.join("pids"))? {
+        for file in entries(&self.pids())? {
             if let Some(process) = Process::running(&file) {
                 process.end()?;
             }
@@ -313,7 +352,7 @@ impl Running<'_> {
     fn add(&mut self, component: &Component) -> Result<()> {
         let name = component.name;
         let start = Instant::now();
-        let file = self.own.folder.join("pids").join(name);
+        let file = self.own.pids().join(name);
         let process = match Process::running(&file) {
             Some(process) => process,
             None => Process::start(component, self.lifetime, &self.own.log(name), &file)?,

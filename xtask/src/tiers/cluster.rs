@@ -4,6 +4,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
@@ -38,7 +41,9 @@ pub(crate) fn run(target: &Path) -> Result<Outcome> {
             kubeconfig.display()
         );
         build(target)?;
-        return Ok(tests(target, &kubeconfig, Part::All)?.outcome());
+        let mut said = tests(target, &kubeconfig, Part::ButNode, None)?;
+        said.add(tests(target, &kubeconfig, Part::Node, None)?);
+        return Ok(said.outcome());
     }
     let binaries = match binaries::find()? {
         Ok(binaries) => binaries,
@@ -49,13 +54,18 @@ pub(crate) fn run(target: &Path) -> Result<Outcome> {
     build(target)?;
     let _lock = own.lock()?;
     // Most tests reach the server, and are reached by it, at the loopback address.
-    let mut said = round(&own, &binaries, None, target, Part::ButNode)?;
+    let mut logs = Vec::new();
+    let mut said = round(&own, &binaries, None, target, Part::ButNode, &mut logs)?;
     match node::possible(&binaries)? {
         Ok(()) => {
             let view = Some(View::default());
-            said.add(round(&own, &binaries, view, target, Part::Node)?);
+            let second = round(&own, &binaries, view, target, Part::Node, &mut logs)?;
+            said.add(second);
+            said.add(rights(target, &logs)?);
         }
-        Err(reason) => eprintln!("skipped: the tests of a node: {reason}"),
+        Err(reason) => {
+            eprintln!("skipped: the tests of a node, and of what rights they use: {reason}");
+        }
     }
     Ok(said.outcome())
 }
@@ -63,7 +73,6 @@ pub(crate) fn run(target: &Path) -> Result<Outcome> {
 /// Which tests to run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
-    All,
     /// Those that need pods.
     Node,
     ButNode,
@@ -71,6 +80,14 @@ enum Part {
 
 /// The tests that need pods; without a node they pass over themselves.
 const NODE_TESTS: [&str; 4] = ["node", "system", "takeover", "uninstall"];
+/// What reads the audit logs of all the others.
+const RIGHTS: &str = "rights";
+/// Where it finds them.
+const AUDIT_LOGS: &str = "SPO_AUDIT_LOGS";
+/// Names the folder with the ids of processes that are started again when a test has killed them.
+const RESTARTED: &str = "SPO_RESTARTED";
+/// How often it is looked whether one was killed.
+const INTERVAL: Duration = Duration::from_millis(200);
 
 /// What tests said, and whether one failed.
 struct Said {
@@ -89,13 +106,14 @@ impl Said {
     }
 }
 
-/// Runs tests against a fresh cluster.
+/// Runs tests against a fresh cluster, and keeps its audit log.
 fn round(
     own: &ControlPlane,
     binaries: &binaries::Binaries,
     node: Option<View>,
     target: &Path,
     part: Part,
+    logs: &mut Vec<PathBuf>,
 ) -> Result<Said> {
     // A run that was killed left its folder.
     own.down()?;
@@ -104,14 +122,44 @@ fn round(
     if node.is_some() {
         taken_down.0.load(&spo(target), IMAGE)?;
     }
-    tests(target, &taken_down.0.kubeconfig(), part)
+    let again = || own.restart(binaries, node);
+    let said = restarting(again, || {
+        tests(target, &own.kubeconfig(), part, Some(&own.pids()))
+    });
+    logs.push(own.keep_audit_log(&target.join("cluster-tests.audit"), logs.len())?);
+    said
 }
 
-fn tests(target: &Path, kubeconfig: &Path, part: Part) -> Result<Said> {
+/// Works, and meanwhile starts again what ends.
+fn restarting<T>(again: impl Fn() -> Result<()> + Send, work: impl FnOnce() -> T) -> T {
+    let (done, waiting) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        // Who started a process must live as long as it is to live, also if the work panics.
+        scope.spawn(move || {
+            while waiting.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                if let Err(error) = again() {
+                    eprintln!("failed to start again what has ended: {error:#}");
+                }
+            }
+        });
+        let result = work();
+        drop(done);
+        result
+    })
+}
+
+/// Holds what accounts did in both rounds against what they may.
+fn rights(target: &Path, logs: &[PathBuf]) -> Result<Said> {
+    let logs = std::env::join_paths(logs).context("failed to name the audit logs")?;
+    let mut command = cargo_test(target);
+    command.args(["--test", RIGHTS]).args(ARGS);
+    said(command.env(AUDIT_LOGS, logs))
+}
+
+fn tests(target: &Path, kubeconfig: &Path, part: Part, restarted: Option<&Path>) -> Result<Said> {
     let mut command = cargo_test(target);
     command.arg("--no-fail-fast");
     match part {
-        Part::All => {}
         Part::Node => {
             for name in NODE_TESTS {
                 command.args(["--test", name]);
@@ -122,7 +170,7 @@ fn tests(target: &Path, kubeconfig: &Path, part: Part) -> Result<Said> {
             let others = programs()?;
             for name in others
                 .iter()
-                .filter(|name| !NODE_TESTS.contains(&name.as_str()))
+                .filter(|name| !NODE_TESTS.contains(&name.as_str()) && *name != RIGHTS)
             {
                 command.args(["--test", name]);
             }
@@ -131,8 +179,16 @@ fn tests(target: &Path, kubeconfig: &Path, part: Part) -> Result<Said> {
     command
         .args(ARGS)
         .env(KUBECONFIG, kubeconfig)
-        .env("SPO_BIN", spo(target));
-    let (status, text) = process::tee(&mut command)?;
+        .env("SPO_BIN", spo(target))
+        .env_remove(RESTARTED);
+    if let Some(folder) = restarted {
+        command.env(RESTARTED, folder);
+    }
+    said(&mut command)
+}
+
+fn said(command: &mut Command) -> Result<Said> {
+    let (status, text) = process::tee(command)?;
     let failure = (!status.success()).then(|| format!("cargo test: {status}"));
     Ok(Said { text, failure })
 }

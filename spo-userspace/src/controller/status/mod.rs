@@ -3,6 +3,7 @@
 
 mod apply;
 mod counts;
+mod departed;
 mod missing;
 mod observe;
 mod plan;
@@ -99,7 +100,7 @@ async fn reconcile(context: &Context, stores: &Stores, key: &ProfileKey) -> Outc
         stores.indexes().written.remove(key);
         return Outcome::Done;
     };
-    let plan = plan::plan(&seen.observed);
+    let mut plan = plan::plan(&seen.observed);
     if plan.is_progress(&seen.observed.known) {
         let nodes = u32::try_from(seen.observed.nodes.names.len()).unwrap_or(u32::MAX);
         let last = stores.indexes().written.get(key).copied();
@@ -109,6 +110,8 @@ async fn reconcile(context: &Context, stores: &Stores, key: &ProfileKey) -> Outc
             return Outcome::Again(wait);
         }
     }
+    let now = Instant::now();
+    let held = stores.indexes().departed.hold(&mut plan.reports, now);
     if let Some(note) = plan.note.clone() {
         let object = object_reference(key);
         context.events.tell(&object, note).await;
@@ -120,7 +123,7 @@ async fn reconcile(context: &Context, stores: &Stores, key: &ProfileKey) -> Outc
                 let mut indexes = stores.indexes();
                 indexes.written.insert(key.clone(), Instant::now());
             }
-            Outcome::Done
+            held.map_or(Outcome::Done, Outcome::Again)
         }
         Err(Error::Api(status)) if status.is_conflict() => {
             tracing::debug!(profile = %key, "changed by somebody else in between");

@@ -220,9 +220,11 @@ fn status(observed: &Observed, reports: &[&Report]) -> Known {
         report.status == Some(ProfileStatus::Installed) && is_about_this(report, observed)
     };
     let ready = u32::try_from(reports.iter().filter(is_ready).count()).unwrap_or(u32::MAX);
+    // A node that is not reached is no place for a daemon, and may have the profile all the same.
+    let reported = u32::try_from(reports.len()).unwrap_or(u32::MAX);
     let nodes = NodeCount {
         ready,
-        desired: observed.nodes.desired,
+        desired: observed.nodes.desired.max(reported),
     };
     let status = overall(observed, reports);
     let (value, reason) = match status {

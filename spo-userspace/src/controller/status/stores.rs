@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt as _};
 
+use super::departed::Departed;
 use super::observe::Guarded;
 use super::plan::Report;
 use super::reports::Reports;
@@ -45,6 +46,8 @@ pub(super) struct Indexes {
     pub(super) nodes: BTreeSet<String>,
     /// How many daemons there should be, likewise.
     pub(super) desired: Option<i32>,
+    /// Reports of nodes that left.
+    pub(super) departed: Departed,
 }
 
 impl Stores {

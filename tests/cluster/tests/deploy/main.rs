@@ -7,6 +7,7 @@
 
 mod metrics;
 mod world;
+mod writes;
 
 use std::time::Duration;
 

@@ -42,7 +42,7 @@ fn older(kind: &str) -> &'static str {
 /// The fields that the reference does not have, by the path of their schema.
 const OURS: [&str; 8] = [
     "/spec/properties/namespaceSelector",
-    "/spec/properties/rules",
+    "/spec/properties/abstract/properties/rules",
     "/status/properties/nodes",
     "/status/properties/digest",
     "/status/properties/message",

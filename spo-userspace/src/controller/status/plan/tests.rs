@@ -192,6 +192,22 @@ fn a_report_about_an_earlier_version_is_not_the_truth() {
     );
 }
 
+/// No daemon is to be on a node that is not reached, and what it has is there all the same.
+#[test]
+fn no_more_nodes_are_ready_than_are_counted() {
+    let plan = after(|observed| {
+        observed.nodes.names.insert("two".to_owned());
+        observed
+            .reports
+            .push(report("two", ProfileStatus::Installed));
+    });
+    let nodes = NodeCount {
+        ready: 2,
+        desired: 2,
+    };
+    assert_eq!(plan.status.unwrap().nodes, Some(nodes));
+}
+
 #[test]
 fn an_error_says_why() {
     let plan = after(|observed| {

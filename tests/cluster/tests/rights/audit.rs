@@ -1,0 +1,147 @@
+//! What our accounts asked the API server for.
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Display, Formatter};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use super::OWN;
+
+/// The accounts of `deploy/` that processes run as.
+const ACCOUNTS: [&str; 3] = ["security-profiles-operator", "spod", "spo-webhook"];
+/// How namespaces of tests begin. There an account of one of these names is bound to the very rules
+/// of `deploy/base`, which the tests read.
+const TESTS: &str = "spo-test-";
+
+/// A request of one of our accounts.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// Its name, in whatever namespace.
+    pub(crate) account: String,
+    /// Whether what is asked for is in the account's own namespace.
+    pub(crate) own_namespace: bool,
+    pub(crate) verb: String,
+    pub(crate) group: String,
+    /// With the subresource, such as `pods/log`.
+    pub(crate) resource: String,
+    pub(crate) name: String,
+    pub(crate) code: u64,
+    time: String,
+    user: String,
+}
+
+impl Display for Request {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self {
+            account: _,
+            own_namespace: _,
+            verb,
+            group,
+            resource,
+            name,
+            code,
+            time,
+            user,
+        } = self;
+        write!(
+            f,
+            "{user}: {verb} {resource}.{group} {name}: {code} at {time}"
+        )
+    }
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(crate) struct Requests {
+    /// Those that were let through to the objects.
+    pub(crate) ours: Vec<Request>,
+    /// Those that no role allowed, while their account had its roles.
+    pub(crate) refused: Vec<Request>,
+}
+
+/// Reads logs, each that of one cluster, from the first line to the last.
+pub(crate) fn read(files: &[PathBuf]) -> Result<Requests> {
+    let mut requests = Requests::default();
+    for file in files {
+        read_one(file, &mut requests)
+            .with_context(|| format!("failed to read {}", file.display()))?;
+    }
+    Ok(requests)
+}
+
+fn read_one(file: &Path, requests: &mut Requests) -> Result<()> {
+    // Namespaces that a test removes while processes of theirs still run: the roles go first.
+    let mut removed: BTreeSet<String> = BTreeSet::new();
+    for line in BufReader::new(File::open(file)?).lines() {
+        let event: Value = serde_json::from_str(&line?).context("a line is no event")?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let (verb, object) = (text(&event["verb"]), &event["objectRef"]);
+        let name = text(&object["name"]);
+        note_removal(&verb, &text(&object["resource"]), &name, &mut removed);
+        let user = text(&event["user"]["username"]);
+        let Some((namespace, account)) = ours(&user) else {
+            continue;
+        };
+        let subresource = object["subresource"].as_str();
+        let resource = text(&object["resource"]);
+        let request = Request {
+            account: account.to_owned(),
+            own_namespace: object["namespace"] == namespace,
+            verb,
+            group: text(&object["apiGroup"]),
+            resource: subresource.map_or_else(
+                || resource.clone(),
+                |subresource| format!("{resource}/{subresource}"),
+            ),
+            name,
+            code: event["responseStatus"]["code"].as_u64().unwrap_or(0),
+            time: text(&event["requestReceivedTimestamp"]),
+            user: user.clone(),
+        };
+        // An admission webhook, a quota or a namespace that ends answer 403, too.
+        let is_forbidden = event["annotations"]["authorization.k8s.io/decision"] == "forbid";
+        if !is_forbidden {
+            requests.ours.push(request);
+        } else if !removed.contains(namespace) {
+            requests.refused.push(request);
+        }
+    }
+    Ok(())
+}
+
+/// The namespace and the name of an account that is ours.
+fn ours(user: &str) -> Option<(&str, &str)> {
+    let (namespace, account) = user
+        .strip_prefix("system:serviceaccount:")?
+        .split_once(':')?;
+    let is_ours = (namespace == OWN || namespace.starts_with(TESTS)) && ACCOUNTS.contains(&account);
+    is_ours.then_some((namespace, account))
+}
+
+/// Notes whose rights are taken away, and who gets them again: a test removes a namespace, or the
+/// roles of one, whose names end with the namespace's.
+fn note_removal(verb: &str, resource: &str, name: &str, removed: &mut BTreeSet<String>) {
+    let namespace = match resource {
+        "namespaces" => Some(name),
+        "clusterroles" | "clusterrolebindings" => {
+            name.find(TESTS).and_then(|start| name.get(start..))
+        }
+        _ => None,
+    };
+    let Some(namespace) = namespace else {
+        return;
+    };
+    match verb {
+        "delete" => {
+            removed.insert(namespace.to_owned());
+        }
+        "create" if resource == "namespaces" => {
+            removed.remove(namespace);
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,80 @@
+//! Everything in pods of a real node, as `deploy/` installs it, with the rights that it gives. It is
+//! installed once; the tests follow one another, and each leaves it as it was.
+mod acceptance;
+mod certificates;
+mod faults;
+mod life;
+mod nodes;
+mod second;
+mod unhooked;
+mod world;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use libtest_mimic::{Arguments, Trial};
+use spo_cluster_tests::node;
+use tokio::runtime::Builder;
+
+use self::world::World;
+
+macro_rules! tests {
+    ($runtime:ident, $world:ident, [$($subject:ident::$name:ident,)*]) => {
+        vec![$({
+            let (runtime, world) = ($runtime.clone(), $world.clone());
+            let name = concat!(stringify!($subject), "::", stringify!($name));
+            Trial::test(name, move || {
+                let done = runtime.block_on($subject::$name(&world));
+                done.map_err(|error| format!("{error:#}").into())
+            })
+        },)*]
+    };
+}
+
+fn main() -> Result<ExitCode> {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = Arc::new(runtime.context("failed to start the event loop")?);
+    let node = if arguments.list {
+        None
+    } else {
+        node::required()?
+    };
+    let Some(node) = node else {
+        return Ok(libtest_mimic::run(&arguments, Vec::new()).exit_code());
+    };
+    let world = runtime
+        .block_on(World::install(node))
+        .context("failed to install deploy/")?;
+    let world = Arc::new(world);
+    let tests = tests!(
+        runtime,
+        world,
+        [
+            life::a_profile_gets_to_a_node_binds_a_pod_and_stays_while_it_is_used,
+            life::profiles_stay_for_pods_that_name_them_in_any_way,
+            life::kinds_that_are_not_there_yet_say_so,
+            acceptance::files_and_folder_are_as_the_references,
+            acceptance::a_base_profile_and_a_few_calls_run_a_pod_with_each_runtime,
+            acceptance::only_what_is_allowed_is_installed_and_what_no_longer_is_goes,
+            acceptance::long_names_are_found_by_their_label,
+            acceptance::options_of_one_webhook_are_applied_and_taken_back,
+            nodes::a_second_node_joins_late_fails_and_leaves,
+            nodes::a_node_that_is_removed_while_its_daemon_runs_is_no_fight,
+            certificates::what_has_expired_is_made_anew_and_trusted,
+            faults::a_daemon_that_is_killed_goes_on,
+            faults::a_folder_that_is_removed_is_set_up_again,
+            faults::an_api_server_that_is_killed_is_waited_for,
+            faults::an_etcd_that_is_killed_is_waited_for,
+            faults::a_minute_of_silence_is_made_up_for,
+            unhooked::all_but_admission_works_with_no_webhook,
+        ]
+    );
+    let conclusion = libtest_mimic::run(&arguments, tests);
+    runtime
+        .block_on(world.remove())
+        .context("failed to remove what was installed")?;
+    Ok(conclusion.exit_code())
+}
