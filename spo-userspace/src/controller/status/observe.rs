@@ -139,10 +139,10 @@ fn nodes(stores: &Stores) -> Nodes {
     let daemons = stores.daemons.state();
     let desired = daemons.first().and_then(|daemons| daemons.status.as_ref());
     let desired = desired.map(|status| u32::try_from(status.desired_number_scheduled).unwrap_or(0));
-    Nodes {
-        desired: desired.unwrap_or(u32::try_from(names.len()).unwrap_or(u32::MAX)),
-        names,
-    }
+    let all = u32::try_from(names.len()).unwrap_or(u32::MAX);
+    // The daemon of a node that was removed is counted until somebody removes its pod, too.
+    let desired = desired.map_or(all, |desired| desired.min(all));
+    Nodes { names, desired }
 }
 
 /// Removes from a profile what is only compared: of the annotation with all rules, the digest is

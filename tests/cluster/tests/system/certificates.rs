@@ -4,18 +4,17 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use http::Method;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 use spo::server::certificates::{Stored, authority, serving};
-use spo_cluster_tests::objects::{create, get, send};
+use spo_cluster_tests::objects::{create, get};
 
-use crate::world::{OWN, REGISTRATION, World};
+use crate::world::{MUTATING, OWN, REGISTRATION, World};
 
 const AUTHORITY: &str = "security-profiles-operator-ca";
 const SERVER: &str = "webhook-server-cert";
-const MUTATING: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
+const MUTATIONS: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
 /// Where the webhook finds its certificate.
 const MOUNTED: &str = "/tmp/k8s-webhook-server/serving-certs/tls.crt";
 const LONG: SignedDuration = SignedDuration::from_hours(24 * 365 * 20);
@@ -74,7 +73,7 @@ pub(crate) async fn what_has_expired_is_made_anew_and_trusted(world: &World) -> 
             "clientConfig": { "service": { "name": "webhook-service", "namespace": OWN } },
         }],
     });
-    create(&world.admin, MUTATING, &hook).await??;
+    create(&world.admin, MUTATIONS, &hook).await??;
 
     // The server's has expired, and the authority has not.
     let own = stored(world, AUTHORITY).await?;
@@ -106,8 +105,7 @@ pub(crate) async fn what_has_expired_is_made_anew_and_trusted(world: &World) -> 
     });
     let server = server.await?;
     let bundle = json!(ByteString(new.bundle.clone()));
-    let mutating = format!("{MUTATING}/spo-mutating-webhook-configuration");
-    for registration in [REGISTRATION, &mutating] {
+    for registration in [REGISTRATION, MUTATING] {
         world
             .becomes(registration, "the new one is trusted", |registration| {
                 let webhooks = registration["webhooks"].as_array();
@@ -128,7 +126,7 @@ pub(crate) async fn what_has_expired_is_made_anew_and_trusted(world: &World) -> 
         "--selector=name=security-profiles-operator-webhook",
         "spo-test/look=now",
     ])?;
-    for id in World::processes("webhook")? {
+    for id in world.processes("webhook")? {
         let mounted = format!("/proc/{id}/root{MOUNTED}");
         world
             .until("what the webhook reads is renewed", async || {
@@ -140,6 +138,5 @@ pub(crate) async fn what_has_expired_is_made_anew_and_trusted(world: &World) -> 
     // The API server connects anew when it has learnt whom to trust, and nothing says when it has.
     tokio::time::sleep(Duration::from_secs(3)).await;
     world.webhook_answers().await?;
-    send(&world.admin, Method::DELETE, &mutating, None).await??;
-    Ok(())
+    world.delete(MUTATING).await
 }

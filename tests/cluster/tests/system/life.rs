@@ -65,13 +65,13 @@ pub(crate) async fn a_profile_gets_to_a_node_binds_a_pod_and_stays_while_it_is_u
     world.end_pod("user").await?;
     world.end_pod("lost").await?;
     world.gone("life").await?;
-    processes_have_no_rights()
+    processes_have_no_rights(world)
 }
 
 /// None of our processes has a capability, or root's id, or no filter.
-fn processes_have_no_rights() -> Result<()> {
+fn processes_have_no_rights(world: &World) -> Result<()> {
     for verb in ["operator", "daemon", "webhook"] {
-        let found = World::processes(verb)?;
+        let found = world.processes(verb)?;
         ensure!(!found.is_empty(), "no spo {verb} runs");
         for id in found {
             let status = fs::read_to_string(format!("/proc/{id}/status"))?;
@@ -174,7 +174,7 @@ pub(crate) async fn kinds_that_are_not_there_yet_say_so(world: &World) -> Result
         (
             "RawSelinuxProfile",
             "rawselinuxprofiles",
-            json!({ "policy": "(allow process self (file (read)))" }),
+            json!({ "policy": "(blockinherit container)" }),
         ),
     ];
     for (kind, plural, spec) in &kinds {
@@ -189,11 +189,7 @@ pub(crate) async fn kinds_that_are_not_there_yet_say_so(world: &World) -> Result
         });
         told.await?;
         world.delete(&path).await?;
-        world
-            .until("it is gone", async || {
-                Ok(get(&world.admin, &path).await?.is_none().then_some(()))
-            })
-            .await?;
+        world.not_there(&path).await?;
     }
     Ok(())
 }

@@ -95,13 +95,7 @@ pub(crate) async fn a_node_that_is_removed_while_its_daemon_runs_is_no_fight(
     );
     // A profile is deleted in spite of it.
     world.delete_profile("fought").await?;
-    world
-        .until("the profile is gone", async || {
-            let path = format!("{PROFILES}/fought");
-            let found = spo_cluster_tests::objects::get(&world.admin, &path).await?;
-            Ok(found.is_none().then_some(()))
-        })
-        .await?;
+    world.not_there(&format!("{PROFILES}/fought")).await?;
     second.kill()?;
     world
         .until("nothing is said of it", async || {

@@ -13,6 +13,7 @@ use spo_cluster_tests::access::{admin, namespace, remove_namespace};
 use spo_cluster_tests::manifests::{Objects, apply, kustomized};
 use spo_cluster_tests::node::{self, Node};
 use spo_cluster_tests::objects::{create, get, send};
+use tempfile::TempDir;
 
 pub(crate) const OWN: &str = "security-profiles-operator";
 pub(crate) const GROUP: &str = "/apis/security-profiles-operator.x-k8s.io/v1";
@@ -24,6 +25,7 @@ pub(crate) const REGISTRATION: &str = "/apis/admissionregistration.k8s.io/v1/val
 pub(crate) const PODS: &str = "/api/v1/namespaces/security-profiles-operator/pods";
 pub(crate) const DEPLOYMENTS: &str =
     "/apis/apps/v1/namespaces/security-profiles-operator/deployments";
+pub(crate) const MUTATING: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/spo-mutating-webhook-configuration";
 /// Loaded into the node by `cargo xtask test cluster`.
 const IMAGE: &str = "localhost/spo:test";
 /// A kubelet takes a minute and more to renew what it mounts.
@@ -62,15 +64,35 @@ impl World {
         Ok(world)
     }
 
-    /// Removes the profiles of a run that failed.
+    /// Removes what a run that failed left.
     async fn sweep(&self) -> Result<()> {
-        let list = get(&self.admin, PROFILES).await?.context("not served")?;
-        for profile in list["items"].as_array().into_iter().flatten() {
-            let name = profile["metadata"]["name"].as_str().unwrap_or_default();
-            self.delete_profile(name).await?;
-            self.gone(name).await?;
+        self.delete(MUTATING).await?;
+        for plural in [
+            "seccompprofiles",
+            "apparmorprofiles",
+            "selinuxprofiles",
+            "rawselinuxprofiles",
+        ] {
+            let list = get(&self.admin, &format!("{GROUP}/{plural}")).await?;
+            let list = list.context("not served")?;
+            for profile in list["items"].as_array().into_iter().flatten() {
+                let name = profile["metadata"]["name"].as_str().unwrap_or_default();
+                let path = format!("{GROUP}/{plural}/{name}");
+                self.delete(&path).await?;
+                self.not_there(&path).await?;
+            }
         }
         Ok(())
+    }
+
+    /// Waits until nothing is at a path.
+    pub(crate) async fn not_there(&self, path: &str) -> Result<()> {
+        self.until(&format!("{path} is gone"), async || {
+            let found = get(&self.admin, path).await?;
+            ensure!(found.is_none(), "{:#}", found.unwrap_or_default());
+            Ok(Some(()))
+        })
+        .await
     }
 
     /// Waits until the daemons run as they are configured.
@@ -178,13 +200,7 @@ impl World {
 
     /// Waits until neither the profile, nor what nodes say of it, nor its file is there.
     pub(crate) async fn gone(&self, name: &str) -> Result<()> {
-        let path = format!("{PROFILES}/{name}");
-        self.until(&format!("{name} is gone"), async || {
-            let profile = get(&self.admin, &path).await?;
-            ensure!(profile.is_none(), "{:#}", profile.unwrap_or_default());
-            Ok(Some(()))
-        })
-        .await?;
+        self.not_there(&format!("{PROFILES}/{name}")).await?;
         ensure!(!self.file(name).exists(), "the file of {name} is left");
         let none = async || Ok(self.statuses(name).await?.is_empty().then_some(()));
         self.until("nothing is said of it", none).await
@@ -223,16 +239,21 @@ impl World {
         self.admin.request(request).await.with_context(context)
     }
 
-    /// The processes of a verb, each by its id.
-    pub(crate) fn processes(verb: &str) -> Result<Vec<i32>> {
+    /// The processes of a verb in this cluster's pods, each by its id. Other clusters of this machine
+    /// have such processes, too.
+    pub(crate) fn processes(&self, verb: &str) -> Result<Vec<i32>> {
+        let [_, _, number, _] = self.node.host_address.octets();
+        let cgroup = format!("/spo-{number}/");
         let mut found = Vec::new();
         for entry in std::fs::read_dir("/proc")? {
             let entry = entry?;
             let Ok(id) = entry.file_name().to_string_lossy().parse() else {
                 continue;
             };
-            let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            if command.starts_with(format!("/spo\0{verb}\0").as_bytes()) {
+            // Whoever has ended by now has neither.
+            let read = |file: &str| std::fs::read(entry.path().join(file)).unwrap_or_default();
+            let is_here = String::from_utf8_lossy(&read("cgroup")).contains(&cgroup);
+            if is_here && read("cmdline").starts_with(format!("/spo\0{verb}\0").as_bytes()) {
                 found.push(id);
             }
         }
@@ -242,7 +263,13 @@ impl World {
     /// What kubectl says.
     pub(crate) fn kubectl(arguments: &[&str]) -> Result<String> {
         let about = node::about()?.context("this cluster says nothing about itself")?;
-        let output = Command::new(about.kubectl).args(arguments).output()?;
+        // What an earlier cluster of the same address had is not what this one has.
+        let cache = TempDir::new()?;
+        let output = Command::new(about.kubectl)
+            .arg("--cache-dir")
+            .arg(cache.path())
+            .args(arguments)
+            .output()?;
         ensure!(
             output.status.success(),
             "kubectl {arguments:?}: {}",

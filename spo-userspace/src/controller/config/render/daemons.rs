@@ -108,9 +108,10 @@ fn setup(settings: &Settings) -> Value {
 fn daemon(settings: &Settings) -> Value {
     let resources = settings.spec.daemon_resource_requirements.as_ref();
     // Samples, and the names of functions, need room.
-    let memory = match settings.spec.enable_profiling {
-        true => "512Mi",
-        false => "128Mi",
+    let memory = if settings.spec.enable_profiling {
+        "512Mi"
+    } else {
+        "128Mi"
     };
     let resources = resources.map_or_else(
         || {
