@@ -47,9 +47,18 @@ impl World {
             _turn: TURN.lock().await,
         };
         // What another test program left, or a failed run of this one.
-        let (code, said) = world
-            .uninstall(&["--keep", "used", "--image", IMAGE])
-            .await?;
+        let pods = get(
+            &world.admin,
+            "/api/v1/pods?labelSelector=app%3Duninstall-test",
+        )
+        .await?;
+        let pods = pods.unwrap_or_default();
+        for pod in pods["items"].as_array().into_iter().flatten() {
+            let name = |field: &str| pod["metadata"][field].as_str().unwrap_or_default();
+            world.end(name("namespace"), name("name")).await?;
+        }
+        world.delete("/api/v1/nodes/uninstall-away").await?;
+        let (code, said) = world.uninstall(&["--image", IMAGE]).await?;
         ensure!(code == Some(0), "{said}");
         let path = format!("/api/v1/namespaces/{OWN}");
         world.delete(&path).await?;
