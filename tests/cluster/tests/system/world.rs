@@ -46,8 +46,8 @@ impl World {
         let users = namespace(&admin).await?;
         let world = Self { admin, node, users };
         let own = format!("/api/v1/namespaces/{OWN}");
-        let none = |own: &Value| own["metadata"]["deletionTimestamp"].is_null();
-        world.becomes(&own, "an earlier one is gone", none).await?;
+        let gone = |own: &Value| own["metadata"]["deletionTimestamp"].is_null();
+        world.becomes(&own, "an earlier one is gone", gone).await?;
         let mut objects: Objects = kustomized()?.context("no kubectl")?;
         for ((kind, _, _), object) in &mut objects {
             if kind == "Deployment" {

@@ -124,7 +124,7 @@ async fn ended_in_the_midst_of_it_it_goes_on() -> Result<()> {
         "removes profiles",
         "removes services",
     ] {
-        world.uninstall_until(moment)?;
+        World::uninstall_until(moment)?;
     }
     let (code, said) = world.uninstall(&[]).await?;
     ensure!(code == Some(0), "{said}");

@@ -186,7 +186,7 @@ impl World {
     }
 
     /// Runs it and kills it when it says that it is about to do something, if it comes to that.
-    pub(crate) fn uninstall_until(&self, moment: &str) -> Result<()> {
+    pub(crate) fn uninstall_until(moment: &str) -> Result<()> {
         let mut child = Self::command(&[])?.stderr(Stdio::piped()).spawn()?;
         let said = child.stderr.take().context("no standard error")?;
         for line in BufReader::new(said).lines() {
