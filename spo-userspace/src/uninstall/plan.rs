@@ -172,9 +172,12 @@ pub fn plan(seen: &Seen, keep: Keep) -> Plan {
         let stays = keep == Keep::All
             || (object.kind == SECCOMP && kept.contains(&seccomp_file(&object.name)));
         let (action, note) = if stays {
-            let note = object
-                .deleted
-                .then(|| "it was deleted before, and goes; its file stays on the nodes".to_owned());
+            let goes = if object.kind == SECCOMP {
+                "it was deleted before, and goes; its file stays on the nodes"
+            } else {
+                "it was deleted before, and goes"
+            };
+            let note = object.deleted.then(|| goes.to_owned());
             (Action::Release, note)
         } else {
             (Action::Delete, left_of(object))

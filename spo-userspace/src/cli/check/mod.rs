@@ -58,9 +58,8 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     told.finish(sum.checked)?;
     line(format_args!("{sum}"));
     if sum.checked == 0 && sum.errors == 0 {
-        return Err(
-            anyhow!("no profile was found: name the files, or folders that have some").into(),
-        );
+        let why = anyhow!("no profile was found: name the files, or folders that have some");
+        return Err(Failure::new(FAILED, why));
     }
     Ok(if sum.errors > 0 || (*strict && sum.warnings > 0) {
         ExitCode::from(FAILED)

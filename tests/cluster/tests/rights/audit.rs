@@ -11,8 +11,6 @@ use serde_json::Value;
 
 use super::OWN;
 
-/// The accounts of `deploy/` that processes run as.
-const ACCOUNTS: [&str; 3] = ["security-profiles-operator", "spod", "spo-webhook"];
 /// How namespaces of tests begin. There an account of one of these names is bound to the very rules
 /// of `deploy/base`, which the tests read.
 const TESTS: &str = "spo-test-";
@@ -63,17 +61,17 @@ pub(crate) struct Requests {
     pub(crate) refused: Vec<Request>,
 }
 
-/// Reads logs, each that of one cluster, from the first line to the last.
-pub(crate) fn read(files: &[PathBuf]) -> Result<Requests> {
+/// Reads logs, each that of one cluster, from the first line to the last. `accounts` are ours.
+pub(crate) fn read(files: &[PathBuf], accounts: &BTreeSet<String>) -> Result<Requests> {
     let mut requests = Requests::default();
     for file in files {
-        read_one(file, &mut requests)
+        read_one(file, accounts, &mut requests)
             .with_context(|| format!("failed to read {}", file.display()))?;
     }
     Ok(requests)
 }
 
-fn read_one(file: &Path, requests: &mut Requests) -> Result<()> {
+fn read_one(file: &Path, accounts: &BTreeSet<String>, requests: &mut Requests) -> Result<()> {
     // Namespaces that a test removes while processes of theirs still run: the roles go first.
     let mut removed: BTreeSet<String> = BTreeSet::new();
     for line in BufReader::new(File::open(file)?).lines() {
@@ -83,7 +81,7 @@ fn read_one(file: &Path, requests: &mut Requests) -> Result<()> {
         let name = text(&object["name"]);
         note_removal(&verb, &text(&object["resource"]), &name, &mut removed);
         let user = text(&event["user"]["username"]);
-        let Some((namespace, account)) = ours(&user) else {
+        let Some((namespace, account)) = ours(&user, accounts) else {
             continue;
         };
         let subresource = object["subresource"].as_str();
@@ -114,11 +112,11 @@ fn read_one(file: &Path, requests: &mut Requests) -> Result<()> {
 }
 
 /// The namespace and the name of an account that is ours.
-fn ours(user: &str) -> Option<(&str, &str)> {
+fn ours<'u>(user: &'u str, accounts: &BTreeSet<String>) -> Option<(&'u str, &'u str)> {
     let (namespace, account) = user
         .strip_prefix("system:serviceaccount:")?
         .split_once(':')?;
-    let is_ours = (namespace == OWN || namespace.starts_with(TESTS)) && ACCOUNTS.contains(&account);
+    let is_ours = (namespace == OWN || namespace.starts_with(TESTS)) && accounts.contains(account);
     is_ours.then_some((namespace, account))
 }
 

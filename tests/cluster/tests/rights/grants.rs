@@ -65,6 +65,14 @@ pub(crate) struct Grants {
     pub(crate) lookups: BTreeSet<String>,
 }
 
+impl Grants {
+    /// Everybody who may do something to objects.
+    pub(crate) fn accounts(&self) -> BTreeSet<String> {
+        let accounts = self.grants.iter().map(|grant| grant.account.clone());
+        accounts.collect()
+    }
+}
+
 /// Follows all bindings to accounts, and the roles that they name.
 pub(crate) fn of(objects: &Objects) -> Result<Grants> {
     let mut all = Grants {

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use spo_cluster_tests::manifests::kustomized;
+use spo_cluster_tests::manifests::{kustomized, uninstalling};
 
 use self::audit::{Request, Requests};
 use self::grants::{Grant, Grants};
@@ -20,8 +20,9 @@ use self::grants::{Grant, Grants};
 /// The namespace that everything is installed into.
 const OWN: &str = "security-profiles-operator";
 
-/// The logs of the tests before this one, or a line that says that there are none.
-fn logs() -> Result<Option<Requests>> {
+/// What is granted, and what was asked for by the tests before this one; or a line that says that
+/// nobody knows.
+fn seen() -> Result<Option<(Grants, Requests)>> {
     let logs = std::env::var_os("SPO_AUDIT_LOGS").unwrap_or_default();
     let files: Vec<PathBuf> = std::env::split_paths(&logs)
         .filter(|path| !path.as_os_str().is_empty())
@@ -30,15 +31,19 @@ fn logs() -> Result<Option<Requests>> {
         println!("skipped: rights: no audit logs: run cargo xtask test cluster");
         return Ok(None);
     }
-    audit::read(&files).map(Some)
+    let mut objects = kustomized()?.context("no kubectl")?;
+    objects.extend(uninstalling()?.context("no kubectl")?);
+    let granted = grants::of(&objects)?;
+    let requests = audit::read(&files, &granted.accounts())?;
+    Ok(Some((granted, requests)))
 }
 
 #[test]
 fn every_right_is_used() -> Result<()> {
-    let Some(requests) = logs()? else {
+    let Some((granted, requests)) = seen()? else {
         return Ok(());
     };
-    let Grants { grants, lookups } = grants::of(&kustomized()?.context("no kubectl")?)?;
+    let Grants { grants, lookups } = granted;
     assert!(!grants.is_empty(), "deploy/ grants nothing");
     for lookup in lookups {
         println!(
@@ -84,17 +89,15 @@ fn is_unknown(grant: &Grant, requests: &Requests) -> bool {
 
 #[test]
 fn nothing_is_asked_for_without_a_right() -> Result<()> {
-    let Some(requests) = logs()? else {
+    let Some((granted, requests)) = seen()? else {
         return Ok(());
     };
-    let accounts: BTreeSet<_> = requests
-        .ours
-        .iter()
-        .map(|request| &request.account)
-        .collect();
-    for account in ["security-profiles-operator", "spod", "spo-webhook"] {
+    for account in granted.accounts() {
         assert!(
-            accounts.iter().any(|known| *known == account),
+            requests
+                .ours
+                .iter()
+                .any(|request| request.account == account),
             "{account} asked for nothing"
         );
     }

@@ -70,20 +70,20 @@ impl World {
         }
         // Pods of a run that failed would count.
         let users = "/api/v1/namespaces?labelSelector=spo.x-k8s.io/enable-binding";
-        for namespace in items(&self.get(users).await?) {
-            let path = format!("/api/v1/namespaces/{}", name_of(namespace));
-            self.delete(&path).await?;
-            self.is_gone(&path).await?;
+        let users = self.get(users).await?;
+        let namespaces = items(&users).map(name_of).chain([OWN]);
+        let namespaces: Vec<_> = namespaces
+            .map(|name| format!("/api/v1/namespaces/{name}"))
+            .collect();
+        for namespace in &namespaces {
+            self.delete(namespace).await?;
         }
-        let namespace = format!("/api/v1/namespaces/{OWN}");
-        self.delete(&namespace).await?;
         for file in folder("deploy/crds")? {
             self.remove_definition(&file.object).await?;
         }
-        self.until("the namespace is gone", async || {
-            Ok(get(&self.admin, &namespace).await?.is_none().then_some(()))
-        })
-        .await?;
+        for namespace in &namespaces {
+            self.is_gone(namespace).await?;
+        }
         for place in [self.root(), self.node.kubelet.join("seccomp/operator")] {
             fs::remove_dir_all(&place)
                 .or_else(|_| fs::remove_file(&place))
