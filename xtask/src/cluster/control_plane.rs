@@ -92,6 +92,11 @@ impl ControlPlane {
     /// waits for nothing.
     pub(crate) fn restart(&self, binaries: &Binaries, node: Option<View>) -> Result<()> {
         let is_ended = |name: &str| Process::running(&self.pids().join(name)).is_none();
+        // To know the components takes asking programs; this is asked for many times a minute.
+        let mut known = entries(&self.pids())?.into_iter();
+        if known.all(|file| Process::running(&file).is_some()) {
+            return Ok(());
+        }
         for component in components::all(binaries, &self.layout(node)?)? {
             let name = component.name;
             if is_ended(name) {
