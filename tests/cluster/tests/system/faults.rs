@@ -15,6 +15,8 @@ use crate::world::{PODS, World, refuses, skipped, user};
 
 /// How long the API server says nothing.
 const SILENCE: Duration = Duration::from_mins(1);
+/// How long until nothing is under way any more.
+const SETTLED: Duration = Duration::from_secs(5);
 
 /// The folder with the ids of the cluster's processes; a line, if nobody would start again what a
 /// test kills.
@@ -135,6 +137,9 @@ async fn is_waited_for(world: &World, name: &str, silence: Option<Duration>) -> 
     world.delete_profile("deleted").await?;
     let id = process(&folder, name)?;
     if let Some(silence) = silence {
+        // A daemon in the middle of saying what became of this very file would wait for an answer,
+        // 20 s for a status and as long for an event, and look at the file only then.
+        tokio::time::sleep(SETTLED).await;
         kill(id, Signal::SIGSTOP)?;
         // Files are kept in order meanwhile.
         let used = world.file("used");
