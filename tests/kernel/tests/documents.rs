@@ -49,7 +49,9 @@ fn a_profile_in_continuous_integration() {
     assert_eq!(code, Some(7));
     // A profile that no recording can be merged with.
     let committed = folder.path().join("committed.yaml");
-    std::fs::write(&committed, "(block x)\n").expect("the profile can be written");
+    let other = "apiVersion: security-profiles-operator.x-k8s.io/v1\nkind: AppArmorProfile\n\
+                 metadata:\n  name: x\nspec:\n  abstract: {}\n";
+    std::fs::write(&committed, other).expect("the profile can be written");
     let (code, told) = in_ci(&folder, &["sh", "-c", "true"]);
     assert_eq!(code, Some(1), "{told}");
     assert!(told.contains("cannot be compared"), "{told}");
