@@ -118,6 +118,12 @@ async fn apply_one(admin: &Client, object: &Value, unknown: &mut Vec<String>) ->
     if let Some(old) = get(admin, &path).await? {
         let mut object = object.clone();
         object["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
+        // What a server gave a service cannot be taken from it.
+        for field in ["clusterIP", "clusterIPs"] {
+            if object["kind"] == "Service" && object["spec"][field].is_null() {
+                object["spec"][field] = old["spec"][field].clone();
+            }
+        }
         replace(admin, &path, &object).await??;
     } else {
         create(admin, &collection, object).await??;

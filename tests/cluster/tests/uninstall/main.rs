@@ -39,6 +39,7 @@ async fn the_job_removes_everything_and_a_new_installation_works() -> Result<()>
     ensure!(world.file("uninstall-a.json").exists());
 
     world.end(&users, "user").await?;
+    world.one_of_each_kind(&users).await?;
     let said = job(&world, true).await?;
     world.nothing_is_left().await.context(said)?;
     nobody_was_refused(&world)?;
@@ -68,15 +69,7 @@ async fn it_repairs_after_a_bare_deletion() -> Result<()> {
     };
     let users = namespace(&world.admin).await?;
     world.profile("uninstall-b").await?;
-    // As the reference leaves them.
-    let binding = json!({
-        "apiVersion": "security-profiles-operator.x-k8s.io/v1",
-        "kind": "ProfileBinding",
-        "metadata": { "name": "old", "finalizers": ["active-workload-lock"] },
-        "spec": { "profileRef": { "kind": "SeccompProfile", "name": "uninstall-b" }, "image": "*" },
-    });
-    let bindings = format!("{GROUP}/namespaces/{users}/profilebindings");
-    create(&world.admin, &bindings, &binding).await??;
+    world.one_of_each_kind(&users).await?;
 
     // The operator ends first or last, as it comes; here it is first.
     world.stop_operator().await?;
@@ -100,6 +93,7 @@ async fn it_repairs_after_a_bare_deletion() -> Result<()> {
     let (code, said) = world.uninstall(&["--image", IMAGE]).await?;
     ensure!(code == Some(0), "{said}");
     world.gone(world::DEFINITION).await?;
+    let bindings = format!("{GROUP}/namespaces/{users}/profilebindings");
     world.gone(&format!("{bindings}/old")).await?;
     world
         .gone(&format!("/api/v1/namespaces/{OWN}-uninstall"))

@@ -96,6 +96,47 @@ impl World {
         .await
     }
 
+    /// Objects of the other kinds, as the reference leaves them: held by finalizers of its own.
+    pub(crate) async fn one_of_each_kind(&self, users: &str) -> Result<()> {
+        let reference = json!({ "kind": "SeccompProfile", "name": "old" });
+        let recording = json!({ "kind": "SeccompProfile", "recorder": "Logs", "podSelector": {} });
+        for (kind, spec, finalizer) in [
+            ("AppArmorProfile", json!({}), "node-deleted"),
+            ("SelinuxProfile", json!({}), "node-deleted"),
+            (
+                "RawSelinuxProfile",
+                json!({ "policy": "(blockinherit container)" }),
+                "node-deleted",
+            ),
+            (
+                "ProfileBinding",
+                json!({ "profileRef": reference, "image": "*" }),
+                "active-workload-lock",
+            ),
+            (
+                "ProfileRecording",
+                recording,
+                "active-seccomp-profile-recording-lock",
+            ),
+        ] {
+            let object = json!({
+                "apiVersion": "security-profiles-operator.x-k8s.io/v1",
+                "kind": kind,
+                "metadata": { "name": "old", "finalizers": [finalizer] },
+                "spec": spec,
+            });
+            let plural = format!("{}s", kind.to_lowercase());
+            let place = if kind.ends_with("Profile") {
+                format!("{GROUP}/{plural}")
+            } else {
+                format!("{GROUP}/namespaces/{users}/{plural}")
+            };
+            let made = create(&self.admin, &place, &object).await?;
+            made.with_context(|| format!("{kind} is not accepted"))?;
+        }
+        Ok(())
+    }
+
     /// A profile that is on the node.
     pub(crate) async fn profile(&self, name: &str) -> Result<()> {
         let object = json!({
@@ -217,10 +258,14 @@ impl World {
     /// Neither in the cluster, nor on the node.
     pub(crate) async fn nothing_is_left(&self) -> Result<()> {
         for kind in [
-            "seccompprofiles",
+            "apparmorprofiles",
             "profilebindings",
+            "profilerecordings",
+            "rawselinuxprofiles",
+            "seccompprofiles",
             "securityprofilenodestatuses",
             "securityprofilesoperatordaemons",
+            "selinuxprofiles",
         ] {
             let found = get(&self.admin, &format!("{GROUP}/{kind}")).await?;
             let found = found.unwrap_or_default();
