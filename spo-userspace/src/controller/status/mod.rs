@@ -101,17 +101,17 @@ async fn reconcile(context: &Context, stores: &Stores, key: &ProfileKey) -> Outc
         return Outcome::Done;
     };
     let mut plan = plan::plan(&seen.observed);
+    let now = Instant::now();
+    let held = stores.indexes().departed.hold(&mut plan.reports, now);
     if plan.is_progress(&seen.observed.known) {
         let nodes = u32::try_from(seen.observed.nodes.names.len()).unwrap_or(u32::MAX);
         let last = stores.indexes().written.get(key).copied();
         let passed = last.map_or(Duration::MAX, |last| last.elapsed());
         let wait = PROGRESS.saturating_mul(nodes).saturating_sub(passed);
         if !wait.is_zero() {
-            return Outcome::Again(wait);
+            return Outcome::Again(held.map_or(wait, |held| held.min(wait)));
         }
     }
-    let now = Instant::now();
-    let held = stores.indexes().departed.hold(&mut plan.reports, now);
     if let Some(note) = plan.note.clone() {
         let object = object_reference(key);
         context.events.tell(&object, note).await;
