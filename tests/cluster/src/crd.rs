@@ -176,3 +176,13 @@ pub fn definition(plural: &str, kind: &str, schema: &Value) -> Value {
         },
     })
 }
+
+/// The definition of `ServiceMonitor`, as far as it matters here; a Prometheus operator brings it.
+pub fn monitors() -> Value {
+    let schema = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+    let mut definition = definition("servicemonitors", "ServiceMonitor", &schema);
+    let group = "monitoring.coreos.com";
+    definition["metadata"]["name"] = json!(format!("servicemonitors.{group}"));
+    definition["spec"]["group"] = json!(group);
+    definition
+}

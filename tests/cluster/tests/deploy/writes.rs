@@ -1,29 +1,16 @@
 //! Objects that the operator writes, and what it says when it cannot.
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::json;
 use spo_cluster_tests::crd;
 use spo_cluster_tests::objects::get;
 
 use crate::world::{DAEMONS, NAMESPACE, SERVICES, SPOD, WEBHOOK, World};
 use crate::{base, pod};
 
-const MONITORS: &str = "monitoring.coreos.com";
 const MONITOR: &str = "/apis/monitoring.coreos.com/v1/namespaces/security-profiles-operator/servicemonitors/security-profiles-operator-monitor";
 const DEFINITION: &str =
     "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/servicemonitors.monitoring.coreos.com";
-
-/// What a Prometheus operator brings, as far as it matters here.
-fn definition() -> Value {
-    let mut definition = crd::definition(
-        "servicemonitors",
-        "ServiceMonitor",
-        &json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true }),
-    );
-    definition["metadata"]["name"] = json!(format!("servicemonitors.{MONITORS}"));
-    definition["spec"]["group"] = json!(MONITORS);
-    definition
-}
 
 #[tokio::test]
 async fn a_monitor_is_made_where_the_cluster_knows_them() -> Result<()> {
@@ -36,7 +23,7 @@ async fn a_monitor_is_made_where_the_cluster_knows_them() -> Result<()> {
     world
         .becomes(DAEMONS, "there are daemons", |_| true)
         .await?;
-    crd::apply(&world.admin, &definition()).await?;
+    crd::apply(&world.admin, &crd::monitors()).await?;
     let monitor = world.becomes(MONITOR, "there is a monitor", |_| true);
     let monitor = monitor.await?;
     let service = world.get(&format!("{SERVICES}/metrics")).await?;

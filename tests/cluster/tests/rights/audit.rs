@@ -79,7 +79,7 @@ fn read_one(file: &Path, accounts: &BTreeSet<String>, requests: &mut Requests) -
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let (verb, object) = (text(&event["verb"]), &event["objectRef"]);
         let name = text(&object["name"]);
-        note_removal(&verb, &text(&object["resource"]), &name, &mut removed);
+        note_removal(&verb, object, &mut removed);
         let user = text(&event["user"]["username"]);
         let Some((namespace, account)) = ours(&user, accounts) else {
             continue;
@@ -120,11 +120,14 @@ fn ours<'u>(user: &'u str, accounts: &BTreeSet<String>) -> Option<(&'u str, &'u 
     is_ours.then_some((namespace, account))
 }
 
-/// Notes whose rights are taken away, and who gets them again: a test removes a namespace, or the
-/// roles of one, whose names end with the namespace's.
-fn note_removal(verb: &str, resource: &str, name: &str, removed: &mut BTreeSet<String>) {
+/// Notes whose rights are taken away, and who gets them again: a test removes a namespace, or roles
+/// in it, or roles of everywhere, whose names end with the namespace's.
+fn note_removal(verb: &str, object: &Value, removed: &mut BTreeSet<String>) {
+    let text = |field: &str| object[field].as_str().unwrap_or_default();
+    let (resource, name) = (text("resource"), text("name"));
     let namespace = match resource {
         "namespaces" => Some(name),
+        "roles" | "rolebindings" => Some(text("namespace")),
         "clusterroles" | "clusterrolebindings" => {
             name.find(TESTS).and_then(|start| name.get(start..))
         }

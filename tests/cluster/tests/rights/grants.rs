@@ -48,13 +48,16 @@ impl Grant {
     pub(crate) fn covers(&self, request: &Request) -> bool {
         let names_it = self.name.as_ref().is_none_or(|name| *name == request.name);
         let place = !self.own_namespace || request.own_namespace;
-        self.is_of_kind(request) && self.verb == request.verb && names_it && place
+        self.account == request.account
+            && self.is_of_resource(request)
+            && self.verb == request.verb
+            && names_it
+            && place
     }
 
-    pub(crate) fn is_of_kind(&self, request: &Request) -> bool {
-        self.account == request.account
-            && self.group == request.group
-            && self.resource == request.resource
+    /// Whether it is about the same kind of objects.
+    pub(crate) fn is_of_resource(&self, request: &Request) -> bool {
+        self.group == request.group && self.resource == request.resource
     }
 }
 

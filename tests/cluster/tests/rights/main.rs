@@ -77,12 +77,12 @@ fn every_right_is_used() -> Result<()> {
     Ok(())
 }
 
-/// Whether the server knows no objects of that kind: all that was asked for there is answered so.
+/// Whether the server knows no objects of that kind: whoever made one was answered so.
 fn is_unknown(grant: &Grant, requests: &Requests) -> bool {
     let mut made = requests
         .ours
         .iter()
-        .filter(|request| request.verb == "create" && grant.is_of_kind(request))
+        .filter(|request| request.verb == "create" && grant.is_of_resource(request))
         .peekable();
     made.peek().is_some() && made.all(|request| request.code == 404)
 }

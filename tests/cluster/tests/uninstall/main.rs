@@ -6,6 +6,7 @@ mod world;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use spo_cluster_tests::access::{namespace, remove_namespace};
+use spo_cluster_tests::crd;
 use spo_cluster_tests::manifests::{apply, uninstalling};
 use spo_cluster_tests::node::{self, About};
 use spo_cluster_tests::objects::{create, get};
@@ -40,8 +41,14 @@ async fn the_job_removes_everything_and_a_new_installation_works() -> Result<()>
 
     world.end(&users, "user").await?;
     world.one_of_each_kind(&users).await?;
+    crd::apply(&world.admin, &crd::monitors()).await?;
+    world
+        .becomes(world::MONITOR, "there", |monitor| !monitor.is_null())
+        .await?;
     let said = job(&world, true).await?;
     world.nothing_is_left().await.context(said)?;
+    world.gone(world::MONITOR).await?;
+    world.delete(world::MONITORS).await?;
     nobody_was_refused(&world)?;
 
     // What the manifests have goes with them, and nothing waits for anybody.

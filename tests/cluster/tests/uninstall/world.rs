@@ -19,6 +19,9 @@ pub(crate) const OWN: &str = "security-profiles-operator";
 pub(crate) const GROUP: &str = "/apis/security-profiles-operator.x-k8s.io/v1";
 pub(crate) const REGISTRATION: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/spo-validating-webhook-configuration";
 pub(crate) const DEFINITION: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/seccompprofiles.security-profiles-operator.x-k8s.io";
+pub(crate) const MONITORS: &str =
+    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/servicemonitors.monitoring.coreos.com";
+pub(crate) const MONITOR: &str = "/apis/monitoring.coreos.com/v1/namespaces/security-profiles-operator/servicemonitors/security-profiles-operator-monitor";
 /// Loaded into the node by `cargo xtask test cluster`.
 pub(crate) const IMAGE: &str = "localhost/spo:test";
 const PATIENCE: Duration = Duration::from_mins(2);
