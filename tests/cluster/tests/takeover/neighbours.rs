@@ -161,7 +161,13 @@ async fn versions(world: &World) -> Result<BTreeMap<String, String>> {
     ] {
         let list = world.get(&path).await?;
         for object in items(&list) {
-            let version = object["metadata"]["resourceVersion"].to_string();
+            // Of what runs, the cluster itself writes the status.
+            let counter = if path.starts_with("/apis/apps/") {
+                "generation"
+            } else {
+                "resourceVersion"
+            };
+            let version = object["metadata"][counter].to_string();
             versions.insert(format!("{path}/{}", name_of(object)), version);
         }
     }
@@ -213,6 +219,17 @@ impl World {
                 && status["numberReady"] == status["desiredNumberScheduled"]
         };
         self.becomes(&daemons, "current", are_current).await?;
+        // Of the pods that end, the cluster says that they are current and ready.
+        let pods = format!("/api/v1/namespaces/{OWN}/pods?labelSelector=name%3Dspod");
+        let have_begun = |pods: &Value| {
+            let mut pods = items(pods).peekable();
+            pods.peek().is_some()
+                && pods.all(|pod| {
+                    pod["metadata"]["deletionTimestamp"].is_null()
+                        && pod["status"]["containerStatuses"][0]["ready"] == true
+                })
+        };
+        self.becomes(&pods, "ready", have_begun).await?;
         self.becomes(&spod, "running", is_running).await?;
         let webhook = format!("/apis/apps/v1/namespaces/{OWN}/deployments/{OWN}-webhook");
         let is_available =
