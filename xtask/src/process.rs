@@ -47,6 +47,11 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
 
 /// Runs a command, shows its output line by line on standard error, and returns it too.
 pub(crate) fn tee(command: &mut Command) -> Result<(ExitStatus, String)> {
+    tee_after("", command)
+}
+
+/// The same, with a text before each line that is shown.
+pub(crate) fn tee_after(before: &str, command: &mut Command) -> Result<(ExitStatus, String)> {
     let context = format!("failed to run {}", line(command));
     let (reader, writer) = io::pipe().with_context(|| context.clone())?;
     command.stdin(Stdio::null());
@@ -64,7 +69,7 @@ pub(crate) fn tee(command: &mut Command) -> Result<(ExitStatus, String)> {
         > 0
     {
         let text = String::from_utf8_lossy(&bytes);
-        eprint!("{text}");
+        eprint!("{before}{text}");
         said.push_str(&text);
         bytes.clear();
     }

@@ -108,9 +108,9 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Copies what the API server was asked to a folder, where the next cluster leaves it. Of a log
+    /// Copies what the API server was asked to a file, where the next cluster leaves it. Of a log
     /// that has become two, nobody knows whether there was a third.
-    pub(crate) fn keep_audit_log(&self, folder: &Path, number: usize) -> Result<PathBuf> {
+    pub(crate) fn keep_audit_log(&self, copy: &Path) -> Result<()> {
         let log = self.audit_log();
         let names = entries(&self.logs())?.into_iter().filter_map(|file| {
             let name = file.file_name()?.to_string_lossy().into_owned();
@@ -120,11 +120,12 @@ impl ControlPlane {
         if names.len() != 1 {
             bail!("there is not one audit log, but {names:?}: not all that was asked is known");
         }
-        let copy = folder.join(format!("{number}.log"));
         let context = || format!("failed to copy {} to {}", log.display(), copy.display());
-        fs::create_dir_all(folder).with_context(context)?;
-        fs::copy(&log, &copy).with_context(context)?;
-        Ok(copy)
+        if let Some(folder) = copy.parent() {
+            fs::create_dir_all(folder).with_context(context)?;
+        }
+        fs::copy(&log, copy).with_context(context)?;
+        Ok(())
     }
 
     /// Keeps other processes from starting or ending this one, as long as the file is held; waits

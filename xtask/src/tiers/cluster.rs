@@ -2,6 +2,7 @@
 //! against it.
 
 use std::fs;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -24,7 +25,7 @@ const ARGS: [&str; 2] = ["--", "--show-output"];
 const IMAGE: &str = "localhost/spo:test";
 
 /// Runs the crate `spo-cluster-tests` against the cluster that `KUBECONFIG` names, or else against
-/// a fresh one, which ends with this process however that ends.
+/// fresh ones, which end with this process however that ends.
 pub(crate) fn run(target: &Path) -> Result<Outcome> {
     let unmet = needs::ensure(&[Group::Base]);
     if !unmet.is_empty() {
@@ -34,52 +35,47 @@ pub(crate) fn run(target: &Path) -> Result<Outcome> {
     if !chart.is_empty() {
         eprintln!("some tests are skipped: {chart}");
     }
-    let own = ControlPlane::at(target.join("cluster-tests"));
     if let Some(kubeconfig) = cluster::named() {
         eprintln!(
             "{KUBECONFIG} is set: testing against the cluster of {}",
             kubeconfig.display()
         );
         build(target)?;
-        let mut said = tests(target, &kubeconfig, Part::ButNode, None)?;
-        said.add(tests(target, &kubeconfig, Part::Node, None)?);
-        return Ok(said.outcome());
+        let rounds = iter::once(Round::others()?).chain(Round::of_nodes());
+        let said: Result<Vec<_>> = rounds
+            .map(|round| round.tests(target, &kubeconfig, None))
+            .collect();
+        let sum = said?.into_iter().reduce(Said::and).context("no tests")?;
+        return Ok(sum.outcome());
     }
     let binaries = match binaries::find()? {
         Ok(binaries) => binaries,
         Err(reason) => return Ok(Outcome::Skipped(reason)),
     };
-    // The cluster need not wait while its tests are compiled.
+    // Clusters need not wait while their tests are compiled.
     process::run(cargo_test(target).arg("--no-run"))?;
     build(target)?;
-    let _lock = own.lock()?;
-    // Most tests reach the server, and are reached by it, at the loopback address.
-    let mut logs = Vec::new();
-    let mut said = round(&own, &binaries, None, target, Part::ButNode, &mut logs)?;
-    match node::possible(&binaries)? {
-        Ok(()) => {
-            let view = Some(View::default());
-            let second = round(&own, &binaries, view, target, Part::Node, &mut logs)?;
-            said.add(second);
-            said.add(rights(target, &logs)?);
+    let audit = target.join("cluster-tests.audit");
+    fs::remove_dir_all(&audit).ok();
+    let mut rounds = vec![Round::others()?];
+    let without_node = node::possible(&binaries)?.err();
+    if without_node.is_none() {
+        rounds.extend(Round::of_nodes());
+    }
+    let said = at_once(&rounds, |round| round.run(&binaries, target, &audit))?;
+    let mut sum = said.into_iter().reduce(Said::and).context("no tests")?;
+    match without_node {
+        None => {
+            let logs: Vec<_> = rounds.iter().map(|round| round.audit_log(&audit)).collect();
+            sum = sum.and(rights(target, &logs)?);
         }
-        Err(reason) => {
+        Some(reason) => {
             eprintln!("skipped: the tests of a node, and of what rights they use: {reason}");
         }
     }
-    Ok(said.outcome())
+    Ok(sum.outcome())
 }
 
-/// Which tests to run.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
-    /// Those that need pods.
-    Node,
-    ButNode,
-}
-
-/// The tests that need pods; without a node they pass over themselves.
-const NODE_TESTS: [&str; 4] = ["node", "system", "takeover", "uninstall"];
 /// What reads the audit logs of all the others.
 const RIGHTS: &str = "rights";
 /// Where it finds them.
@@ -96,9 +92,10 @@ struct Said {
 }
 
 impl Said {
-    fn add(&mut self, other: Self) {
+    fn and(mut self, other: Self) -> Self {
         self.text.push_str(&other.text);
-        self.failure = self.failure.take().or(other.failure);
+        self.failure = self.failure.or(other.failure);
+        self
     }
 
     fn outcome(self) -> Outcome {
@@ -106,28 +103,107 @@ impl Said {
     }
 }
 
-/// Runs tests against a fresh cluster, and keeps its audit log.
-fn round(
-    own: &ControlPlane,
-    binaries: &binaries::Binaries,
-    node: Option<View>,
-    target: &Path,
-    part: Part,
-    logs: &mut Vec<PathBuf>,
-) -> Result<Said> {
-    // A run that was killed left its folder.
-    own.down()?;
-    let taken_down = TakenDown(own.clone());
-    taken_down.0.up(binaries, Lifetime::Ours, node)?;
-    if node.is_some() {
-        taken_down.0.load(&spo(target), IMAGE)?;
+/// Test programs that share a cluster, one after the other. They wait for the cluster most of the
+/// time, so that all rounds run at once.
+struct Round {
+    name: &'static str,
+    programs: Vec<String>,
+    /// Whether there is to be a node.
+    node: bool,
+}
+
+/// The tests that need pods; without a node they pass over themselves.
+const OF_NODES: [(&str, &[&str]); 3] = [
+    ("system", &["node", "system"]),
+    ("takeover", &["takeover"]),
+    ("uninstall", &["uninstall"]),
+];
+
+impl Round {
+    /// All that need no pod. Most of these reach the server, and are reached by it, at the loopback
+    /// address.
+    fn others() -> Result<Self> {
+        let mut programs = programs()?;
+        let of_nodes: Vec<_> = OF_NODES.iter().flat_map(|(_, names)| *names).collect();
+        programs.retain(|name| !of_nodes.contains(&&name.as_str()) && name != RIGHTS);
+        Ok(Self {
+            name: "others",
+            programs,
+            node: false,
+        })
     }
-    let again = || own.restart(binaries, node);
-    let said = restarting(again, || {
-        tests(target, &own.kubeconfig(), part, Some(&own.pids()))
-    });
-    logs.push(own.keep_audit_log(&target.join("cluster-tests.audit"), logs.len())?);
-    said
+
+    fn of_nodes() -> impl Iterator<Item = Self> {
+        OF_NODES.iter().map(|(name, programs)| Self {
+            name,
+            programs: programs.iter().map(|name| (*name).to_owned()).collect(),
+            node: true,
+        })
+    }
+
+    /// Runs its tests against a fresh cluster, and keeps that one's audit log.
+    fn run(&self, binaries: &binaries::Binaries, target: &Path, audit: &Path) -> Result<Said> {
+        let own = ControlPlane::at(target.join(format!("cluster-tests-{}", self.name)));
+        let _lock = own.lock()?;
+        // A run that was killed left its folder.
+        own.down()?;
+        let taken_down = TakenDown(own.clone());
+        let node = self.node.then(View::default);
+        taken_down.0.up(binaries, Lifetime::Ours, node)?;
+        if self.node {
+            taken_down.0.load(&spo(target), IMAGE)?;
+        }
+        let again = || own.restart(binaries, node);
+        let said = restarting(again, || {
+            self.tests(target, &own.kubeconfig(), Some(&own.pids()))
+        });
+        own.keep_audit_log(&self.audit_log(audit))?;
+        said
+    }
+
+    fn audit_log(&self, folder: &Path) -> PathBuf {
+        folder.join(format!("{}.log", self.name))
+    }
+
+    fn tests(&self, target: &Path, kubeconfig: &Path, restarted: Option<&Path>) -> Result<Said> {
+        let mut command = cargo_test(target);
+        command.arg("--no-fail-fast");
+        if !self.node {
+            command.arg("--lib");
+        }
+        for program in &self.programs {
+            command.args(["--test", program]);
+        }
+        command
+            .args(ARGS)
+            .env(KUBECONFIG, kubeconfig)
+            .env("SPO_BIN", spo(target))
+            .env_remove(RESTARTED);
+        if let Some(folder) = restarted {
+            command.env(RESTARTED, folder);
+        }
+        said(&mut command, self.name)
+    }
+}
+
+/// Runs all rounds, whatever becomes of one, and returns what each said.
+fn at_once(rounds: &[Round], run: impl Fn(&Round) -> Result<Said> + Sync) -> Result<Vec<Said>> {
+    thread::scope(|scope| {
+        let run = &run;
+        // Each of them starts the processes of its cluster, which end with it.
+        let threads: Vec<_> = rounds
+            .iter()
+            .map(|round| scope.spawn(move || run(round)))
+            .collect();
+        let ended: Vec<_> = threads
+            .into_iter()
+            .map(thread::ScopedJoinHandle::join)
+            .collect();
+        let said = ended
+            .into_iter()
+            .map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        said.collect()
+    })
 }
 
 /// Works, and meanwhile starts again what ends.
@@ -148,48 +224,18 @@ fn restarting<T>(again: impl Fn() -> Result<()> + Send, work: impl FnOnce() -> T
     })
 }
 
-/// Holds what accounts did in both rounds against what they may.
+/// Holds what accounts did in all rounds against what they may.
 fn rights(target: &Path, logs: &[PathBuf]) -> Result<Said> {
     let logs = std::env::join_paths(logs).context("failed to name the audit logs")?;
     let mut command = cargo_test(target);
     command.args(["--test", RIGHTS]).args(ARGS);
-    said(command.env(AUDIT_LOGS, logs))
+    said(command.env(AUDIT_LOGS, logs), RIGHTS)
 }
 
-fn tests(target: &Path, kubeconfig: &Path, part: Part, restarted: Option<&Path>) -> Result<Said> {
-    let mut command = cargo_test(target);
-    command.arg("--no-fail-fast");
-    match part {
-        Part::Node => {
-            for name in NODE_TESTS {
-                command.args(["--test", name]);
-            }
-        }
-        Part::ButNode => {
-            command.arg("--lib");
-            let others = programs()?;
-            for name in others
-                .iter()
-                .filter(|name| !NODE_TESTS.contains(&name.as_str()) && *name != RIGHTS)
-            {
-                command.args(["--test", name]);
-            }
-        }
-    }
-    command
-        .args(ARGS)
-        .env(KUBECONFIG, kubeconfig)
-        .env("SPO_BIN", spo(target))
-        .env_remove(RESTARTED);
-    if let Some(folder) = restarted {
-        command.env(RESTARTED, folder);
-    }
-    said(&mut command)
-}
-
-fn said(command: &mut Command) -> Result<Said> {
-    let (status, text) = process::tee(command)?;
-    let failure = (!status.success()).then(|| format!("cargo test: {status}"));
+/// Runs them, with the name of the round before each line.
+fn said(command: &mut Command, round: &str) -> Result<Said> {
+    let (status, text) = process::tee_after(&format!("{round:10}| "), command)?;
+    let failure = (!status.success()).then(|| format!("{round}: cargo test: {status}"));
     Ok(Said { text, failure })
 }
 

@@ -117,10 +117,22 @@ impl Context {
 
     fn intent(&self, profile: &Guarded, restrictions: &Result<Restrictions, Refusal>) -> Intent {
         let meta = profile.meta();
-        if meta.deletion_timestamp.is_some() {
-            let released = is_released(profile);
-            return Intent::Deleted { released };
+        let is_deleted = meta.deletion_timestamp.is_some();
+        if is_deleted && is_released(profile) {
+            return Intent::Released;
         }
+        let wanted = self.wanted(profile, restrictions);
+        if !is_deleted {
+            return wanted;
+        }
+        match wanted {
+            Intent::Install(Ok(content)) => Intent::Deleted(Some(content)),
+            _ => Intent::Deleted(None),
+        }
+    }
+
+    /// What is to become of it, if it is not deleted.
+    fn wanted(&self, profile: &Guarded, restrictions: &Result<Restrictions, Refusal>) -> Intent {
         let DeserializeGuard(Ok(object)) = profile else {
             return Intent::Install(Err(unreadable(profile)));
         };

@@ -32,8 +32,10 @@ pub(super) struct Claimant {
 /// What is to become of a profile.
 #[derive(Clone, Debug)]
 pub(super) enum Intent {
-    /// It is being deleted. Once released, nothing needs it any more.
-    Deleted { released: bool },
+    /// It is being deleted. Until it is released, pods may need it.
+    Deleted(Option<Content>),
+    /// It is being deleted, and nothing needs it any more.
+    Released,
     /// It is not to be installed.
     Disabled,
     /// It is to be merged with others first.
@@ -210,8 +212,9 @@ fn without_folder(claimant: &Claimant, why: &str, gone: bool) -> Plan {
     let needs_it = match claimant.intent {
         Intent::Install(_) => true,
         Intent::Disabled | Intent::Partial => !gone,
+        Intent::Deleted(_) => needed(claimant, &FileState::Missing).is_some(),
         // What was said to be gone is not said to be there again.
-        Intent::Deleted { released } => released && !gone && claimant.status.is_some(),
+        Intent::Released => !gone && claimant.status.is_some(),
     };
     if !needs_it {
         return for_first(claimant, &FileState::Missing, false);
@@ -249,21 +252,44 @@ fn for_first(claimant: &Claimant, file: &FileState, is_ours: bool) -> Plan {
         Plan::of(FileStep::Leave, StatusStep::Say(said))
     };
     match &claimant.intent {
-        Intent::Deleted { released: true } => {
+        Intent::Released => {
             let status = match claimant.status {
                 Some(_) => StatusStep::Delete,
                 None => StatusStep::None,
             };
             Plan::of(removal, status)
         }
-        Intent::Deleted { released: false } => {
-            Plan::of(FileStep::Leave, terminating(claimant, file))
-        }
+        Intent::Deleted(_) => match needed(claimant, file) {
+            Some(content) => Plan {
+                note: Some(repaired(file)),
+                ..Plan::of(
+                    FileStep::Write(content.text.clone()),
+                    terminating(claimant, &FileState::Has(content.digest.clone())),
+                )
+            },
+            None => Plan::of(FileStep::Leave, terminating(claimant, file)),
+        },
         Intent::Disabled => unwanted(ProfileStatus::Disabled, "the profile is disabled"),
         Intent::Partial => unwanted(ProfileStatus::Partial, "the profile is partial"),
         Intent::Install(Err(refusal)) => refused(claimant, refusal, file, removal),
         Intent::Install(Ok(content)) => install(claimant, content, file, is_ours),
     }
+}
+
+/// What is to be in the file of a profile that is being deleted, if pods need it and it is not there:
+/// what the profile says, unless this node said that it had another content.
+fn needed<'a>(claimant: &'a Claimant, file: &FileState) -> Option<&'a Content> {
+    let (Intent::Deleted(Some(content)), Some(status)) = (&claimant.intent, &claimant.status)
+    else {
+        return None;
+    };
+    let is_lost = match (&status.digest, file) {
+        (Some(said), FileState::Has(there)) => *said == content.digest && *there != *said,
+        (Some(said), _) => *said == content.digest,
+        // Whether a file that is there is as it was, nobody said.
+        (None, file) => *file == FileState::Missing,
+    };
+    (is_lost && !claimant.users.is_empty()).then_some(content)
 }
 
 fn terminating(claimant: &Claimant, file: &FileState) -> StatusStep {
@@ -275,7 +301,14 @@ fn terminating(claimant: &Claimant, file: &FileState) -> StatusStep {
         said
     } else {
         let pods = claimant.pods();
-        let message = format!("pods use the profile, and it stays until they are gone: {pods}");
+        let message = match file {
+            FileState::Missing => {
+                format!(
+                    "pods use the profile, but the node has no file of it, so that none can start: {pods}"
+                )
+            }
+            _ => format!("pods use the profile, and it stays until they are gone: {pods}"),
+        };
         said.because(Reason::InUse, message)
     };
     StatusStep::Say(said.with_digest_of(file))
@@ -330,17 +363,7 @@ fn install(claimant: &Claimant, content: &Content, file: &FileState, is_ours: bo
             .as_ref()
             .is_some_and(|status| status.digest.as_ref() == Some(digest));
     let note = if was_there {
-        let what = match file {
-            FileState::Missing => "was gone",
-            _ => "had been changed",
-        };
-        Note {
-            warning: true,
-            reason: "RepairedSeccompProfile".to_owned(),
-            message: format!(
-                "the profile's file on the node {what} without the operator, and is as it should be again: find out who did that"
-            ),
-        }
+        repaired(file)
     } else {
         Note {
             warning: false,
@@ -354,12 +377,26 @@ fn install(claimant: &Claimant, content: &Content, file: &FileState, is_ours: bo
     }
 }
 
+fn repaired(file: &FileState) -> Note {
+    let what = match file {
+        FileState::Missing => "was gone",
+        _ => "had been changed",
+    };
+    Note {
+        warning: true,
+        reason: "RepairedSeccompProfile".to_owned(),
+        message: format!(
+            "the profile's file on the node {what} without the operator, and is as it should be again: find out who did that"
+        ),
+    }
+}
+
 /// A profile whose file another one has.
 fn for_other(claimant: &Claimant, first: &Claimant) -> StatusStep {
     match &claimant.intent {
-        Intent::Deleted { released: true } if claimant.status.is_some() => StatusStep::Delete,
-        Intent::Deleted { released: true } => StatusStep::None,
-        Intent::Deleted { released: false } => terminating(claimant, &FileState::Missing),
+        Intent::Released if claimant.status.is_some() => StatusStep::Delete,
+        Intent::Released => StatusStep::None,
+        Intent::Deleted(_) => terminating(claimant, &FileState::Missing),
         Intent::Disabled => StatusStep::Say(claimant.say(ProfileStatus::Disabled)),
         Intent::Partial => StatusStep::Say(claimant.say(ProfileStatus::Partial)),
         Intent::Install(_) => {
@@ -472,8 +509,9 @@ mod tests {
             ("not allowed", refusal(Reason::ProfileNotAllowed)),
             ("disabled", Intent::Disabled),
             ("partial", Intent::Partial),
-            ("deleted", Intent::Deleted { released: false }),
-            ("released", Intent::Deleted { released: true }),
+            ("deleted", Intent::Deleted(Some(content()))),
+            ("deleted, not to be known", Intent::Deleted(None)),
+            ("released", Intent::Released),
         ];
         let files = [
             ("missing", FileState::Missing),
@@ -568,8 +606,8 @@ mod tests {
             ("install", install()),
             ("disabled", Intent::Disabled),
             ("partial", Intent::Partial),
-            ("deleted", Intent::Deleted { released: false }),
-            ("released", Intent::Deleted { released: true }),
+            ("deleted", Intent::Deleted(None)),
+            ("released", Intent::Released),
         ];
         for (name, intent) in younger {
             for said in [None, Some(status(ProfileStatus::Error, None))] {
@@ -614,7 +652,7 @@ mod tests {
 
     #[test]
     fn many_pods_are_some_and_a_number() {
-        let mut claimant = claimant("a", Intent::Deleted { released: false });
+        let mut claimant = claimant("a", Intent::Deleted(None));
         claimant.users = (0..9).map(|number| format!("ns/{number}")).collect();
         assert_eq!(claimant.pods(), "ns/0, ns/1, ns/2 and 6 more");
     }

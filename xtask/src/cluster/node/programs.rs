@@ -145,6 +145,8 @@ pub(crate) fn kubelet(layout: &Layout, node: &Node, binaries: &Binaries) -> Resu
         // Ready nodes are noticed soon, and what has not changed is not told.
         "nodeStatusUpdateFrequency": "1s",
         "nodeStatusReportFrequency": "5m",
+        // Pods get what has changed in secrets after seconds, not after a minute.
+        "syncFrequency": "5s",
         "clusterDomain": "cluster.local",
         // A machine with little space is no reason to end pods.
         "evictionHard": {
