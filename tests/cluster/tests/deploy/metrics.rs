@@ -159,7 +159,11 @@ async fn operators_say_who_leads_and_how_the_cluster_is() -> Result<()> {
         "webhook-server-cert",
     ] {
         let series = format!("certificate_expiry_timestamp_seconds{{secret=\"{name}\"}}");
-        let end = value(&said, &series).context(said.clone())?;
+        let end = world
+            .until("it is told when a certificate expires", async || {
+                Ok(value(&told(leading, &secret, &reader).await?, &series))
+            })
+            .await?;
         #[expect(clippy::cast_precision_loss, reason = "it is exact for a long time")]
         let now = jiff::Timestamp::now().as_second() as f64;
         ensure!(end > now + 86400.0, "{series} {end}");

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use spo_cluster_tests::node;
 use spo_cluster_tests::objects::get;
 
-use crate::world::{DEPLOYMENTS, OWN, PROFILES, REGISTRATION, World, localhost, refuses};
+use crate::world::{DEPLOYMENTS, OWN, PODS, PROFILES, REGISTRATION, World, localhost, refuses};
 
 /// Everything works but what a webhook alone can do: what cannot be used is taken, and its status
 /// says why it is not installed.
@@ -84,5 +84,11 @@ async fn arguments(world: &World, operator: &str, arguments: &[&str]) -> Result<
             && status["replicas"] == 1
             && status["availableReplicas"] == 1
     });
-    done.await.map(drop)
+    done.await?;
+    // One that is about to end counts no more, and may still be at work.
+    let pods = format!("{PODS}?labelSelector=name%3D{OWN}");
+    let one = world.becomes(&pods, "the operator's alone", |pods| {
+        pods["items"].as_array().is_some_and(|pods| pods.len() == 1)
+    });
+    one.await.map(drop)
 }
