@@ -8,6 +8,7 @@ pub mod bpf;
 pub mod cli;
 pub mod cluster;
 pub mod controller;
+pub mod enrich;
 pub mod event;
 pub mod inventory;
 pub mod migrate;

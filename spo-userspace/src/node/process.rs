@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt as _;
 use procfs::ProcResult;
 use procfs::process::{Process, Stat, Syscall, all_processes};
 
+use crate::enrich::{container, container_id, is_long_id};
 use crate::event::{Abi, Call};
 use crate::profile::diagnostic::escape;
 
@@ -275,29 +276,9 @@ pub fn container_of(pid: i32) -> Option<String> {
         .and_then(|process| process.cgroups())
         .ok()?;
     groups.into_iter().find_map(|group| {
-        group
-            .pathname
-            .rsplit('/')
-            .filter_map(container_id)
-            .find(|id| is_long_id(id))
-            .map(str::to_owned)
+        let names = group.pathname.rsplit('/').map(str::as_bytes);
+        container(names).map(|container| container.id)
     })
-}
-
-/// The id in a component of a cgroup's path: `ID`, `docker-ID.scope`, `cri-containerd-ID.scope`, `crio-ID`.
-fn container_id(component: &str) -> Option<&str> {
-    let name = component.strip_suffix(".scope").unwrap_or(component);
-    let name = match name.rsplit_once(['-', ':']) {
-        // The monitor of a container has a cgroup of its own.
-        Some((kind, id)) if is_long_id(id) && kind.ends_with("conmon") => return None,
-        Some((_, id)) if is_long_id(id) => id,
-        _ => name,
-    };
-    (!name.is_empty()).then_some(name)
-}
-
-fn is_long_id(id: &str) -> bool {
-    id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn fits(full: &str, id: &str) -> bool {
@@ -316,25 +297,6 @@ mod tests {
     use super::*;
 
     const LONG: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-
-    #[test]
-    fn ids_in_cgroup_paths() {
-        for (component, id) in [
-            (LONG.to_owned(), LONG),
-            (format!("docker-{LONG}.scope"), LONG),
-            (format!("cri-containerd-{LONG}.scope"), LONG),
-            (format!("crio-{LONG}"), LONG),
-            (
-                format!("kubepods-burstable-pod1.slice:cri-containerd:{LONG}"),
-                LONG,
-            ),
-            ("my-container".to_owned(), "my-container"),
-        ] {
-            assert_eq!(container_id(&component), Some(id), "{component}");
-        }
-        assert_eq!(container_id(""), None);
-        assert_eq!(container_id(&format!("libpod-conmon-{LONG}.scope")), None);
-    }
 
     #[test]
     fn beginnings_fit_long_ids_only() {
