@@ -14,6 +14,7 @@ pub mod crds;
 pub mod daemon;
 mod identifier;
 mod json;
+pub mod marks;
 pub mod names;
 pub mod node_status;
 pub mod pods;

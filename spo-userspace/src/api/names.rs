@@ -2,8 +2,12 @@
 
 use ring::digest::SHA256;
 
-/// On a profile that is one of several to be merged: it is not installed.
-pub const PARTIAL: &str = "spo.x-k8s.io/partial";
+pub use crate::profile::labels::{
+    CONTAINER_ID, COVERAGE, PARTIAL, RECORDING_ID, RECORDING_NAMESPACE,
+};
+
+/// What the operator's configuration is called.
+pub const CONFIGURATION: &str = "spod";
 /// On a node's status: the profile, as [`profile_id`] writes it.
 pub const PROFILE_ID: &str = "spo.x-k8s.io/profile-id";
 /// On a node's status: the profile's kind.
@@ -28,6 +32,17 @@ pub const RECORDED: &str = "active-seccomp-profile-recording-lock";
 pub const UNMERGED: &str = "spo.x-k8s.io/has-unmerged-profiles";
 /// On a seccomp profile: all its rules, those of its bases included, as JSON.
 pub const SYSCALLS: &str = "syscalls";
+/// On a namespace, whatever its value: its pods can be recorded.
+pub const ENABLE_RECORDING: &str = "spo.x-k8s.io/enable-recording";
+/// On a profile that was recorded: the digest of its `spec` as it was written. Where it differs,
+/// somebody has changed the profile since.
+pub const SPEC_DIGEST: &str = "spo.x-k8s.io/recording-spec-digest";
+/// On a recording, held by the operator as long as profiles of it are to be merged.
+pub const UNMERGED: &str = "spo.x-k8s.io/has-unmerged-profiles";
+/// On a recording of any kind that records pods, held by the operator.
+pub const RECORDING_LOCK: &str = "active-seccomp-profile-recording-lock";
+/// The profile under which containers run whose calls are recorded from the audit log.
+pub const LOG_PROFILE: &str = "log-enricher-trace";
 /// What the folder is called in which the kubelet finds profiles.
 pub const FOLDER: &str = "operator";
 

@@ -3,8 +3,8 @@
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::{
-    RuleWithOperations, ServiceReference, ValidatingWebhook, ValidatingWebhookConfiguration,
-    WebhookClientConfig,
+    MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations, ServiceReference,
+    ValidatingWebhook, ValidatingWebhookConfiguration, WebhookClientConfig,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     LabelSelector, LabelSelectorRequirement, ObjectMeta,
@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
 
 use super::crds::Definition;
 use super::daemon::WebhookOptions;
+use super::names::ENABLE_RECORDING;
 use crate::profile::object::GROUP;
 
 /// The object that registers the webhooks that only judge.
@@ -24,6 +25,12 @@ pub const SERVICE: &str = "webhook-service";
 pub const POLICY: &str = "profilepolicy.spo.io";
 /// Where [`POLICY`] is served.
 pub const POLICY_PATH: &str = "/validate-v1-pod-profilepolicy";
+/// Marks the containers of pods that are recorded.
+pub const RECORDING: &str = "recording.spo.io";
+/// Where [`RECORDING`] is served.
+pub const RECORDING_PATH: &str = "/mutate-v1-pod-recording";
+/// Checks recordings.
+pub const RECORDINGS: &str = "profilerecording-validation.spo.io";
 /// The label that every namespace has its own name in, and that nobody can change, since Kubernetes
 /// 1.21.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
@@ -33,7 +40,7 @@ const SECONDS: i32 = 5;
 /// The webhooks that change pods, which are older than the others.
 const MUTATING_NAMES: [&str; 4] = [
     "binding.spo.io",
-    "recording.spo.io",
+    RECORDING,
     "execmetadata.spo.io",
     "nodedebuggingpod.spo.io",
 ];
@@ -99,7 +106,7 @@ pub const VALIDATIONS: [Validation; 7] = [
         IGNORE,
     ),
     validation(
-        "profilerecording-validation.spo.io",
+        RECORDINGS,
         "/validate-profilerecording",
         "ProfileRecording",
         IGNORE,
@@ -144,25 +151,6 @@ pub fn validating(
     bundle: Option<&[u8]>,
     options: &[WebhookOptions],
 ) -> ValidatingWebhookConfiguration {
-    let client = |path: &str| {
-        let (service, url) = match reach {
-            Reach::Service(namespace) => {
-                let service = ServiceReference {
-                    name: SERVICE.to_owned(),
-                    namespace: namespace.clone(),
-                    path: Some(path.to_owned()),
-                    port: Some(443),
-                };
-                (Some(service), None)
-            }
-            Reach::Url(base) => (None, Some(format!("{base}{path}"))),
-        };
-        WebhookClientConfig {
-            ca_bundle: bundle.map(|bundle| ByteString(bundle.to_owned())),
-            service,
-            url,
-        }
-    };
     let webhook = |name: &str, path, rules, failure: &str, namespaces| {
         let options = options.iter().find(|options| options.name == name);
         let policy = options.and_then(|options| options.failure_policy.as_deref());
@@ -170,7 +158,7 @@ pub fn validating(
         ValidatingWebhook {
             name: name.to_owned(),
             admission_review_versions: vec!["v1".to_owned()],
-            client_config: client(path),
+            client_config: client(reach, path, bundle),
             failure_policy: Some(policy.unwrap_or(failure).to_owned()),
             match_policy: Some("Equivalent".to_owned()),
             namespace_selector: namespace_selector.or(namespaces),
@@ -210,6 +198,74 @@ pub fn validating(
     }
 }
 
+/// The object that registers the webhooks that change pods. See [`validating`].
+pub fn mutating(
+    reach: &Reach,
+    bundle: Option<&[u8]>,
+    options: &[WebhookOptions],
+) -> MutatingWebhookConfiguration {
+    let options = options.iter().find(|options| options.name == RECORDING);
+    let options = options.cloned().unwrap_or_default();
+    let opted_in = LabelSelector {
+        match_expressions: Some(vec![expression(ENABLE_RECORDING, "Exists", &[])]),
+        match_labels: None,
+    };
+    // The webhook must not be needed to start itself.
+    let own = [
+        "security-profiles-operator",
+        "security-profiles-operator-webhook",
+    ];
+    let others = LabelSelector {
+        match_expressions: Some(vec![expression("name", "NotIn", &own)]),
+        match_labels: None,
+    };
+    let recording = MutatingWebhook {
+        name: RECORDING.to_owned(),
+        admission_review_versions: vec!["v1".to_owned()],
+        client_config: client(reach, RECORDING_PATH, bundle),
+        failure_policy: options.failure_policy.or_else(|| Some(FAIL.to_owned())),
+        match_policy: Some("Equivalent".to_owned()),
+        namespace_selector: options.namespace_selector.or(Some(opted_in)),
+        object_selector: options.object_selector.or(Some(others)),
+        // Containers that another webhook adds are recorded as well.
+        reinvocation_policy: Some("IfNeeded".to_owned()),
+        rules: Some(vec![
+            rule(&["CREATE", "UPDATE"], "", "pods"),
+            rule(&["UPDATE"], "", "pods/ephemeralcontainers"),
+        ]),
+        side_effects: "None".to_owned(),
+        timeout_seconds: Some(SECONDS),
+        ..MutatingWebhook::default()
+    };
+    MutatingWebhookConfiguration {
+        metadata: ObjectMeta {
+            name: Some(MUTATING.to_owned()),
+            ..ObjectMeta::default()
+        },
+        webhooks: Some(vec![recording]),
+    }
+}
+
+fn client(reach: &Reach, path: &str, bundle: Option<&[u8]>) -> WebhookClientConfig {
+    let (service, url) = match reach {
+        Reach::Service(namespace) => {
+            let service = ServiceReference {
+                name: SERVICE.to_owned(),
+                namespace: namespace.clone(),
+                path: Some(path.to_owned()),
+                port: Some(443),
+            };
+            (Some(service), None)
+        }
+        Reach::Url(base) => (None, Some(format!("{base}{path}"))),
+    };
+    WebhookClientConfig {
+        ca_bundle: bundle.map(|bundle| ByteString(bundle.to_owned())),
+        service,
+        url,
+    }
+}
+
 fn rule(operations: &[&str], group: &str, resource: &str) -> RuleWithOperations {
     let operations = operations.iter().copied().map(str::to_owned);
     RuleWithOperations {
@@ -225,12 +281,17 @@ fn rule(operations: &[&str], group: &str, resource: &str) -> RuleWithOperations 
 /// has no such label, every namespace.
 fn not_in(namespace: &str) -> LabelSelector {
     LabelSelector {
-        match_expressions: Some(vec![LabelSelectorRequirement {
-            key: NAMESPACE_NAME.to_owned(),
-            operator: "NotIn".to_owned(),
-            values: Some(vec![namespace.to_owned()]),
-        }]),
+        match_expressions: Some(vec![expression(NAMESPACE_NAME, "NotIn", &[namespace])]),
         match_labels: None,
+    }
+}
+
+fn expression(key: &str, operator: &str, values: &[&str]) -> LabelSelectorRequirement {
+    let values: Vec<_> = values.iter().copied().map(str::to_owned).collect();
+    LabelSelectorRequirement {
+        key: key.to_owned(),
+        operator: operator.to_owned(),
+        values: (!values.is_empty()).then_some(values),
     }
 }
 
@@ -286,10 +347,39 @@ mod tests {
     }
 
     #[test]
+    fn recording_is_for_namespaces_that_want_it() {
+        let reach = Reach::Service("spo".to_owned());
+        let one = |options: &[WebhookOptions]| {
+            let object = mutating(&reach, Some(b"pem"), options);
+            object.webhooks.unwrap().remove(0)
+        };
+        let usual = one(&[]);
+        let key = |selector: &Option<LabelSelector>| {
+            let expressions = selector.as_ref().unwrap().match_expressions.as_ref();
+            expressions.unwrap()[0].key.clone()
+        };
+        assert_eq!(key(&usual.namespace_selector), ENABLE_RECORDING);
+        assert_eq!(key(&usual.object_selector), "name");
+        assert_eq!(usual.failure_policy.as_deref(), Some("Fail"));
+        let path = usual.client_config.service.unwrap().path;
+        assert_eq!(path.as_deref(), Some("/mutate-v1-pod-recording"));
+        let everywhere = WebhookOptions {
+            name: RECORDING.to_owned(),
+            failure_policy: Some("Ignore".to_owned()),
+            namespace_selector: Some(LabelSelector::default()),
+            object_selector: Some(LabelSelector::default()),
+        };
+        let changed = one(&[everywhere]);
+        assert_eq!(changed.failure_policy.as_deref(), Some("Ignore"));
+        assert_eq!(changed.namespace_selector, Some(LabelSelector::default()));
+        assert_eq!(changed.object_selector, Some(LabelSelector::default()));
+    }
+
+    #[test]
     fn names_and_paths_are_different() {
         let names: Vec<_> = names().collect();
         let mut paths: Vec<_> = VALIDATIONS.iter().map(|one| one.path).collect();
-        paths.push(POLICY_PATH);
+        paths.extend([POLICY_PATH, RECORDING_PATH]);
         for list in [names, paths] {
             let set: std::collections::BTreeSet<_> = list.iter().collect();
             assert_eq!(set.len(), list.len());

@@ -6,11 +6,9 @@ use anyhow::{Context as _, anyhow};
 
 use super::args::DaemonArgs;
 use super::exit::{FAILED, Failure};
+use crate::api::names::CONFIGURATION;
 use crate::services::daemon::{self, Options};
 use crate::telemetry::logging;
-
-/// The configuration's name unless `SPOD_NAME` says another.
-const CONFIGURATION: &str = "spod";
 
 /// Runs until it is asked to end.
 pub(super) fn run(args: DaemonArgs) -> Result<ExitCode, Failure> {

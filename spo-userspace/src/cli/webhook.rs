@@ -20,6 +20,7 @@ pub(super) fn run(args: WebhookArgs) -> Result<ExitCode, Failure> {
 fn serve(args: WebhookArgs) -> Result<()> {
     let WebhookArgs {
         common,
+        namespace,
         port,
         is_static: _,
         tls_min_version,
@@ -30,6 +31,7 @@ fn serve(args: WebhookArgs) -> Result<()> {
     } = args;
     logging::begin(common.verbosity)?;
     let options = Options {
+        namespace,
         port,
         health_port,
         certificates,

@@ -8,6 +8,7 @@ pub mod documents;
 pub(crate) mod few;
 pub(crate) mod fields;
 pub mod format;
+pub mod labels;
 pub mod lint;
 pub mod named;
 pub mod object;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use k8s_openapi::api::core::v1::Namespace;
+use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{Store, store::Writer};
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource, ResourceExt as _};
@@ -19,13 +20,15 @@ use tokio_util::task::TaskTracker;
 
 use super::stop_on_signals;
 use super::telling::{TellError, profile};
+use crate::api::ProfileRecording;
+use crate::api::names::CONFIGURATION;
 use crate::cluster::error::told;
 use crate::cluster::watch::{Change, Wish, store, watch};
 use crate::cluster::{self, ConnectError};
 use crate::server::{LeastTls, Limits, Tls, listen, serve};
 use crate::telemetry::http::{Access, health, metrics};
 use crate::telemetry::metrics::{Metrics, of_process};
-use crate::webhook::{Guarded, Profiles, State, router};
+use crate::webhook::{Guarded, Profiles, State, Stores, router};
 
 /// For how long requests are still taken after we were asked to end, so that the cluster has the
 /// time to send them elsewhere.
@@ -34,6 +37,8 @@ const LEAVING: Duration = Duration::from_secs(3);
 /// How the server is reached.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// The namespace of the configuration.
+    pub namespace: String,
     /// The port of the webhooks.
     pub port: u16,
     /// The port of `/healthz` and `/readyz`, without TLS.
@@ -79,6 +84,7 @@ pub enum ServeError {
 pub async fn run(options: Options) -> Result<(), ServeError> {
     let stop = stop_on_signals().map_err(ServeError::Signals)?;
     let Options {
+        namespace,
         port,
         health_port,
         certificates,
@@ -109,14 +115,22 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
         namespace.metadata.annotations = None;
         true
     };
-    let namespaces = watches.start(trim_namespace, |_| {});
+    let namespaces = watches.all(trim_namespace, |_| {});
     let profiles = Profiles {
         seccomp: watches.profiles(),
         apparmor: watches.profiles(),
         selinux: watches.profiles(),
         raw_selinux: watches.profiles(),
     };
-    let state = Arc::new(State::new(client.clone(), namespaces, profiles));
+    let own = Api::namespaced(client.clone(), &namespace);
+    let spod = Some(format!("metadata.name={CONFIGURATION}"));
+    let stores = Stores {
+        namespaces,
+        profiles,
+        recordings: watches.all(|_: &mut DeserializeGuard<ProfileRecording>| true, |_| {}),
+        configurations: watches.start(own, spod, |_| true, |_| {}),
+    };
+    let state = Arc::new(State::new(client.clone(), stores));
 
     let ready = {
         let (state, tls, stop) = (Arc::clone(&state), tls.clone(), stop.clone());
@@ -124,7 +138,7 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
             () if stop.is_cancelled() => Err("ending".to_owned()),
             () if !tls.is_ready() => Err("there is no certificate yet".to_owned()),
             () if state.synced().now_or_never().is_none() => {
-                Err("not all profiles and namespaces are known yet".to_owned())
+                Err("not all profiles, namespaces and recordings are known yet".to_owned())
             }
             () => Ok(()),
         }
@@ -183,12 +197,32 @@ impl Watches<'_> {
                 metrics.unreadable(&K::plural(&()), unreadable.len());
             }
         };
-        self.start(trim, changed)
+        self.all(trim, changed)
     }
 
     /// Watches all objects of a kind.
+    fn all<K>(
+        &self,
+        trim: impl Fn(&mut K) -> bool + Send + 'static,
+        changed: impl FnMut(Change<'_, K>) + Send + 'static,
+    ) -> Store<K>
+    where
+        K: Resource<DynamicType = ()>
+            + Clone
+            + DeserializeOwned
+            + std::fmt::Debug
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.start(Api::all(self.client.clone()), None, trim, changed)
+    }
+
+    /// Watches the objects with some fields.
     fn start<K>(
         &self,
+        api: Api<K>,
+        fields: Option<String>,
         trim: impl Fn(&mut K) -> bool + Send + 'static,
         changed: impl FnMut(Change<'_, K>) + Send + 'static,
     ) -> Store<K>
@@ -208,9 +242,12 @@ impl Watches<'_> {
             tracing::warn!(%resource, error = told(error), "the watch broke, and is tried again");
             metrics.watch_failed(&resource);
         };
-        let api = Api::all(self.client.clone());
+        let wish = Wish {
+            fields,
+            ..Wish::default()
+        };
         let stop = self.stop.clone();
-        let watch = watch(api, Wish::default(), writer, stop, trim, changed, failed);
+        let watch = watch(api, wish, writer, stop, trim, changed, failed);
         self.tasks.spawn(watch);
         store
     }

@@ -4,15 +4,20 @@
 //! |---|---|
 //! | `objects.rs` | checks objects of our kinds |
 //! | `policy.rs` | holds pods to the namespaces that a profile is for |
+//! | `recording.rs` | marks the containers that are recorded |
+//! | `recordings.rs` | holds recordings apart whose profiles would have the same names |
 
 mod objects;
 mod policy;
+mod recording;
+mod recordings;
 mod review;
 mod state;
 mod told;
 mod uses;
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -22,31 +27,76 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use serde_json::Value;
 
-use self::review::Request;
-use crate::api::webhooks::{POLICY_PATH, VALIDATIONS};
+use self::review::{Answer, Request};
+use crate::api::webhooks::{POLICY_PATH, RECORDING_PATH, RECORDINGS, VALIDATIONS};
 
-pub use self::state::{Guarded, Profiles, Scoped, State};
+pub use self::state::{Guarded, Profiles, Scoped, State, Stores};
 
 /// All webhooks, each at its path.
 pub fn router(state: &Arc<State>) -> Router {
     let mut router = Router::new();
     for validation in VALIDATIONS {
+        if validation.name == RECORDINGS {
+            continue;
+        }
         let checked = async |body: Bytes| blocking(move || check(&body)).await;
         router = router.route(validation.path, post(checked));
     }
-    let held = async |With(state): With<Arc<State>>, body: Bytes| {
-        let request = match Request::parse(&body) {
-            Ok(request) => request,
-            Err(error) => return bad(&error),
-        };
-        state.synced().await;
-        let labels = state.labels_of(&request.namespace).await;
-        let work = move || policy::review(&request, labels.as_ref(), &state.profiles).of(&request);
-        blocking(move || Ok(work())).await
-    };
+    for validation in VALIDATIONS.iter().filter(|one| one.name == RECORDINGS) {
+        router = router.route(validation.path, post(recordings_checked));
+    }
     router
         .route(POLICY_PATH, post(held))
+        .route(RECORDING_PATH, post(recorded))
         .with_state(Arc::clone(state))
+}
+
+async fn held(With(state): With<Arc<State>>, body: Bytes) -> Response {
+    let request = match Request::parse(&body) {
+        Ok(request) => request,
+        Err(error) => return bad(&error),
+    };
+    state.synced().await;
+    let labels = state.labels_of(&request.namespace).await;
+    let profiles = move || {
+        let profiles = &state.stores.profiles;
+        policy::review(&request, labels.as_ref(), profiles).of(&request)
+    };
+    blocking(move || Ok(profiles())).await
+}
+
+async fn recorded(With(state): With<Arc<State>>, body: Bytes) -> Response {
+    let request = match Request::parse(&body) {
+        Ok(request) => request,
+        Err(error) => return bad(&error),
+    };
+    if request.is_deleting() {
+        return axum::Json(Answer::default().of(&request)).into_response();
+    }
+    state.synced().await;
+    let recordings = state.recordings_of(&request.namespace).await;
+    let recorders = state.recorders();
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH);
+    let seconds = seconds.map_or(0, |since| since.as_secs());
+    let work = move || recording::review(&request, &recordings, recorders, seconds).of(&request);
+    blocking(move || Ok(work())).await
+}
+
+async fn recordings_checked(With(state): With<Arc<State>>, body: Bytes) -> Response {
+    let request = match Request::parse(&body) {
+        Ok(request) => request,
+        Err(error) => return bad(&error),
+    };
+    state.synced().await;
+    let labels = state.labels_of(&request.namespace).await;
+    let work = move || {
+        let answer = objects::review(&request);
+        let others = state.stores.recordings.state();
+        let others = others.iter().map(|other| &**other);
+        let recorders = state.recorders();
+        recordings::review(answer, &request, others, recorders, labels.as_ref()).of(&request)
+    };
+    blocking(move || Ok(work())).await
 }
 
 /// The answer to an `AdmissionReview` about an object of one of our kinds, both as JSON.

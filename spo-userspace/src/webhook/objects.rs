@@ -41,7 +41,7 @@ pub(super) fn review(request: &Request) -> Answer {
         let messages: Vec<_> = found.into_iter().map(|found| found.message).collect();
         return Answer {
             refusal: Some(messages.join("; ")),
-            warnings: Vec::new(),
+            ..Answer::default()
         };
     };
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
@@ -63,6 +63,7 @@ pub(super) fn review(request: &Request) -> Answer {
     Answer {
         refusal,
         warnings: lines,
+        patch: None,
     }
 }
 

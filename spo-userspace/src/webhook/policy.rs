@@ -60,6 +60,7 @@ pub(super) fn review(
     Answer {
         refusal: joined(&refusals),
         warnings,
+        patch: None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the API server asks, and what it is told: `admission.k8s.io/v1`.
 
+use json_patch::Patch;
+use k8s_openapi::ByteString;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -55,12 +57,18 @@ pub(super) struct Answer {
     pub(super) refusal: Option<String>,
     /// What its author is told besides.
     pub(super) warnings: Vec<String>,
+    /// What is changed in the object, if anything is.
+    pub(super) patch: Option<Patch>,
 }
 
 impl Answer {
     /// The answer to a request, as the API server reads it.
     pub(super) fn of(self, request: &Request) -> Value {
-        let Self { refusal, warnings } = self;
+        let Self {
+            refusal,
+            warnings,
+            patch,
+        } = self;
         let mut response = json!({ "uid": request.uid, "allowed": refusal.is_none() });
         if let Some(message) = refusal {
             response["status"] = json!({
@@ -73,6 +81,10 @@ impl Answer {
         let warnings = bounded(warnings);
         if !warnings.is_empty() {
             response["warnings"] = json!(warnings);
+        }
+        if let Some(patch) = patch {
+            response["patchType"] = json!("JSONPatch");
+            response["patch"] = json!(ByteString(json!(patch).to_string().into_bytes()));
         }
         json!({
             "apiVersion": "admission.k8s.io/v1",

@@ -1,4 +1,5 @@
-//! What the webhooks know: which namespaces every profile is for, and the labels of namespaces.
+//! What the webhooks know: which namespaces every profile is for, the labels of namespaces, what is
+//! to be recorded, and whether recording is on.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,12 +10,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kube::api::ListParams;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Api, Client, Resource};
+use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::api::{AppArmorProfile, RawSelinuxProfile, SeccompProfile, SelinuxProfile};
+use super::recording::{Recorders, Recording};
+use crate::api::names::LOG_PROFILE;
+use crate::api::{
+    AppArmorProfile, ProfileRecording, RawSelinuxProfile, SeccompProfile,
+    SecurityProfilesOperatorDaemon, SelinuxProfile,
+};
 use crate::cluster::error::told;
 
 /// A profile, of which nothing is kept but for whom it is. Its rules need not even be valid.
@@ -151,32 +157,45 @@ where
 /// What all webhooks share.
 pub struct State {
     client: Client,
+    pub(super) stores: Stores,
+}
+
+/// What is known, filled by somebody else.
+pub struct Stores {
     /// Namespaces, of which only labels matter.
     pub namespaces: Store<Namespace>,
     /// Profiles.
     pub profiles: Profiles,
+    /// The recordings of all namespaces.
+    pub recordings: Store<DeserializeGuard<ProfileRecording>>,
+    /// The configuration, of which there is one at most.
+    pub configurations: Store<DeserializeGuard<SecurityProfilesOperatorDaemon>>,
 }
 
 impl State {
-    /// The state; the stores are filled by somebody else.
-    pub fn new(client: Client, namespaces: Store<Namespace>, profiles: Profiles) -> Self {
-        Self {
-            client,
-            namespaces,
-            profiles,
-        }
+    /// The state.
+    pub fn new(client: Client, stores: Stores) -> Self {
+        Self { client, stores }
     }
 
     /// Waits until everything is known. That a store has nobody left who fills it happens when the
     /// process ends.
     pub async fn synced(&self) {
-        let Profiles {
-            seccomp,
-            apparmor,
-            selinux,
-            raw_selinux,
-        } = &self.profiles;
-        self.namespaces.wait_until_ready().await.ok();
+        let Stores {
+            namespaces,
+            profiles:
+                Profiles {
+                    seccomp,
+                    apparmor,
+                    selinux,
+                    raw_selinux,
+                },
+            recordings,
+            configurations,
+        } = &self.stores;
+        namespaces.wait_until_ready().await.ok();
+        recordings.wait_until_ready().await.ok();
+        configurations.wait_until_ready().await.ok();
         seccomp.wait_until_ready().await.ok();
         apparmor.wait_until_ready().await.ok();
         selinux.wait_until_ready().await.ok();
@@ -186,7 +205,7 @@ impl State {
     /// The labels of a namespace. One that is so new that no watch has told of it is asked for.
     pub(super) async fn labels_of(&self, name: &str) -> Option<BTreeMap<String, String>> {
         let labels = |namespace: &Namespace| namespace.metadata.labels.clone().unwrap_or_default();
-        if let Some(namespace) = self.namespaces.get(&ObjectRef::new(name)) {
+        if let Some(namespace) = self.stores.namespaces.get(&ObjectRef::new(name)) {
             return Some(labels(&namespace));
         }
         // As a list, for which the right is there already.
@@ -203,4 +222,45 @@ impl State {
             }
         }
     }
+
+    /// The recordings of a namespace that are not being deleted. They are asked for, since no watch
+    /// may have told of one that was made just before its pods.
+    pub(super) async fn recordings_of(&self, namespace: &str) -> Vec<Recording> {
+        let api =
+            Api::<DeserializeGuard<ProfileRecording>>::namespaced(self.client.clone(), namespace);
+        match api.list(&ListParams::default()).await {
+            Ok(found) => found.items.iter().filter_map(recording).collect(),
+            Err(error) => {
+                tracing::warn!(%error, namespace, "cannot ask for recordings");
+                let known = self.stores.recordings.state();
+                let known = known.iter().map(|known| &**known);
+                known
+                    .filter(|known| known.namespace().as_deref() == Some(namespace))
+                    .filter_map(recording)
+                    .collect()
+            }
+        }
+    }
+
+    /// What the configuration switches on; nothing, if there is none that this version can read.
+    pub(super) fn recorders(&self) -> Recorders {
+        let configurations = self.stores.configurations.state();
+        let specs = configurations.iter();
+        let mut specs = specs.filter_map(|found| found.0.as_ref().ok());
+        let enricher = specs.next().and_then(|found| found.spec.enricher.clone());
+        let enricher = enricher.unwrap_or_default();
+        Recorders {
+            bpf: enricher.enable_bpf_recorder,
+            logs: enricher.enable_log_enricher,
+            log_profile: !self.stores.profiles.seccomp(LOG_PROFILE).is_empty(),
+        }
+    }
+}
+
+fn recording(object: &DeserializeGuard<ProfileRecording>) -> Option<Recording> {
+    let deleting = object.meta().deletion_timestamp.is_some();
+    (!deleting).then(|| Recording {
+        name: object.name_any(),
+        spec: object.0.as_ref().ok().map(|found| found.spec.clone()),
+    })
 }

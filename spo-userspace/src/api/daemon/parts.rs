@@ -136,7 +136,7 @@ pub struct Webhook {
 }
 
 /// How a webhook differs from the usual.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WebhookOptions {
     /// The webhook, such as `binding.spo.io`.

@@ -13,6 +13,15 @@ pub(in crate::cli) struct WebhookArgs {
     #[command(flatten)]
     pub(in crate::cli) common: CommonArgs,
 
+    /// The namespace of the operator and its configuration
+    #[arg(
+        long,
+        value_name = "NAMESPACE",
+        env = "OPERATOR_NAMESPACE",
+        default_value = "security-profiles-operator"
+    )]
+    pub(in crate::cli) namespace: String,
+
     /// The port of the webhooks
     #[arg(short, long, default_value_t = 9443)]
     pub(in crate::cli) port: u16,

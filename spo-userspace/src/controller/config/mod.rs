@@ -111,9 +111,8 @@ async fn reconcile(context: &Context, stores: &Stores, memory: &Mutex<Memory>) -
     let Turn { mut failure, again } = write(context, stores, memory, settings.clone()).await;
     failure = failure.or(retired.err());
     if let (Some(settings), true) = (&settings, context.webhook) {
-        let webhook = settings.spec.webhook.as_ref();
-        let options = webhook.map_or(&[][..], |webhook| &webhook.options);
-        let registered = admission::register(&context.client, &context.namespace, options).await;
+        let spec = &settings.spec;
+        let registered = admission::register(&context.client, &context.namespace, spec).await;
         if let Err(error) = registered {
             let error = error::told(&error);
             tracing::warn!(error, "cannot register the webhook");
