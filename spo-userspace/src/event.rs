@@ -188,4 +188,39 @@ impl Losses {
             ("events-missing", events_missing),
         ]
     }
+
+    /// What was lost since `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        self.with(earlier, u64::saturating_sub)
+    }
+
+    /// The most of both, by each counter.
+    #[must_use]
+    pub fn most(&self, other: &Self) -> Self {
+        self.with(other, u64::max)
+    }
+
+    fn with(&self, other: &Self, combine: impl Fn(u64, u64) -> u64) -> Self {
+        let Self {
+            skipped_runs,
+            subjects_full,
+            namespaces_full,
+            unresolved,
+            unnamed_full,
+            events_full,
+            events_missing,
+            sets_missing,
+        } = *self;
+        Self {
+            skipped_runs: combine(skipped_runs, other.skipped_runs),
+            subjects_full: combine(subjects_full, other.subjects_full),
+            namespaces_full: combine(namespaces_full, other.namespaces_full),
+            unresolved: combine(unresolved, other.unresolved),
+            unnamed_full: combine(unnamed_full, other.unnamed_full),
+            events_full: combine(events_full, other.events_full),
+            events_missing: combine(events_missing, other.events_missing),
+            sets_missing: combine(sets_missing, other.sets_missing),
+        }
+    }
 }

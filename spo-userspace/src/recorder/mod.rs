@@ -1,5 +1,6 @@
 //! From an observation to a profile: names, base calls, losses. No IO, no clock.
 
+pub mod cluster;
 mod profile;
 mod stream;
 mod summary;

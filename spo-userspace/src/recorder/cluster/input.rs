@@ -1,0 +1,162 @@
+//! What the machine is told.
+
+use std::collections::BTreeSet;
+
+use super::Command;
+use crate::event::{Call, Losses};
+use crate::profile::arch::Arch;
+
+/// What is kept at most. What does not fit is counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Sets of what has ended and waits for its pod to be known.
+    pub waiting: usize,
+    /// What recordings have of containers.
+    pub takes: usize,
+    /// Commands that entered a container, and are listed.
+    pub commands: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            waiting: 1024,
+            takes: 4096,
+            commands: 16,
+        }
+    }
+}
+
+/// What is the same for all profiles of a node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Its architecture.
+    pub arch: Arch,
+    /// The release of its kernel.
+    pub kernel: String,
+    /// Calls that every container needs.
+    pub base: Vec<String>,
+}
+
+/// A recording, by where it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RecordingKey {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// A recording of system calls by the programs in the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recording {
+    /// Where it is.
+    pub key: RecordingKey,
+    /// Which one of that name: another one has another.
+    pub uid: String,
+    /// The containers to record; none means all of them.
+    pub containers: BTreeSet<String>,
+    /// Whether its profiles are to be merged.
+    pub merge: bool,
+    /// Whether its profiles are not to be installed.
+    pub disabled: bool,
+    /// Whether it ends.
+    pub deleting: bool,
+}
+
+/// A pod of the node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pod {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// What its name was made of.
+    pub generate_name: Option<String>,
+    /// The API server's id.
+    pub uid: String,
+    /// Of a static pod: the kubelet's id.
+    pub static_hash: Option<String>,
+    /// The names of the recordings that select it.
+    pub recordings: BTreeSet<String>,
+    /// Its containers of all kinds.
+    pub containers: Vec<PodContainer>,
+    /// Whether it succeeded or failed, and runs no more.
+    pub ended: bool,
+}
+
+/// A container of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodContainer {
+    /// Its name.
+    pub name: String,
+    /// The runtime's ids of those that the status tells of and that ran, without `containerd://`.
+    pub ids: Vec<String>,
+    /// The runtime.
+    pub runtime: Option<String>,
+    /// The image, by its digest.
+    pub image: Option<String>,
+    /// The commands of probes and hooks.
+    pub commands: Vec<Vec<String>>,
+}
+
+/// What the kernel keeps a set for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Subject {
+    /// The kernel's id of the mount namespace.
+    pub namespace: u64,
+    /// Which of those that entered it; 0 for the container itself.
+    pub entered: u32,
+}
+
+/// A subject is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Started {
+    /// The runtime's id of the container, if its cgroup is named after one.
+    pub container: Option<String>,
+    /// The kubelet's id of the pod, if the cgroup tells.
+    pub pod: Option<String>,
+    /// The name of the first program.
+    pub comm: String,
+    /// When, in seconds since 1970.
+    pub at: u64,
+    /// What was lost before.
+    pub losses: Losses,
+}
+
+impl Started {
+    /// Whether it is likely what keeps a pod's namespaces, and no container of its.
+    pub(super) fn is_sandbox(&self) -> bool {
+        self.comm == "pause"
+    }
+}
+
+/// A subject is there that entered a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entered {
+    /// Where and when.
+    pub started: Started,
+    /// What it ran first.
+    pub command: Command,
+}
+
+/// What a subject did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// The calls.
+    pub calls: BTreeSet<Call>,
+    /// Numbers that no table has room for, with how often they were passed.
+    pub unnamed: Vec<(Call, u64)>,
+    /// It ran under a seccomp filter.
+    pub filtered: bool,
+    /// These are the calls of the runtime as well: where the workload began was not seen.
+    pub with_setup: bool,
+    /// When it was looked at, in seconds since 1970.
+    pub at: u64,
+    /// When it made a call that it had not made before, for the last time.
+    pub last_new: Option<u64>,
+    /// What was lost up to now.
+    pub losses: Losses,
+}

@@ -1,0 +1,473 @@
+//! What a node records for a cluster. A state machine: it is told of pods, recordings and of what the
+//! kernel saw, and says what is to be done. No IO, no clock.
+//!
+//! The kernel keeps a set for everything new. Here it is decided whose it is: a *subject* (a
+//! container, or what entered one later) belongs to a container of a pod by the runtime's id, and a
+//! *take* is what one recording has of one container of one pod, over all its restarts. From each
+//! take comes a profile.
+//!
+//! | file | what |
+//! |---|---|
+//! | `input.rs` | what it is told |
+//! | `command.rs` | whether what entered a container is named in its pod |
+//! | `take.rs` | what a recording has of a container |
+//! | `output.rs` | the profile of a take |
+//! | `status.rs` | what is told of a recording while it runs |
+
+mod command;
+mod input;
+mod output;
+mod status;
+mod take;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use self::command::Command;
+pub use self::input::{
+    Entered, Limits, Node, Observed, Pod, PodContainer, Recording, RecordingKey, Started, Subject,
+};
+pub use self::output::Output;
+use self::status::History;
+pub use self::status::{ContainerStatus, Dropped, RecordingStatus};
+use self::take::{End, Take, TakeKey};
+
+/// Something to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// The kernel need not keep this set any longer.
+    Release(Subject),
+    /// A profile is to be written, in place of what was written for it before.
+    Write(Box<Output>),
+}
+
+/// What is known.
+#[derive(Debug)]
+pub struct Cluster {
+    node: Node,
+    limits: Limits,
+    recordings: BTreeMap<RecordingKey, Recording>,
+    pods: BTreeMap<String, Known>,
+    /// By the runtime's id: the pod and the container. Statuses tell only the last two of each.
+    containers: BTreeMap<String, (String, String)>,
+    subjects: BTreeMap<Subject, Kept>,
+    takes: BTreeMap<TakeKey, Take>,
+    /// Takes for which there was no room.
+    refused: BTreeSet<TakeKey>,
+    /// What came of takes that are done with, by recording and container.
+    history: BTreeMap<(RecordingKey, String), History>,
+    dropped: Dropped,
+    steps: Vec<Step>,
+}
+
+/// A pod, and whether the API server still has it.
+#[derive(Debug)]
+struct Known {
+    pod: Pod,
+    gone: bool,
+    /// The runtime's ids of its containers that ran, with their names.
+    ids: BTreeMap<String, String>,
+}
+
+/// A subject that is not released yet.
+#[derive(Debug)]
+struct Kept {
+    started: Started,
+    observed: Observed,
+    /// What it ran first, if it entered a container that was there.
+    command: Option<Command>,
+    /// The kernel has no set for it any more: what was observed is all.
+    ended: bool,
+}
+
+impl Cluster {
+    /// Nothing is known yet.
+    pub fn new(node: Node, limits: Limits) -> Self {
+        Self {
+            node,
+            limits,
+            recordings: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            containers: BTreeMap::new(),
+            subjects: BTreeMap::new(),
+            takes: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            history: BTreeMap::new(),
+            dropped: Dropped::default(),
+            steps: Vec::new(),
+        }
+    }
+
+    /// A recording is there, new or changed. Of one that is being deleted, the sets of what is
+    /// [`wanted`](Self::wanted) are to be told first: after this, they are released.
+    pub fn recording(&mut self, recording: Recording) {
+        let key = recording.key.clone();
+        if recording.deleting {
+            self.finish(&key, End::RecordingDeleted);
+        }
+        self.recordings.insert(key, recording);
+        self.settle();
+    }
+
+    /// A recording is gone. What it has is written all the same.
+    pub fn recording_gone(&mut self, key: &RecordingKey) {
+        self.finish(key, End::RecordingDeleted);
+        if let Some(recording) = self.recordings.get_mut(key) {
+            recording.deleting = true;
+        }
+        self.settle();
+    }
+
+    /// The profiles of a recording are wanted as they are now.
+    pub fn snapshot(&mut self, key: &RecordingKey) {
+        for take in self.takes_of(key) {
+            take.due = true;
+        }
+        self.settle();
+    }
+
+    /// Whether anything is recorded at all.
+    pub fn is_active(&self) -> bool {
+        self.recordings.values().any(|one| !one.deleting)
+    }
+
+    /// A pod of the node is there, new or changed.
+    pub fn pod(&mut self, pod: Pod) {
+        let uid = pod.uid.clone();
+        let mut ids = self
+            .pods
+            .remove(&uid)
+            .map(|known| known.ids)
+            .unwrap_or_default();
+        for container in &pod.containers {
+            for id in &container.ids {
+                ids.insert(id.clone(), container.name.clone());
+                let place = (uid.clone(), container.name.clone());
+                self.containers.insert(id.clone(), place);
+            }
+        }
+        let ended = pod.ended;
+        let known = Known {
+            pod,
+            gone: false,
+            ids,
+        };
+        self.pods.insert(uid.clone(), known);
+        self.settle();
+        if ended {
+            self.finish_pod(&uid);
+        }
+    }
+
+    /// A pod is gone.
+    pub fn pod_gone(&mut self, uid: &str) {
+        if let Some(known) = self.pods.get_mut(uid) {
+            known.gone = true;
+        }
+        self.finish_pod(uid);
+    }
+
+    /// The workload of a container started.
+    pub fn started(&mut self, subject: Subject, started: Started) {
+        self.keep(subject, started, None);
+    }
+
+    /// A task entered a container that was there already.
+    pub fn entered(&mut self, subject: Subject, entered: Entered) {
+        let Entered { started, command } = entered;
+        self.keep(subject, started, Some(command));
+    }
+
+    fn keep(&mut self, subject: Subject, started: Started, command: Option<Command>) {
+        let kept = Kept {
+            started,
+            observed: Observed::default(),
+            command,
+            ended: false,
+        };
+        self.subjects.insert(subject, kept);
+        self.settle_one(subject);
+    }
+
+    /// What a subject did so far: all of it, and not only what is new.
+    pub fn observed(&mut self, subject: Subject, observed: Observed) {
+        if let Some(kept) = self.subjects.get_mut(&subject) {
+            kept.observed = observed;
+            self.settle_one(subject);
+        }
+    }
+
+    /// A subject has no task any more, and this is all that it did. Its set is released.
+    pub fn ended(&mut self, subject: Subject, observed: Observed) {
+        let Some(kept) = self.subjects.get_mut(&subject) else {
+            return;
+        };
+        kept.observed = observed;
+        kept.ended = true;
+        self.steps.push(Step::Release(subject));
+        self.settle_one(subject);
+        self.bound();
+    }
+
+    /// The subjects of which sets are to be read: those that somebody wants.
+    pub fn wanted(&self) -> Vec<Subject> {
+        let wanted = self.subjects.iter().filter(|(_, kept)| {
+            !kept.ended && self.place(kept).is_some_and(|place| self.is_wanted(&place))
+        });
+        wanted.map(|(subject, _)| *subject).collect()
+    }
+
+    /// How many sets the kernel keeps of which it is not known yet whose they are.
+    pub fn undecided(&self) -> usize {
+        let subjects = self.subjects.values();
+        let undecided = subjects.filter(|kept| !kept.ended && self.place(kept).is_none());
+        undecided.count()
+    }
+
+    /// What is to be done, once. `now` is in seconds since 1970. Of each profile,
+    /// [`written`](Self::written) or [`again`](Self::again) is to be told.
+    pub fn steps(&mut self, now: u64) -> Vec<Step> {
+        let mut steps = std::mem::take(&mut self.steps);
+        let due = self.takes.iter().filter(|(_, take)| take.due);
+        let due: Vec<_> = due.map(|(key, _)| key.clone()).collect();
+        for key in due {
+            let output = self.output(&key, now);
+            if let Some(take) = self.takes.get_mut(&key) {
+                take.due = false;
+                take.pending = output.is_some();
+            }
+            steps.extend(output.map(|output| Step::Write(Box::new(output))));
+        }
+        self.forget();
+        steps
+    }
+
+    /// A profile was written.
+    pub fn written(&mut self, output: &Output) {
+        if let Some(take) = self.takes.get_mut(&output.key) {
+            take.pending = false;
+        }
+        self.forget();
+    }
+
+    /// A profile could not be written, and is to be told again.
+    pub fn again(&mut self, output: &Output) {
+        if let Some(take) = self.takes.get_mut(&output.key) {
+            take.pending = false;
+            take.due = true;
+        }
+    }
+
+    /// Brings what is recorded up to date with what is known.
+    fn settle(&mut self) {
+        let subjects: Vec<_> = self.subjects.keys().copied().collect();
+        for subject in subjects {
+            self.settle_one(subject);
+        }
+    }
+
+    fn settle_one(&mut self, subject: Subject) {
+        let Some(kept) = self.subjects.get(&subject) else {
+            return;
+        };
+        match self.place(kept) {
+            Some(place) if self.is_wanted(&place) => self.take_in(subject, &place),
+            Some(_) => self.release(subject),
+            None if !self.may_be_wanted(kept) => self.release(subject),
+            None => {}
+        }
+    }
+
+    /// The pod and the container of a subject, if they are known.
+    fn place(&self, kept: &Kept) -> Option<(String, String)> {
+        self.containers
+            .get(kept.started.container.as_ref()?)
+            .cloned()
+    }
+
+    fn known(&self, uid: &str) -> Option<&Known> {
+        // The kubelet calls static pods by a hash.
+        let by_hash = |known: &&Known| known.pod.static_hash.as_deref() == Some(uid);
+        self.pods
+            .get(uid)
+            .or_else(|| self.pods.values().find(by_hash))
+    }
+
+    /// Whether a subject of which the container is not known yet could be somebody's.
+    fn may_be_wanted(&self, kept: &Kept) -> bool {
+        if kept.started.container.is_none() || !self.is_active() {
+            return false;
+        }
+        match kept.started.pod.as_ref().and_then(|uid| self.known(uid)) {
+            // It may be the sandbox, or one of which no status told. Nobody can tell any more.
+            Some(known) if known.gone => false,
+            Some(known) => !self.recordings_of(&known.pod).is_empty(),
+            None => true,
+        }
+    }
+
+    /// The recordings of a pod that are not ending.
+    fn recordings_of(&self, pod: &Pod) -> Vec<&Recording> {
+        let key = |name: &String| RecordingKey {
+            namespace: pod.namespace.clone(),
+            name: name.clone(),
+        };
+        let found = pod.recordings.iter().map(key);
+        found
+            .filter_map(|key| self.recordings.get(&key))
+            .filter(|recording| !recording.deleting)
+            .collect()
+    }
+
+    fn recordings_at(&self, (uid, container): &(String, String)) -> Vec<RecordingKey> {
+        let pod = self.pods.get(uid).map(|known| &known.pod);
+        let found = pod.map(|pod| self.recordings_of(pod)).unwrap_or_default();
+        found
+            .into_iter()
+            .filter(|one| one.containers.is_empty() || one.containers.contains(container))
+            .map(|one| one.key.clone())
+            .collect()
+    }
+
+    fn is_wanted(&self, place: &(String, String)) -> bool {
+        // What was taken in stays until its subject has ended, also if the labels changed since.
+        let (uid, container) = place;
+        let open = |(key, take): (&TakeKey, &Take)| {
+            key.pod == *uid && key.container == *container && take.end.is_none()
+        };
+        !self.recordings_at(place).is_empty() || self.takes.iter().any(open)
+    }
+
+    /// Adds what a subject did to all takes that want it.
+    fn take_in(&mut self, subject: Subject, place: &(String, String)) {
+        let (uid, container) = place;
+        for recording in self.recordings_at(place) {
+            let key = TakeKey {
+                recording,
+                pod: uid.clone(),
+                container: container.clone(),
+            };
+            if !self.takes.contains_key(&key) && self.takes.len() >= self.limits.takes {
+                if self.refused.len() < self.limits.takes {
+                    self.refused.insert(key);
+                }
+                continue;
+            }
+            self.takes.entry(key).or_default();
+        }
+        let Some(kept) = self.subjects.get(&subject) else {
+            return;
+        };
+        let named = kept.command.as_ref().map(|command| {
+            let pod = self.pods.get(uid).map(|known| &known.pod);
+            let mut containers = pod.into_iter().flat_map(|pod| &pod.containers);
+            let own = containers.find(|one| one.name == *container);
+            own.is_some_and(|own| own.commands.iter().any(|argv| command.is(argv)))
+        });
+        for (key, take) in &mut self.takes {
+            let own = key.pod == *uid && key.container == *container;
+            if own && take.end != Some(End::RecordingDeleted) {
+                take.take_in(subject, kept, named, &self.limits, &mut self.dropped);
+            }
+        }
+        if kept.ended {
+            self.subjects.remove(&subject);
+        }
+    }
+
+    fn release(&mut self, subject: Subject) {
+        if let Some(kept) = self.subjects.remove(&subject)
+            && !kept.ended
+        {
+            self.steps.push(Step::Release(subject));
+            for take in self.takes.values_mut() {
+                take.running.remove(&subject);
+            }
+        }
+    }
+
+    fn takes_of(&mut self, key: &RecordingKey) -> impl Iterator<Item = &mut Take> {
+        let takes = self.takes.iter_mut();
+        takes
+            .filter(move |(take, _)| take.recording == *key)
+            .map(|(_, take)| take)
+    }
+
+    /// Ends the takes of a recording.
+    fn finish(&mut self, key: &RecordingKey, end: End) {
+        for take in self.takes_of(key) {
+            take.finish(end);
+        }
+    }
+
+    /// Ends the takes of a pod. Subjects of it that are nobody's, and are not the sandbox, may have
+    /// been restarts of which no status told.
+    fn finish_pod(&mut self, uid: &str) {
+        let Some(known) = self.known(uid) else {
+            return;
+        };
+        let own = [Some(uid), known.pod.static_hash.as_deref()];
+        let strange = self.subjects.values().filter(|kept| {
+            let of_pod = own.contains(&kept.started.pod.as_deref());
+            of_pod && self.place(kept).is_none() && !kept.started.is_sandbox()
+        });
+        let strange = u32::try_from(strange.count()).unwrap_or(u32::MAX);
+        for (key, take) in &mut self.takes {
+            if key.pod == uid {
+                take.strange = take.strange.max(strange);
+                take.finish(End::Pod);
+            }
+        }
+        self.settle();
+    }
+
+    /// Keeps what waits for its pod within bounds; the oldest go.
+    fn bound(&mut self) {
+        let waiting = self.subjects.iter().filter(|(_, kept)| kept.ended);
+        let mut waiting: Vec<_> = waiting
+            .map(|(subject, kept)| (kept.started.at, *subject))
+            .collect();
+        waiting.sort_unstable();
+        let surplus = waiting.len().saturating_sub(self.limits.waiting);
+        for (_, subject) in waiting.into_iter().take(surplus) {
+            self.subjects.remove(&subject);
+            self.dropped.waiting += 1;
+        }
+    }
+
+    /// Forgets what is done with.
+    fn forget(&mut self) {
+        let busy: BTreeSet<_> = self
+            .subjects
+            .values()
+            .filter_map(|kept| Some(self.place(kept)?.0))
+            .collect();
+        let done = |key: &TakeKey, take: &Take| {
+            let told = !take.due && !take.pending;
+            take.end.is_some() && told && take.running.is_empty() && !busy.contains(&key.pod)
+        };
+        let takes = std::mem::take(&mut self.takes);
+        let (done, open): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            takes.into_iter().partition(|(key, take)| done(key, take));
+        self.takes = open;
+        for (key, take) in done {
+            let reasons = self.pods.get(&key.pod);
+            let reasons = reasons.map(|known| self.reasons(&key, &take, known));
+            let history = self.history.entry((key.recording, key.container));
+            history.or_default().add(&take, reasons.unwrap_or_default());
+        }
+        let used: BTreeSet<_> = self.takes.keys().map(|key| key.pod.clone()).collect();
+        self.pods
+            .retain(|uid, known| !known.gone || used.contains(uid) || busy.contains(uid));
+        let pods = &self.pods;
+        self.containers.retain(|_, (uid, _)| pods.contains_key(uid));
+        let used: BTreeSet<_> = self.takes.keys().map(|key| &key.recording).collect();
+        self.recordings
+            .retain(|key, recording| !recording.deleting || used.contains(key));
+        let recordings = &self.recordings;
+        self.history
+            .retain(|(key, _), _| recordings.contains_key(key));
+    }
+}
+
+#[cfg(test)]
+mod tests;

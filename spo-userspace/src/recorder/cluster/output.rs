@@ -1,0 +1,180 @@
+//! The profile of a take.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::take::{End, Take, TakeKey};
+use super::{Cluster, Known, PodContainer, Recording, RecordingKey};
+use crate::event::{Phase, SubjectObservation};
+use crate::profile::labels::{CONTAINER_ID, PARTIAL, RECORDING_ID, RECORDING_NAMESPACE};
+use crate::profile::seccomp::SeccompProfile;
+use crate::profile::state::State;
+use crate::recorder::{ANNOTATION_PREFIX, Settings, record};
+
+/// A profile that is to be written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output {
+    /// The recording.
+    pub recording: RecordingKey,
+    /// With its labels, and with its evidence as annotations.
+    pub profile: SeccompProfile,
+    /// Whether nothing more is to come.
+    pub last: bool,
+    pub(super) key: TakeKey,
+}
+
+impl Cluster {
+    /// The profile of a take; none if no container is in it.
+    pub(super) fn output(&self, key: &TakeKey, now: u64) -> Option<Output> {
+        let take = self.takes.get(key)?;
+        let known = self.pods.get(&key.pod)?;
+        let recording = self.recordings.get(&key.recording)?;
+        if take.runs() == 0 {
+            return None;
+        }
+        let mut containers = known.pod.containers.iter();
+        let container = containers.find(|one| one.name == key.container);
+        let partial = self.reasons(key, take, known);
+        let began = take.began.unwrap_or(now);
+        let until = take.until.max(began);
+        let subject = SubjectObservation {
+            phase: Phase::Workload,
+            filtered: take.filtered,
+            executed: true,
+            calls: take.calls.iter().copied().collect(),
+            unnamed: take
+                .unnamed
+                .iter()
+                .map(|(call, times)| (*call, *times))
+                .collect(),
+            ..SubjectObservation::default()
+        };
+        let last_new = take.last_new.map(|last| until.saturating_sub(last));
+        let settings = Settings {
+            name: name(recording, known, &key.container),
+            host: self.node.arch,
+            kernel: self.node.kernel.clone(),
+            container: None,
+            base: self.node.base.clone(),
+            duration: Duration::from_secs(until - began),
+            last_new: last_new.map(Duration::from_secs),
+            partial,
+        };
+        let mut profile = record(&subject, take.losses, &settings).profile;
+        if recording.disabled {
+            profile.spec.state = State::Disabled;
+        }
+        profile.metadata.labels = labels(recording, &key.container);
+        let evidence = self.evidence(recording, take, known, container, (began, until));
+        profile.metadata.annotations.extend(evidence);
+        Some(Output {
+            recording: key.recording.clone(),
+            profile,
+            last: take.end.is_some() && take.running.is_empty(),
+            key: key.clone(),
+        })
+    }
+
+    /// Why a profile cannot be complete.
+    pub(super) fn reasons(&self, key: &TakeKey, take: &Take, known: &Known) -> Vec<String> {
+        let mut reasons = Vec::new();
+        let of_container = known.ids.iter().filter(|(_, name)| **name == key.container);
+        let missed = take.missed(of_container.map(|(id, _)| id));
+        if missed > 0 {
+            reasons.push(format!(
+                "of {missed} of its runs the beginning was not seen: they began before the recorder did"
+            ));
+        }
+        if take.with_setup {
+            reasons.push(
+                "where its workload began was not seen: the calls of the runtime are in it"
+                    .to_owned(),
+            );
+        }
+        if take.strange > 0 {
+            reasons.push(format!(
+                "{} containers of its pod ended before it was told which ones they were",
+                take.strange
+            ));
+        }
+        reasons
+    }
+
+    fn evidence(
+        &self,
+        recording: &Recording,
+        take: &Take,
+        known: &Known,
+        container: Option<&PodContainer>,
+        (began, until): (u64, u64),
+    ) -> BTreeMap<String, String> {
+        let end = match take.end {
+            _ if !take.running.is_empty() => "the container runs on",
+            Some(End::RecordingDeleted) => "the recording was deleted",
+            Some(End::Pod) => "the pod ended",
+            None => "the container ended",
+        };
+        let mut evidence = BTreeMap::from([
+            ("recorder", "Bpf".to_owned()),
+            ("uid", recording.uid.clone()),
+            ("node", self.node.name.clone()),
+            ("pod", format!("{}/{}", known.pod.namespace, known.pod.name)),
+            ("began", time(began)),
+            ("until", time(until)),
+            ("end", end.to_owned()),
+            ("runs", take.runs().to_string()),
+        ]);
+        if let Some(runtime) = container.and_then(|one| one.runtime.clone()) {
+            evidence.insert("runtime", runtime);
+        }
+        if let Some(image) = container.and_then(|one| one.image.clone()) {
+            evidence.insert("image", image);
+        }
+        if !take.strangers.is_empty() {
+            let strangers = take.strangers.iter().map(ToString::to_string);
+            let mut text = strangers.collect::<Vec<_>>().join("; ");
+            if take.more_strangers > 0 {
+                text.push_str(&format!("; and {} more", take.more_strangers));
+            }
+            evidence.insert("left-out", text);
+        }
+        let key = |(name, value)| (format!("{ANNOTATION_PREFIX}{name}"), value);
+        evidence.into_iter().map(key).collect()
+    }
+}
+
+/// What a profile is called. Of several that are merged, none has the name of the whole.
+fn name(recording: &Recording, known: &Known, container: &str) -> String {
+    let pod = &known.pod;
+    let generated = pod.generate_name.as_deref();
+    let suffix = generated
+        .and_then(|prefix| pod.name.strip_prefix(prefix))
+        .filter(|suffix| !suffix.is_empty());
+    let base = format!("{}-{container}", recording.key.name);
+    match suffix {
+        Some(suffix) => format!("{base}-{suffix}"),
+        None if recording.merge => format!("{base}-{}", pod.name),
+        None => base,
+    }
+}
+
+fn labels(recording: &Recording, container: &str) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::from([
+        (RECORDING_ID.to_owned(), recording.key.name.clone()),
+        (
+            RECORDING_NAMESPACE.to_owned(),
+            recording.key.namespace.clone(),
+        ),
+        (CONTAINER_ID.to_owned(), container.to_owned()),
+    ]);
+    if recording.merge {
+        labels.insert(PARTIAL.to_owned(), "true".to_owned());
+    }
+    labels
+}
+
+/// A time for people.
+fn time(seconds: u64) -> String {
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |at| at.to_string())
+}

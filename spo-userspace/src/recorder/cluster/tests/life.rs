@@ -1,0 +1,249 @@
+//! From starts and ends to profiles.
+
+use super::*;
+
+#[test]
+fn a_container_from_its_start_to_its_profile() {
+    let mut world = World::new(Limits::default());
+    let cluster = &mut world.cluster;
+    cluster.recording(recording("web"));
+    // The kernel is faster than the API server.
+    cluster.started(subject(1), started("c1", "u1"));
+    assert!(cluster.wanted().is_empty());
+    assert_eq!(cluster.undecided(), 1);
+    cluster.pod(pod("u1", &[("app", &["c1"])]));
+    assert_eq!(cluster.wanted(), [subject(1)]);
+    cluster.observed(subject(1), observed(&[0, 1]));
+    world.steps();
+    assert!(world.written.is_empty() && world.released.is_empty());
+    let status = world.cluster.status();
+    let app = &status[0].containers["app"];
+    assert_eq!(
+        (app.syscalls, app.replicas, app.agreeing, app.running),
+        (2, 1, 1, 1)
+    );
+    assert!(app.partial.is_empty());
+    assert_eq!(status[0].pods, ["pod-u1".to_owned()].into());
+
+    world.cluster.ended(subject(1), observed(&[0, 1, 2]));
+    world.steps();
+    assert_eq!(world.released, [subject(1)].into());
+    assert_eq!(world.calls("web-app-u1"), ["open", "read", "write"]);
+    for (key, value) in [
+        ("recorder", "Bpf"),
+        ("uid", "uid-of-web"),
+        ("runtime", "containerd"),
+        ("image", "sha256:1"),
+        ("runs", "1"),
+        ("lost", "0"),
+        ("end", "the container ended"),
+        ("began", "2023-11-14T22:13:20Z"),
+        ("until", "2023-11-14T22:13:30Z"),
+        ("since-last-new-syscall", "3.0s"),
+    ] {
+        assert_eq!(world.annotation("web-app-u1", key), Some(value), "{key}");
+    }
+    assert_eq!(world.annotation("web-app-u1", "partial"), None);
+    let labels = &world.written["web-app-u1"].profile.metadata.labels;
+    assert_eq!(labels[RECORDING_ID], "web");
+    assert_eq!(labels[CONTAINER_ID], "app");
+    assert_eq!(labels[RECORDING_NAMESPACE], "team");
+    assert!(!labels.contains_key(PARTIAL));
+
+    world.cluster.pod_gone("u1");
+    world.steps();
+    assert!(world.written["web-app-u1"].last);
+    // What was seen stays in the status, and nothing else stays.
+    assert_eq!(world.cluster.status()[0].containers["app"].replicas, 1);
+    assert!(world.cluster.takes.is_empty() && world.cluster.pods.is_empty());
+    assert!(world.cluster.containers.is_empty() && world.cluster.subjects.is_empty());
+}
+
+#[test]
+fn one_that_is_gone_before_anybody_knows_it() {
+    let mut world = World::new(Limits::default());
+    let cluster = &mut world.cluster;
+    cluster.recording(recording("web"));
+    cluster.started(subject(1), started("c1", "u1"));
+    cluster.ended(subject(1), observed(&[39]));
+    world.steps();
+    // The kernel is free of it, and the set is kept.
+    assert_eq!(world.released, [subject(1)].into());
+    let mut late = pod("u1", &[("app", &["c1"])]);
+    late.ended = true;
+    world.cluster.pod(late);
+    world.cluster.pod_gone("u1");
+    world.steps();
+    assert_eq!(world.calls("web-app-u1"), ["getpid"]);
+    assert_eq!(world.annotation("web-app-u1", "partial"), None);
+    assert_eq!(world.annotation("web-app-u1", "end"), Some("the pod ended"));
+}
+
+#[test]
+fn restarts_are_one_profile() {
+    let mut world = World::new(Limits::default());
+    world.cluster.recording(recording("web"));
+    world.cluster.pod(pod("u1", &[("app", &[])]));
+    for (namespace, id, call) in [(1, "c1", 0), (2, "c2", 1), (3, "c3", 2)] {
+        world.cluster.started(subject(namespace), started(id, "u1"));
+        world.cluster.pod(pod("u1", &[("app", &[id])]));
+        world.cluster.ended(subject(namespace), observed(&[call]));
+        world.steps();
+    }
+    assert_eq!(world.calls("web-app-u1"), ["open", "read", "write"]);
+    assert_eq!(world.annotation("web-app-u1", "runs"), Some("3"));
+    assert_eq!(world.annotation("web-app-u1", "partial"), None);
+}
+
+#[test]
+fn what_nobody_wants_is_released() {
+    let mut world = World::new(Limits::default());
+    let cluster = &mut world.cluster;
+    let mut only = recording("web");
+    only.containers = ["app".to_owned()].into();
+    cluster.recording(only);
+    let mut free = pod("u2", &[("app", &["c3"])]);
+    free.recordings.clear();
+    cluster.pod(free);
+    cluster.pod(pod("u1", &[("app", &["c1"]), ("side", &["c2"])]));
+    cluster.started(subject(1), started("c1", "u1"));
+    cluster.started(subject(2), started("c2", "u1"));
+    cluster.started(subject(3), started("c3", "u2"));
+    // Of a pod that is not recorded, no status has to be waited for.
+    cluster.started(subject(4), started("c4", "u2"));
+    cluster.started(
+        subject(5),
+        Started {
+            container: None,
+            ..started("", "u1")
+        },
+    );
+    cluster.started(subject(6), started("c6", "unknown"));
+    world.steps();
+    assert_eq!(world.released, [2, 3, 4, 5].map(subject).into());
+    assert_eq!(world.cluster.wanted(), [subject(1)]);
+    // Without a recording, there is nothing to wait for.
+    world.cluster.recording_gone(&key("web"));
+    world.steps();
+    assert_eq!(world.released.len(), 6);
+    assert!(!world.cluster.is_active());
+}
+
+#[test]
+fn a_recording_that_is_deleted_early_yields_its_profile() {
+    let mut world = World::new(Limits::default());
+    let cluster = &mut world.cluster;
+    cluster.recording(recording("web"));
+    cluster.pod(pod("u1", &[("app", &["c1"])]));
+    cluster.started(subject(1), started("c1", "u1"));
+    cluster.observed(subject(1), observed(&[0]));
+    let deleting = Recording {
+        deleting: true,
+        ..recording("web")
+    };
+    cluster.recording(deleting);
+    world.steps();
+    assert_eq!(world.calls("web-app-u1"), ["read"]);
+    assert_eq!(
+        world.annotation("web-app-u1", "end"),
+        Some("the recording was deleted")
+    );
+    assert!(world.written["web-app-u1"].last);
+    assert_eq!(world.released, [subject(1)].into());
+    assert!(world.cluster.takes.is_empty() && world.cluster.recordings.is_empty());
+}
+
+#[test]
+fn a_snapshot_says_that_the_container_runs_on() {
+    let mut world = World::new(Limits::default());
+    let cluster = &mut world.cluster;
+    cluster.recording(recording("web"));
+    cluster.pod(pod("u1", &[("app", &["c1"])]));
+    cluster.started(subject(1), started("c1", "u1"));
+    cluster.observed(subject(1), observed(&[0]));
+    cluster.snapshot(&key("web"));
+    world.steps();
+    assert_eq!(
+        world.annotation("web-app-u1", "end"),
+        Some("the container runs on")
+    );
+    assert!(!world.written["web-app-u1"].last);
+    assert!(world.released.is_empty());
+}
+
+#[test]
+fn several_recordings_of_one_container() {
+    let mut world = World::new(Limits::default());
+    let cluster = &mut world.cluster;
+    cluster.recording(recording("web"));
+    cluster.recording(Recording {
+        disabled: true,
+        merge: true,
+        ..recording("all")
+    });
+    let mut both = pod("u1", &[("app", &["c1"])]);
+    both.recordings.insert("all".to_owned());
+    both.generate_name = None;
+    cluster.pod(both);
+    cluster.started(subject(1), started("c1", "u1"));
+    cluster.ended(subject(1), observed(&[0]));
+    world.steps();
+    assert_eq!(world.calls("web-app"), ["read"]);
+    // One of several must not have the name of the whole.
+    assert_eq!(world.calls("all-app-pod-u1"), ["read"]);
+    let profile = &world.written["all-app-pod-u1"].profile;
+    assert_eq!(profile.metadata.labels[PARTIAL], "true");
+    assert_eq!(profile.spec.state.to_string(), "Disabled");
+}
+
+#[test]
+fn commands_of_the_pod_join_and_others_are_listed() {
+    let mut world = World::new(Limits {
+        commands: 1,
+        ..Limits::default()
+    });
+    let cluster = &mut world.cluster;
+    cluster.recording(recording("web"));
+    cluster.pod(pod("u1", &[("app", &["c1"])]));
+    cluster.started(subject(1), started("c1", "u1"));
+    for (entered, command, call) in [(1, "probe", 1), (2, "sh\0-c\0\x1b", 2), (3, "other", 3)] {
+        let subject = Subject {
+            namespace: 1,
+            entered,
+        };
+        let started = started("c1", "u1");
+        let command = Command::new(command.as_bytes(), false);
+        cluster.entered(subject, Entered { started, command });
+        cluster.ended(subject, observed(&[call]));
+    }
+    cluster.ended(subject(1), observed(&[0]));
+    world.steps();
+    assert_eq!(world.calls("web-app-u1"), ["read", "write"]);
+    assert_eq!(
+        world.annotation("web-app-u1", "left-out"),
+        Some(r"sh -c \x1b; and 1 more")
+    );
+    assert_eq!(world.annotation("web-app-u1", "runs"), Some("1"));
+    assert_eq!(world.cluster.status()[0].dropped.commands, 1);
+}
+
+#[test]
+fn a_static_pod_is_known_by_its_hash() {
+    let mut world = World::new(Limits::default());
+    let cluster = &mut world.cluster;
+    cluster.recording(recording("web"));
+    let mut mirror = pod("u1", &[("app", &[])]);
+    mirror.static_hash = Some("hash".to_owned());
+    mirror.recordings.clear();
+    cluster.pod(mirror.clone());
+    cluster.started(subject(1), started("c1", "hash"));
+    world.steps();
+    assert_eq!(world.released, [subject(1)].into());
+    mirror.recordings.insert("web".to_owned());
+    mirror.containers = pod("u1", &[("app", &["c2"])]).containers;
+    world.cluster.pod(mirror);
+    world.cluster.started(subject(2), started("c2", "hash"));
+    world.cluster.ended(subject(2), observed(&[0]));
+    world.steps();
+    assert_eq!(world.calls("web-app-u1"), ["read"]);
+}
