@@ -201,6 +201,12 @@ impl Losses {
         self.with(other, u64::max)
     }
 
+    /// The least of both, by each counter.
+    #[must_use]
+    pub fn least(&self, other: &Self) -> Self {
+        self.with(other, u64::min)
+    }
+
     fn with(&self, other: &Self, combine: impl Fn(u64, u64) -> u64) -> Self {
         let Self {
             skipped_runs,

@@ -26,9 +26,9 @@ pub const OLD_PARTIAL_FINALIZER: &str = "spo.x-k8s.io/partial-profile-finalizer"
 pub const OLD_NODE_FINALIZER: &str = "-deleted";
 /// What older versions held on bindings by which pods run.
 pub const BOUND: &str = "active-workload-lock";
-/// What older versions held on recordings of pods that run.
+/// On a recording, held by the operator while pods are recorded.
 pub const RECORDED: &str = "active-seccomp-profile-recording-lock";
-/// What older versions held on recordings with profiles that were to be merged.
+/// On a recording, held by the operator while there are profiles to merge.
 pub const UNMERGED: &str = "spo.x-k8s.io/has-unmerged-profiles";
 /// On a seccomp profile: all its rules, those of its bases included, as JSON.
 pub const SYSCALLS: &str = "syscalls";
@@ -37,10 +37,6 @@ pub const ENABLE_RECORDING: &str = "spo.x-k8s.io/enable-recording";
 /// On a profile that was recorded: the digest of its `spec` as it was written. Where it differs,
 /// somebody has changed the profile since.
 pub const SPEC_DIGEST: &str = "spo.x-k8s.io/recording-spec-digest";
-/// On a recording, held by the operator as long as profiles of it are to be merged.
-pub const UNMERGED: &str = "spo.x-k8s.io/has-unmerged-profiles";
-/// On a recording of any kind that records pods, held by the operator.
-pub const RECORDING_LOCK: &str = "active-seccomp-profile-recording-lock";
 /// The profile under which containers run whose calls are recorded from the audit log.
 pub const LOG_PROFILE: &str = "log-enricher-trace";
 /// What the folder is called in which the kubelet finds profiles.

@@ -1,6 +1,6 @@
 //! `ProfileRecording`.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, Time};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -89,6 +89,65 @@ pub struct ProfileRecordingStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub active_workloads: Vec<String>,
+    /// What each node has recorded so far.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub nodes: Vec<RecordingNode>,
+}
+
+/// What a node has recorded so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordingNode {
+    /// The node.
+    pub name: String,
+    /// The pods that it records.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub pods: Vec<String>,
+    /// The containers, each over all pods of the node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub containers: Vec<RecordedContainer>,
+    /// How many sets of system calls the node had no room for, of all its recordings.
+    #[serde(default)]
+    #[schemars(with = "i64", range(min = 0))]
+    pub dropped: u64,
+}
+
+/// What is known of a container that is recorded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedContainer {
+    /// The container.
+    pub name: String,
+    /// How many different system calls it made.
+    #[serde(default)]
+    #[schemars(with = "i32", range(min = 0))]
+    pub syscalls: u32,
+    /// When it made one that it had not made before, for the last time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_new_time: Option<Time>,
+    /// In how many pods it was seen.
+    #[serde(default)]
+    #[schemars(with = "i32", range(min = 0))]
+    pub replicas: u32,
+    /// How many of them made all of the system calls.
+    #[serde(default)]
+    #[schemars(with = "i32", range(min = 0))]
+    pub agreeing: u32,
+    /// In how many it runs.
+    #[serde(default)]
+    #[schemars(with = "i32", range(min = 0))]
+    pub running: u32,
+    /// How much may be missing, by what was counted as lost.
+    #[serde(default)]
+    #[schemars(with = "i64", range(min = 0))]
+    pub lost: u64,
+    /// Why what is recorded cannot be complete; nothing if it can.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub incomplete: Vec<String>,
 }
 
 fn bpf() -> Recorder {

@@ -12,7 +12,7 @@ use super::telling::{Places, tell};
 use crate::cluster::election::{Election, Kept, Standing};
 use crate::cluster::watch::store;
 use crate::cluster::{connect, events::Events};
-use crate::controller::{certificates, config, leftovers, nodes, status};
+use crate::controller::{certificates, config, leftovers, nodes, recording, status};
 use crate::telemetry::metrics::Metrics;
 
 /// The lease that the leader holds.
@@ -108,6 +108,11 @@ async fn lead(client: Client, options: Options, metrics: Arc<Metrics>, stop: Can
         client: client.clone(),
         namespace: namespace.clone(),
     };
+    let recording = recording::Context {
+        events: events(),
+        metrics: metrics.clone(),
+        client: client.clone(),
+    };
     let (pods, writer) = store();
     let config = config::Context {
         events: events(),
@@ -125,7 +130,6 @@ async fn lead(client: Client, options: Options, metrics: Arc<Metrics>, stop: Can
         namespace: namespace.clone(),
     };
     let leftovers = leftovers::Context {
-        events: events(),
         client: client.clone(),
         metrics: metrics.clone(),
     };
@@ -134,6 +138,7 @@ async fn lead(client: Client, options: Options, metrics: Arc<Metrics>, stop: Can
         certificates::run(client, namespace, metrics.clone(), stop.clone()),
         status::run(Arc::new(status), stop.clone()),
         config::run(Arc::new(config), stop.clone()),
+        recording::run(Arc::new(recording), stop.clone()),
         nodes::run(Arc::new(nodes), pods, writer, stop),
     );
 }

@@ -9,7 +9,6 @@ use kube::core::DeserializeGuard;
 
 use super::recording::{Recorders, problem};
 use super::review::{Answer, Request};
-
 use crate::api::names::ENABLE_RECORDING;
 use crate::api::{ProfileRecording, ProfileRecordingSpec};
 use crate::profile::diagnostic::quoted;
@@ -72,9 +71,7 @@ pub(super) fn review<'r>(
 
 /// Why a recording's name is of no use: it becomes the value of labels, and a part of other names.
 fn label(name: &str) -> Option<String> {
-    let of_label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let fits = name.len() <= 63 && name.bytes().all(of_label);
-    (!fits).then(|| {
+    (name.contains('.') || name.len() > 63).then(|| {
         format!(
             "the name {} cannot be that of a recording: profiles and labels are named after it, so it must have no dots and at most 63 characters",
             quoted(name)

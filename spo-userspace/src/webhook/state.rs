@@ -231,7 +231,7 @@ impl State {
         match api.list(&ListParams::default()).await {
             Ok(found) => found.items.iter().filter_map(recording).collect(),
             Err(error) => {
-                tracing::warn!(%error, namespace, "cannot ask for recordings");
+                tracing::warn!(error = told(&error), namespace, "cannot ask for recordings");
                 let known = self.stores.recordings.state();
                 let known = known.iter().map(|known| &**known);
                 known

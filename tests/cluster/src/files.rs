@@ -72,6 +72,16 @@ pub fn file(path: &str) -> Result<File> {
     File::read(path.to_owned(), &root().join(path))
 }
 
+/// The objects of one YAML file below the root of the repository.
+pub fn documents(path: &str) -> Result<Vec<Value>> {
+    let text =
+        fs::read_to_string(root().join(path)).with_context(|| format!("failed to read {path}"))?;
+    let documents = text.split("\n---\n").map(serde_saphyr::from_str);
+    documents
+        .collect::<Result<_, _>>()
+        .with_context(|| format!("{path} is not YAML"))
+}
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }

@@ -27,6 +27,7 @@ pub use self::input::{
     Entered, Limits, Node, Observed, Pod, PodContainer, Recording, RecordingKey, Started, Subject,
 };
 pub use self::output::Output;
+use self::output::partial;
 use self::status::History;
 pub use self::status::{ContainerStatus, Dropped, RecordingStatus};
 use self::take::{End, Take, TakeKey};
@@ -51,6 +52,8 @@ pub struct Cluster {
     containers: BTreeMap<String, (String, String)>,
     subjects: BTreeMap<Subject, Kept>,
     takes: BTreeMap<TakeKey, Take>,
+    /// Takes whose profiles are being written.
+    writing: BTreeSet<TakeKey>,
     /// Takes for which there was no room.
     refused: BTreeSet<TakeKey>,
     /// What came of takes that are done with, by recording and container.
@@ -90,6 +93,7 @@ impl Cluster {
             containers: BTreeMap::new(),
             subjects: BTreeMap::new(),
             takes: BTreeMap::new(),
+            writing: BTreeSet::new(),
             refused: BTreeSet::new(),
             history: BTreeMap::new(),
             dropped: Dropped::default(),
@@ -190,7 +194,9 @@ impl Cluster {
 
     /// What a subject did so far: all of it, and not only what is new.
     pub fn observed(&mut self, subject: Subject, observed: Observed) {
-        if let Some(kept) = self.subjects.get_mut(&subject) {
+        if let Some(kept) = self.subjects.get_mut(&subject)
+            && !kept.ended
+        {
             kept.observed = observed;
             self.settle_one(subject);
         }
@@ -201,6 +207,9 @@ impl Cluster {
         let Some(kept) = self.subjects.get_mut(&subject) else {
             return;
         };
+        if kept.ended {
+            return;
+        }
         kept.observed = observed;
         kept.ended = true;
         self.steps.push(Step::Release(subject));
@@ -233,9 +242,11 @@ impl Cluster {
             let output = self.output(&key, now);
             if let Some(take) = self.takes.get_mut(&key) {
                 take.due = false;
-                take.pending = output.is_some();
             }
-            steps.extend(output.map(|output| Step::Write(Box::new(output))));
+            if let Some(output) = output {
+                self.writing.insert(key);
+                steps.push(Step::Write(Box::new(output)));
+            }
         }
         self.forget();
         steps
@@ -243,16 +254,14 @@ impl Cluster {
 
     /// A profile was written.
     pub fn written(&mut self, output: &Output) {
-        if let Some(take) = self.takes.get_mut(&output.key) {
-            take.pending = false;
-        }
+        self.writing.remove(&output.key);
         self.forget();
     }
 
     /// A profile could not be written, and is to be told again.
     pub fn again(&mut self, output: &Output) {
+        self.writing.remove(&output.key);
         if let Some(take) = self.takes.get_mut(&output.key) {
-            take.pending = false;
             take.due = true;
         }
     }
@@ -441,17 +450,17 @@ impl Cluster {
             .values()
             .filter_map(|kept| Some(self.place(kept)?.0))
             .collect();
+        let takes = std::mem::take(&mut self.takes);
         let done = |key: &TakeKey, take: &Take| {
-            let told = !take.due && !take.pending;
+            let told = !take.due && !self.writing.contains(key);
             take.end.is_some() && told && take.running.is_empty() && !busy.contains(&key.pod)
         };
-        let takes = std::mem::take(&mut self.takes);
         let (done, open): (BTreeMap<_, _>, BTreeMap<_, _>) =
             takes.into_iter().partition(|(key, take)| done(key, take));
         self.takes = open;
         for (key, take) in done {
             let reasons = self.pods.get(&key.pod);
-            let reasons = reasons.map(|known| self.reasons(&key, &take, known));
+            let reasons = reasons.map(|known| partial(&key, &take, known));
             let history = self.history.entry((key.recording, key.container));
             history.or_default().add(&take, reasons.unwrap_or_default());
         }

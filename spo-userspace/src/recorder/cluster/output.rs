@@ -34,7 +34,7 @@ impl Cluster {
         }
         let mut containers = known.pod.containers.iter();
         let container = containers.find(|one| one.name == key.container);
-        let partial = self.reasons(key, take, known);
+        let partial = partial(key, take, known);
         let began = take.began.unwrap_or(now);
         let until = take.until.max(began);
         let subject = SubjectObservation {
@@ -60,7 +60,7 @@ impl Cluster {
             last_new: last_new.map(Duration::from_secs),
             partial,
         };
-        let mut profile = record(&subject, take.losses, &settings).profile;
+        let mut profile = record(&subject, take.losses(), &settings).profile;
         if recording.disabled {
             profile.spec.state = State::Disabled;
         }
@@ -73,31 +73,6 @@ impl Cluster {
             last: take.end.is_some() && take.running.is_empty(),
             key: key.clone(),
         })
-    }
-
-    /// Why a profile cannot be complete.
-    pub(super) fn reasons(&self, key: &TakeKey, take: &Take, known: &Known) -> Vec<String> {
-        let mut reasons = Vec::new();
-        let of_container = known.ids.iter().filter(|(_, name)| **name == key.container);
-        let missed = take.missed(of_container.map(|(id, _)| id));
-        if missed > 0 {
-            reasons.push(format!(
-                "of {missed} of its runs the beginning was not seen: they began before the recorder did"
-            ));
-        }
-        if take.with_setup {
-            reasons.push(
-                "where its workload began was not seen: the calls of the runtime are in it"
-                    .to_owned(),
-            );
-        }
-        if take.strange > 0 {
-            reasons.push(format!(
-                "{} containers of its pod ended before it was told which ones they were",
-                take.strange
-            ));
-        }
-        reasons
     }
 
     fn evidence(
@@ -134,13 +109,38 @@ impl Cluster {
             let strangers = take.strangers.iter().map(ToString::to_string);
             let mut text = strangers.collect::<Vec<_>>().join("; ");
             if take.more_strangers > 0 {
-                text.push_str(&format!("; and {} more", take.more_strangers));
+                let more = format!("; and {} more", take.more_strangers);
+                text.push_str(&more);
             }
             evidence.insert("left-out", text);
         }
         let key = |(name, value)| (format!("{ANNOTATION_PREFIX}{name}"), value);
         evidence.into_iter().map(key).collect()
     }
+}
+
+/// Why a profile cannot be complete.
+pub(super) fn partial(key: &TakeKey, take: &Take, known: &Known) -> Vec<String> {
+    let mut reasons = Vec::new();
+    let of_container = known.ids.iter().filter(|(_, name)| **name == key.container);
+    let missed = take.missed(of_container.map(|(id, _)| id));
+    if missed > 0 {
+        reasons.push(format!(
+            "of {missed} of its runs the beginning was not seen: they began before the recorder did"
+        ));
+    }
+    if take.with_setup {
+        reasons.push(
+            "where its workload began was not seen: the calls of the runtime are in it".to_owned(),
+        );
+    }
+    if take.strange > 0 {
+        reasons.push(format!(
+            "{} containers of its pod ended before it was told which ones they were",
+            take.strange
+        ));
+    }
+    reasons
 }
 
 /// What a profile is called. Of several that are merged, none has the name of the whole.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::output::partial;
 use super::{Cluster, Known, Recording, RecordingKey, Take, TakeKey};
 use crate::event::Call;
 
@@ -84,7 +85,7 @@ impl Cluster {
             let mut reasons = Vec::new();
             if let Some(known) = self.pods.get(&take_key.pod) {
                 pods.insert(known.pod.name.clone());
-                reasons = self.reasons(take_key, take, known);
+                reasons = partial(take_key, take, known);
             }
             let mut own = History::default();
             own.add(take, reasons);
@@ -147,7 +148,7 @@ impl History {
         self.calls.extend(&take.calls);
         *self.sizes.entry(take.calls.len()).or_default() += 1;
         self.last_new = self.last_new.max(take.last_new);
-        self.lost += take.losses.lost();
+        self.lost += take.losses().lost();
         for reason in reasons {
             insert(&mut self.partial, reason);
         }

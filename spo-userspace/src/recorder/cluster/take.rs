@@ -39,7 +39,9 @@ pub(super) struct Take {
     pub(super) last_new: Option<u64>,
     pub(super) filtered: bool,
     pub(super) with_setup: bool,
-    pub(super) losses: Losses,
+    /// What was lost before the first of its subjects, and up to now.
+    lost_before: Option<Losses>,
+    lost_until: Losses,
     /// What entered the container, is not named in its pod, and so did not join.
     pub(super) strangers: BTreeSet<Command>,
     /// Those for which there was no room.
@@ -49,8 +51,6 @@ pub(super) struct Take {
     pub(super) end: Option<End>,
     /// Whether its profile is to be written.
     pub(super) due: bool,
-    /// Whether it is being written.
-    pub(super) pending: bool,
 }
 
 impl Take {
@@ -90,7 +90,7 @@ impl Take {
             self.calls.len(),
             self.filtered,
             self.with_setup,
-            self.losses,
+            self.losses(),
         );
         self.calls.extend(calls);
         self.filtered |= filtered;
@@ -99,7 +99,12 @@ impl Take {
         self.began = Some(self.began.map_or(began, |known| known.min(began)));
         self.until = self.until.max(*at);
         self.last_new = self.last_new.max(*last_new);
-        self.losses = self.losses.most(&losses.since(&kept.started.losses));
+        let started = kept.started.losses;
+        let before_it = self
+            .lost_before
+            .map_or(started, |known| known.least(&started));
+        self.lost_before = Some(before_it);
+        self.lost_until = self.lost_until.most(losses);
         self.count(subject, unnamed);
         if named.is_none()
             && let Some(id) = &kept.started.container
@@ -110,7 +115,7 @@ impl Take {
             self.calls.len(),
             self.filtered,
             self.with_setup,
-            self.losses,
+            self.losses(),
         );
         if kept.ended {
             self.running.remove(&subject);
@@ -139,6 +144,11 @@ impl Take {
             self.end = Some(end);
             self.due = true;
         }
+    }
+
+    /// What was lost from the start of the first of its subjects on.
+    pub(super) fn losses(&self) -> Losses {
+        self.lost_until.since(&self.lost_before.unwrap_or_default())
     }
 
     /// How many containers are in it.

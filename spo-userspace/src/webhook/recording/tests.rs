@@ -275,7 +275,7 @@ fn what_cannot_be_recorded_is_said_and_not_marked() {
         (recording("web", broken), ON, "podSelector cannot be read"),
         (unreadable, ON, "this version cannot read it"),
     ] {
-        let answer = create(&pod, &[recording.clone()], recorders);
+        let answer = create(&pod, std::slice::from_ref(&recording), recorders);
         assert_eq!(answer.patch, None);
         assert!(
             answer.warnings[0].contains(expected),

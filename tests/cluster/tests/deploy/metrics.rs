@@ -141,13 +141,22 @@ async fn operators_say_who_leads_and_how_the_cluster_is() -> Result<()> {
         .await?;
     ensure!(world.leader().await?.as_ref() == Some(&leading.identity));
     let series = "node_profiles{kind=\"SeccompProfile\",node=\"deploy-metrics\",state=\"Error\"}";
+    // Certificates are looked at meanwhile.
+    let last = "certificate_expiry_timestamp_seconds{secret=\"webhook-server-cert\"}";
     let said = world
         .until("a profile is counted that is in error", async || {
             let said = told(leading, &secret, &reader).await?;
-            Ok((value(&said, series) == Some(1.0)).then_some(said))
+            let all = value(&said, series) == Some(1.0) && value(&said, last).is_some();
+            Ok(all.then_some(said))
         })
         .await?;
-    for queue in ["status", "configuration", "nodes", "certificates"] {
+    for queue in [
+        "status",
+        "configuration",
+        "nodes",
+        "recordings",
+        "certificates",
+    ] {
         ensure!(
             value(&said, &format!("{queue}_queue_length")).is_some(),
             "{said}"

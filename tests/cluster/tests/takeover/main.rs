@@ -253,7 +253,6 @@ async fn nothing_blocks(world: &World, users: &str) -> Result<()> {
         world.delete(&path).await?;
         world.is_gone(&path).await?;
     }
-    world.event(users, "NotMerged").await?;
     let confined = format!("{V1}/selinuxprofiles/confined");
     let is_told = |profile: &Value| {
         profile["status"]["status"] == "Error"

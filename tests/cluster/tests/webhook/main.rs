@@ -5,5 +5,6 @@ mod certificates;
 mod metrics;
 mod objects;
 mod policy;
+mod recording;
 mod server;
 mod unreadable;

@@ -10,11 +10,11 @@ use jiff::Timestamp;
 use kube::Client;
 use serde_json::{Value, json};
 use spo::api::daemon::WebhookOptions;
-use spo::api::webhooks::{Reach, VALIDATING, validating};
+use spo::api::webhooks::{MUTATING, Reach, VALIDATING, mutating, validating};
 use spo::server::certificates::{Stored, authority, serving};
 use spo_cluster_tests::access::{admin, namespace, remove_namespace, service_account_config};
 use spo_cluster_tests::crd;
-use spo_cluster_tests::files::{file, folder};
+use spo_cluster_tests::files::{documents, folder};
 use spo_cluster_tests::objects::{create, get, replace, send};
 use spo_cluster_tests::web::{self, free_port, plain_get};
 use tempfile::TempDir;
@@ -25,6 +25,9 @@ pub(crate) const INTERVAL: Duration = Duration::from_millis(50);
 pub(crate) const GROUP: &str = "security-profiles-operator.x-k8s.io";
 const CONFIGURATIONS: &str =
     "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+const MUTATING_CONFIGURATIONS: &str =
+    "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
+const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
 const BINDINGS: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
 
@@ -68,6 +71,36 @@ impl Ground {
         remove_namespace(&self.admin, &self.namespace).await
     }
 
+    /// Lets an account of the namespace do what a file says that has a `ClusterRole`, and a `Role` for
+    /// the operator's namespace.
+    pub(crate) async fn permit(&self, account: &str, role: &str, path: &str) -> Result<()> {
+        let namespace = &self.namespace;
+        for object in documents(path)? {
+            if object["kind"] == "ClusterRole" {
+                self.allow(account, role, &object["rules"]).await?;
+                continue;
+            }
+            let mut own = object;
+            own["metadata"] = json!({ "name": role });
+            create(
+                &self.admin,
+                &format!("{RBAC}/namespaces/{namespace}/roles"),
+                &own,
+            )
+            .await??;
+            let binding = json!({
+                "apiVersion": "rbac.authorization.k8s.io/v1",
+                "kind": "RoleBinding",
+                "metadata": { "name": role },
+                "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role },
+                "subjects": [{ "kind": "ServiceAccount", "name": account, "namespace": namespace }],
+            });
+            let path = format!("{RBAC}/namespaces/{namespace}/rolebindings");
+            create(&self.admin, &path, &binding).await??;
+        }
+        Ok(())
+    }
+
     /// Lets an account of the namespace do what rules say, by a role of this name.
     pub(crate) async fn allow(&self, account: &str, role: &str, rules: &Value) -> Result<()> {
         let namespace = &self.namespace;
@@ -106,11 +139,10 @@ pub(crate) struct Webhook {
 impl Webhook {
     /// Starts it with a certificate for `localhost`, and waits until it is ready.
     pub(crate) async fn start(ground: &Ground) -> Result<Self> {
-        let rules = file("deploy/base/webhook-role.yaml")?;
         let config =
             service_account_config(&ground.admin, &ground.namespace, "spo-webhook").await?;
         ground
-            .allow("spo-webhook", "webhook", &rules.object["rules"])
+            .permit("spo-webhook", "webhook", "deploy/base/webhook-role.yaml")
             .await?;
         let files = TempDir::new().context("failed to make a folder")?;
         let kubeconfig = files.path().join("kubeconfig");
@@ -124,6 +156,7 @@ impl Webhook {
             .arg("--certificates")
             .arg(files.path().join("mounted"))
             .env("KUBECONFIG", &kubeconfig)
+            .env("OPERATOR_NAMESPACE", &ground.namespace)
             .env("SSL_CERT_FILE", "/nonexistent")
             .stdin(Stdio::null())
             .spawn()
@@ -239,14 +272,22 @@ pub(crate) async fn register(
 ) -> Result<()> {
     let object = validating(reach, &ground.namespace, Some(bundle), options);
     let mut object = serde_json::to_value(object)?;
-    object["apiVersion"] = json!("admissionregistration.k8s.io/v1");
     object["kind"] = json!("ValidatingWebhookConfiguration");
-    let path = format!("{CONFIGURATIONS}/{VALIDATING}");
-    match get(&ground.admin, &path).await? {
-        None => create(&ground.admin, CONFIGURATIONS, &object).await??,
+    put(&ground.admin, CONFIGURATIONS, object).await?;
+    let mut object = serde_json::to_value(mutating(reach, Some(bundle), options))?;
+    object["kind"] = json!("MutatingWebhookConfiguration");
+    put(&ground.admin, MUTATING_CONFIGURATIONS, object).await
+}
+
+async fn put(admin: &Client, collection: &str, mut object: Value) -> Result<()> {
+    object["apiVersion"] = json!("admissionregistration.k8s.io/v1");
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    let path = format!("{collection}/{name}");
+    match get(admin, &path).await? {
+        None => create(admin, collection, &object).await??,
         Some(old) => {
             object["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
-            replace(&ground.admin, &path, &object).await??
+            replace(admin, &path, &object).await??
         }
     };
     Ok(())
@@ -261,7 +302,15 @@ async fn clean(admin: &Client) -> Result<()> {
         "apparmorprofiles",
     ];
     for kind in KINDS {
-        for name in ["bad", "before", "good", "kept", "kept-raw", "probe"] {
+        for name in [
+            "bad",
+            "before",
+            "good",
+            "kept",
+            "kept-raw",
+            "probe",
+            "log-enricher-trace",
+        ] {
             let path = format!("/apis/{GROUP}/v1/{kind}/{name}");
             if let Some(mut object) = get(admin, &path).await? {
                 object["metadata"]["finalizers"] = json!([]);
@@ -281,11 +330,16 @@ pub(crate) async fn registered(admin: &Client) -> Result<Value> {
 }
 
 async fn unregister(admin: &Client) -> Result<()> {
-    let path = format!("{CONFIGURATIONS}/{VALIDATING}");
-    match send(admin, Method::DELETE, &path, None).await? {
-        Err(refusal) if refusal.code != 404 => Err(refusal.into()),
-        _ => Ok(()),
+    for path in [
+        format!("{CONFIGURATIONS}/{VALIDATING}"),
+        format!("{MUTATING_CONFIGURATIONS}/{MUTATING}"),
+    ] {
+        match send(admin, Method::DELETE, &path, None).await? {
+            Err(refusal) if refusal.code != 404 => return Err(refusal.into()),
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 /// The binary under test.

@@ -1,0 +1,202 @@
+//! Several recorded profiles of one container as one, with what is known of all of them.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::api::SeccompProfileSpec;
+use crate::api::names::COVERAGE;
+use crate::profile::seccomp::{Action, SeccompSpec, merge};
+use crate::recorder::ANNOTATION_PREFIX;
+
+/// Reasons why a profile is not complete that are told one by one.
+const MOST: usize = 8;
+
+/// A profile that a node recorded.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Partial {
+    pub(super) name: String,
+    pub(super) uid: Option<String>,
+    pub(super) container: String,
+    pub(super) annotations: BTreeMap<String, String>,
+    /// Nothing if this version cannot read it.
+    pub(super) spec: Option<SeccompProfileSpec>,
+}
+
+/// What they are together.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Whole {
+    pub(super) spec: SeccompProfileSpec,
+    /// Coverage and evidence.
+    pub(super) annotations: BTreeMap<String, String>,
+}
+
+/// Merges profiles of one container.
+pub(super) fn whole(partials: &[&Partial]) -> Result<Whole, String> {
+    let mut specs = Vec::new();
+    for partial in partials {
+        let spec = partial.spec.clone();
+        let spec = spec.ok_or_else(|| {
+            format!(
+                "this version cannot read the SeccompProfile {}",
+                partial.name
+            )
+        })?;
+        specs.push(SeccompSpec::from(spec));
+    }
+    let merged = merge(&specs.iter().collect::<Vec<_>>()).map_err(|error| error.to_string())?;
+    let mut annotations = evidence(partials);
+    annotations.insert(COVERAGE.to_owned(), coverage(&specs));
+    Ok(Whole {
+        spec: SeccompProfileSpec::try_from(merged.spec).map_err(|error| error.to_string())?,
+        annotations,
+    })
+}
+
+/// In how many profiles each call is allowed, as the reference writes it.
+fn coverage(specs: &[SeccompSpec]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for spec in specs {
+        let allowed = spec
+            .syscalls
+            .iter()
+            .filter(|rule| rule.action == Action::Allow);
+        let names: std::collections::BTreeSet<_> = allowed
+            .flat_map(|rule| &rule.names)
+            .map(String::as_str)
+            .collect();
+        for name in names {
+            *counts.entry(name).or_default() += 1;
+        }
+    }
+    json!({ "version": "v1", "total": specs.len(), "syscalls": counts }).to_string()
+}
+
+/// What holds for all of them: what was lost, and why they are not complete.
+fn evidence(partials: &[&Partial]) -> BTreeMap<String, String> {
+    let key = |name: &str| format!("{ANNOTATION_PREFIX}{name}");
+    let values = |name: &str| {
+        let key = key(name);
+        let values = partials.iter().map(move |one| one.annotations.get(&key));
+        values.collect::<Vec<_>>()
+    };
+    let mut evidence = BTreeMap::from([(key("profiles"), partials.len().to_string())]);
+    // One of which nobody can tell makes the sum unknown.
+    let lost = values("lost").into_iter().try_fold(0_u64, |sum, lost| {
+        Some(sum.saturating_add(lost?.parse().ok()?))
+    });
+    let lost = lost.map_or_else(|| "unknown".to_owned(), |lost| lost.to_string());
+    evidence.insert(key("lost"), lost);
+    if let Some(began) = values("began").into_iter().flatten().min() {
+        evidence.insert(key("began"), began.clone());
+    }
+    if let Some(until) = values("until").into_iter().flatten().max() {
+        evidence.insert(key("until"), until.clone());
+    }
+    for name in [
+        "recorder",
+        "architecture",
+        "kernel",
+        "runtime",
+        "image",
+        "left-out",
+        "partial",
+    ] {
+        let mut all: Vec<_> = values(name).into_iter().flatten().collect();
+        all.sort();
+        all.dedup();
+        let more = all.len().saturating_sub(MOST);
+        let mut texts: Vec<_> = all.into_iter().take(MOST).cloned().collect();
+        if more > 0 {
+            texts.push(format!("and {more} more"));
+        }
+        if !texts.is_empty() {
+            evidence.insert(key(name), texts.join("; "));
+        }
+    }
+    evidence
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    pub(in super::super) fn partial(
+        name: &str,
+        calls: &[&str],
+        annotations: &[(&str, &str)],
+    ) -> Partial {
+        let spec = json!({
+            "defaultAction": "SCMP_ACT_ERRNO",
+            "architectures": ["SCMP_ARCH_X86_64"],
+            "syscalls": [{ "names": calls, "action": "SCMP_ACT_ALLOW" }],
+        });
+        let annotations = annotations.iter();
+        Partial {
+            name: name.to_owned(),
+            uid: None,
+            container: "app".to_owned(),
+            annotations: annotations
+                .map(|(name, value)| (format!("{ANNOTATION_PREFIX}{name}"), (*value).to_owned()))
+                .collect(),
+            spec: Some(serde_json::from_value(spec).unwrap()),
+        }
+    }
+
+    #[test]
+    fn calls_are_counted_and_evidence_is_added_up() {
+        let one = partial(
+            "a",
+            &["read", "write"],
+            &[
+                ("lost", "1"),
+                ("began", "2026-01-02T00:00:00Z"),
+                ("until", "2026-01-03T00:00:00Z"),
+                ("kernel", "6.1"),
+            ],
+        );
+        let two = partial(
+            "b",
+            &["mknod", "read"],
+            &[
+                ("lost", "2"),
+                ("began", "2026-01-01T00:00:00Z"),
+                ("partial", "so"),
+                ("kernel", "6.1"),
+            ],
+        );
+        let Whole { spec, annotations } = whole(&[&one, &two]).unwrap();
+        assert_eq!(spec.syscalls[0].names, ["mknod", "read", "write"]);
+        let coverage: Value = serde_json::from_str(&annotations[COVERAGE]).unwrap();
+        let expected = json!({ "version": "v1", "total": 2, "syscalls": { "mknod": 1, "read": 2, "write": 1 } });
+        assert_eq!(coverage, expected);
+        for (name, value) in [
+            ("lost", "3"),
+            ("profiles", "2"),
+            ("began", "2026-01-01T00:00:00Z"),
+            ("until", "2026-01-03T00:00:00Z"),
+            ("kernel", "6.1"),
+            ("partial", "so"),
+        ] {
+            assert_eq!(
+                annotations[&format!("{ANNOTATION_PREFIX}{name}")],
+                value,
+                "{name}"
+            );
+        }
+        // The order makes no difference.
+        assert_eq!(whole(&[&two, &one]).unwrap().annotations, annotations);
+    }
+
+    #[test]
+    fn what_one_does_not_say_is_unknown() {
+        let one = partial("a", &["read"], &[("lost", "0")]);
+        let two = partial("b", &["read"], &[]);
+        let annotations = whole(&[&one, &two]).unwrap().annotations;
+        assert_eq!(annotations["spo.x-k8s.io/recording-lost"], "unknown");
+        let broken = Partial { spec: None, ..one };
+        assert!(whole(&[&broken, &two]).unwrap_err().contains("cannot read"));
+    }
+}

@@ -1,0 +1,309 @@
+//! What is to be done about a recording. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::merge::{Partial, Whole, whole};
+use crate::api::SeccompProfileSpec;
+use crate::api::common::ProfileKind;
+use crate::api::names::{
+    CONTAINER_ID, RECORDED, RECORDING_ID, RECORDING_NAMESPACE, SPEC_DIGEST, UNMERGED, digest,
+};
+use crate::api::profile_recording::MergeStrategy;
+use crate::cluster::events::Note;
+use crate::profile::seccomp::{SeccompSpec, diff};
+
+/// How long a node may take to hand in what it has when a recording is deleted.
+pub(super) const PATIENCE: Duration = Duration::from_mins(2);
+
+/// What is known of a recording. One that is gone may have left profiles.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Observed {
+    pub(super) namespace: String,
+    pub(super) name: String,
+    /// The object.
+    pub(super) recording: Option<Recording>,
+    /// Its profiles that are to be merged.
+    pub(super) partials: Vec<Partial>,
+    /// By name: those that stand where a result is to be.
+    pub(super) present: BTreeMap<String, Present>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Recording {
+    /// The kind, and whether profiles are merged; nothing if this version cannot read it.
+    pub(super) spec: Option<(ProfileKind, MergeStrategy)>,
+    pub(super) finalizers: Vec<String>,
+    /// For how long it has been on its way out.
+    pub(super) deleting: Option<Duration>,
+    /// The pods that nodes say they record, by node. Nodes that are gone are left out.
+    pub(super) nodes: BTreeMap<String, BTreeSet<String>>,
+    /// `status.activeWorkloads`.
+    pub(super) workloads: Vec<String>,
+}
+
+/// A profile that is there.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Present {
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) annotations: BTreeMap<String, String>,
+    /// Nothing if this version cannot read it.
+    pub(super) spec: Option<SeccompProfileSpec>,
+}
+
+/// Something to be done; what follows is left out if it fails.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Step {
+    /// Write a profile.
+    Write(Box<Profile>),
+    /// Delete these profiles, each by name and identity.
+    Delete(Vec<(String, Option<String>)>),
+    /// Set the finalizers.
+    Finalizers(Vec<String>),
+    /// Set `status.activeWorkloads`.
+    Workloads(Vec<String>),
+    /// Tell something.
+    Tell(Note),
+    /// Look again later.
+    Again(Duration),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Profile {
+    pub(super) name: String,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) annotations: BTreeMap<String, String>,
+    pub(super) spec: SeccompProfileSpec,
+}
+
+/// The names where results of a container may stand.
+pub(super) fn places(recording: &str, container: &str) -> [String; 2] {
+    let name = format!("{recording}-{container}");
+    let proposal = format!("{name}-proposal");
+    [name, proposal]
+}
+
+pub(super) fn plan(observed: &Observed) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let recording = observed.recording.as_ref();
+    let workloads = recording.map(workloads).unwrap_or_default();
+    let deleting = recording.and_then(|one| one.deleting);
+    let waits = deleting.is_some_and(|since| since < PATIENCE) && !workloads.is_empty();
+    let ends = (recording.is_none() || deleting.is_some()) && !waits;
+    let strategy = recording.and_then(|one| one.spec);
+    let strategy = strategy.is_some_and(|(_, strategy)| strategy == MergeStrategy::Containers);
+    let mut merged = BTreeSet::new();
+    // Profiles that are to be merged are called so by whoever recorded them.
+    if strategy || !observed.partials.is_empty() {
+        steps.extend(merge_all(observed, ends, &mut merged));
+    }
+    if ends && !workloads.is_empty() {
+        steps.push(warning(
+            "RecordingIncomplete",
+            format!(
+                "the recording ends although nodes have not handed in what they recorded of: {}",
+                workloads.join(", ")
+            ),
+        ));
+    }
+    let done = observed.partials.iter();
+    let done: Vec<_> = done
+        .filter(|one| merged.contains(&*one.container))
+        .map(|one| (one.name.clone(), one.uid.clone()))
+        .collect();
+    if ends && !done.is_empty() {
+        steps.push(Step::Delete(done));
+    }
+    if let Some(recording) = recording {
+        let held = [
+            (RECORDED, !ends && !workloads.is_empty()),
+            (UNMERGED, !ends && !observed.partials.is_empty()),
+        ];
+        let finalizers = finalizers(&recording.finalizers, held, deleting.is_some());
+        if finalizers != recording.finalizers {
+            steps.push(Step::Finalizers(finalizers));
+        }
+    }
+    if let Some(recording) = recording
+        && recording.workloads != workloads
+        && !ends
+    {
+        steps.push(Step::Workloads(workloads));
+    }
+    if let (true, Some(since)) = (waits, deleting) {
+        steps.push(Step::Again(PATIENCE.saturating_sub(since)));
+    }
+    steps
+}
+
+fn workloads(recording: &Recording) -> Vec<String> {
+    let pods: BTreeSet<_> = recording.nodes.values().flatten().cloned().collect();
+    pods.into_iter().collect()
+}
+
+/// No finalizer can be added to what is being deleted.
+fn finalizers(known: &[String], held: [(&str, bool); 2], deleting: bool) -> Vec<String> {
+    let mut finalizers = known.to_vec();
+    for (name, held) in held {
+        let there = finalizers.iter().any(|known| known == name);
+        if !held {
+            finalizers.retain(|known| known != name);
+        } else if !there && !deleting {
+            finalizers.push(name.to_owned());
+        }
+    }
+    finalizers
+}
+
+/// Merges the profiles of each container; of which that was possible is added to `merged`.
+fn merge_all<'o>(observed: &'o Observed, ends: bool, merged: &mut BTreeSet<&'o str>) -> Vec<Step> {
+    let recording = observed.recording.as_ref();
+    let kind = recording.and_then(|recording| Some(recording.spec?.0));
+    // Once it is told, the finalizer goes.
+    let holds =
+        |name: &str| recording.is_some_and(|one| one.finalizers.iter().any(|own| own == name));
+    let tell = |reason, message: &str| {
+        let due = ends && holds(RECORDED) && !holds(UNMERGED);
+        let note = due.then(|| warning(reason, message.to_owned()));
+        note.into_iter().collect()
+    };
+    if kind.is_some_and(|kind| kind != ProfileKind::SeccompProfile) {
+        return tell(
+            "KindNotSupportedForMerge",
+            "this version merges SeccompProfiles only",
+        );
+    }
+    if observed.partials.is_empty() {
+        return tell(
+            "NoPartialProfiles",
+            "there are no profiles to merge: nothing was recorded",
+        );
+    }
+    let mut groups: BTreeMap<&str, Vec<&Partial>> = BTreeMap::new();
+    for partial in &observed.partials {
+        groups.entry(&partial.container).or_default().push(partial);
+    }
+    let mut steps = Vec::new();
+    for (container, partials) in groups {
+        match merge_one(observed, container, &partials) {
+            Ok(done) => {
+                merged.insert(container);
+                steps.extend(done);
+            }
+            Err(message) => steps.push(warning("CannotCreateUpdateMergedProfile", message)),
+        }
+    }
+    steps
+}
+
+/// Merges the profiles of a container, or says why they stay as they are.
+fn merge_one(
+    observed: &Observed,
+    container: &str,
+    partials: &[&Partial],
+) -> Result<Vec<Step>, String> {
+    let [name, proposal] = places(&observed.name, container);
+    let Whole { spec, annotations } = whole(partials)
+        .map_err(|error| format!("the profiles of {container} cannot be merged: {error}"))?;
+    if spec.syscalls.is_empty() {
+        let message = format!("the profiles of {container} allow nothing, and so does {name}");
+        return Ok(vec![warning("MergedEmptyProfile", message)]);
+    }
+    let labels = BTreeMap::from([
+        (RECORDING_ID.to_owned(), observed.name.clone()),
+        (RECORDING_NAMESPACE.to_owned(), observed.namespace.clone()),
+        (CONTAINER_ID.to_owned(), container.to_owned()),
+    ]);
+    let mut profile = Profile {
+        name,
+        labels,
+        annotations,
+        spec,
+    };
+    profile
+        .annotations
+        .insert(SPEC_DIGEST.to_owned(), digest_of(&profile.spec));
+    let Some(theirs) = taken(observed, &profile) else {
+        return Ok(write(observed, profile));
+    };
+    let name = std::mem::replace(&mut profile.name, proposal);
+    if let Some(reason) = taken(observed, &profile) {
+        return Err(format!(
+            "{name} is not overwritten: {theirs}; nor is {}: {reason}. Delete one of them to have what was recorded",
+            profile.name
+        ));
+    }
+    let difference = difference(observed, &name, &profile.spec);
+    let message = format!(
+        "{name} is not overwritten: {theirs}. What was recorded is in {}; {difference}",
+        profile.name
+    );
+    let mut steps = write(observed, profile);
+    if !steps.is_empty() {
+        steps.push(Step::Tell(Note {
+            warning: false,
+            reason: "ProfileProposed".to_owned(),
+            message,
+        }));
+    }
+    Ok(steps)
+}
+
+fn write(observed: &Observed, profile: Profile) -> Vec<Step> {
+    let present = observed.present.get(&profile.name);
+    let same = present.is_some_and(|present| {
+        let has = |(key, value): (&String, &String)| present.annotations.get(key) == Some(value);
+        present.spec.as_ref() == Some(&profile.spec) && profile.annotations.iter().all(has)
+    });
+    if same {
+        return Vec::new();
+    }
+    vec![Step::Write(Box::new(profile))]
+}
+
+/// Why a profile must not be written where one is.
+fn taken(observed: &Observed, profile: &Profile) -> Option<&'static str> {
+    let present = observed.present.get(&profile.name)?;
+    let own = profile
+        .labels
+        .iter()
+        .all(|(key, value)| present.labels.get(key) == Some(value));
+    let digest = present.annotations.get(SPEC_DIGEST);
+    let untouched = present.spec.as_ref().map(digest_of);
+    if !own {
+        Some("it is not of this recording")
+    } else if digest.is_none() || untouched.as_ref() != digest {
+        Some("somebody has changed it since")
+    } else {
+        None
+    }
+}
+
+fn difference(observed: &Observed, name: &str, spec: &SeccompProfileSpec) -> String {
+    let present = observed.present.get(name);
+    let Some(theirs) = present.and_then(|present| present.spec.clone()) else {
+        return "what differs cannot be told, since this version cannot read it".to_owned();
+    };
+    let difference = diff(&SeccompSpec::from(theirs), &SeccompSpec::from(spec.clone()));
+    if difference.is_same() {
+        "both allow the same".to_owned()
+    } else {
+        difference.to_string()
+    }
+}
+
+/// Tells whether a profile is as it was written.
+pub(super) fn digest_of(spec: &SeccompProfileSpec) -> String {
+    digest(serde_json::to_vec(spec).unwrap_or_default())
+}
+
+fn warning(reason: &str, message: String) -> Step {
+    Step::Tell(Note {
+        warning: true,
+        reason: reason.to_owned(),
+        message,
+    })
+}
+
+#[cfg(test)]
+mod tests;

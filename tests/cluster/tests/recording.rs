@@ -1,0 +1,288 @@
+//! What the operator does with recordings and what nodes recorded of them, with the rights of its
+//! role and no others.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use http::Method;
+use kube::Client;
+use serde_json::{Value, json};
+use spo::cluster::events::Events;
+use spo::controller::recording;
+use spo::telemetry::metrics::Metrics;
+use spo_cluster_tests::access::{admin, namespace, remove_namespace, service_account};
+use spo_cluster_tests::crd;
+use spo_cluster_tests::files::{documents, folder};
+use spo_cluster_tests::objects::{create, get, replace, send};
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const INTERVAL: Duration = Duration::from_millis(100);
+const PROFILES: &str = "/apis/security-profiles-operator.x-k8s.io/v1/seccompprofiles";
+const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+const UNMERGED: &str = "spo.x-k8s.io/has-unmerged-profiles";
+const LOCK: &str = "active-seccomp-profile-recording-lock";
+
+/// Definitions are of the whole cluster.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// A namespace whose name is that of its recording, and the controller.
+struct World {
+    admin: Client,
+    name: String,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl World {
+    async fn new() -> Result<Self> {
+        let admin = admin().await?;
+        {
+            let _turn = TURN.lock().await;
+            for file in folder("deploy/crds")? {
+                crd::apply(&admin, &file.object).await?;
+            }
+        }
+        let name = namespace(&admin).await?;
+        let client = service_account(&admin, &name, "operator").await?;
+        let all = documents("deploy/base/operator-role.yaml")?;
+        let mut role = all.into_iter().next().context("no role")?;
+        role["metadata"] = json!({ "name": name });
+        create(&admin, &format!("{RBAC}/clusterroles"), &role).await??;
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": { "name": name },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name },
+            "subjects": [{ "kind": "ServiceAccount", "name": "operator", "namespace": name }],
+        });
+        create(&admin, &format!("{RBAC}/clusterrolebindings"), &binding).await??;
+        let stop = CancellationToken::new();
+        let metrics = Arc::new(Metrics::new("")?);
+        let context = recording::Context {
+            events: Events::new(client.clone(), "test", metrics.events_over_budget()),
+            client,
+            metrics,
+        };
+        let task = tokio::spawn(recording::run(Arc::new(context), stop.clone()));
+        let world = Self {
+            admin,
+            name,
+            stop,
+            task,
+        };
+        let spec = json!({
+            "kind": "SeccompProfile",
+            "recorder": "Bpf",
+            "mergeStrategy": "Containers",
+            "podSelector": {},
+        });
+        let object = json!({
+            "apiVersion": "security-profiles-operator.x-k8s.io/v1",
+            "kind": "ProfileRecording",
+            "metadata": { "name": world.name },
+            "spec": spec,
+        });
+        create(&world.admin, &world.recordings(), &object).await??;
+        Ok(world)
+    }
+
+    fn recordings(&self) -> String {
+        format!(
+            "/apis/security-profiles-operator.x-k8s.io/v1/namespaces/{}/profilerecordings",
+            self.name
+        )
+    }
+
+    fn recording(&self) -> String {
+        format!("{}/{}", self.recordings(), self.name)
+    }
+
+    fn profile(&self, rest: &str) -> String {
+        format!("{PROFILES}/{}-{rest}", self.name)
+    }
+
+    /// Writes what a node would.
+    async fn record(&self, suffix: &str, calls: &[&str]) -> Result<()> {
+        let object = json!({
+            "apiVersion": "security-profiles-operator.x-k8s.io/v1",
+            "kind": "SeccompProfile",
+            "metadata": {
+                "name": format!("{}-app-{suffix}", self.name),
+                "labels": {
+                    "spo.x-k8s.io/partial": "true",
+                    "spo.x-k8s.io/recording-id": self.name,
+                    "spo.x-k8s.io/recording-namespace": self.name,
+                    "spo.x-k8s.io/container-id": "app",
+                },
+                "annotations": { "spo.x-k8s.io/recording-lost": "1" },
+            },
+            "spec": {
+                "defaultAction": "SCMP_ACT_ERRNO",
+                "architectures": ["SCMP_ARCH_X86_64"],
+                "syscalls": [{ "action": "SCMP_ACT_ALLOW", "names": calls }],
+            },
+        });
+        create(&self.admin, PROFILES, &object).await??;
+        Ok(())
+    }
+
+    /// Waits until something is as it should be. What is not there is null.
+    async fn until(&self, path: &str, is: impl Fn(&Value) -> bool) -> Result<Value> {
+        let start = Instant::now();
+        loop {
+            let found = get(&self.admin, path).await?.unwrap_or_default();
+            if is(&found) {
+                return Ok(found);
+            }
+            ensure!(start.elapsed() < PATIENCE, "{path} is still {found}");
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+
+    /// Says as a node which pods it records.
+    async fn tell(&self, node: &str, pods: &[&str]) -> Result<()> {
+        let mut object = get(&self.admin, &self.recording())
+            .await?
+            .context("no recording")?;
+        object["status"]["nodes"] = json!([{ "name": node, "pods": pods, "dropped": 0 }]);
+        replace(
+            &self.admin,
+            &format!("{}/status", self.recording()),
+            &object,
+        )
+        .await??;
+        Ok(())
+    }
+
+    async fn remove(self) -> Result<()> {
+        self.stop.cancel();
+        let profiles = ["app", "app-proposal"].map(|rest| self.profile(rest));
+        self.task.await?;
+        for kind in ["clusterroles", "clusterrolebindings"] {
+            let path = format!("{RBAC}/{kind}/{}", self.name);
+            send(&self.admin, Method::DELETE, &path, None).await??;
+        }
+        for profile in profiles {
+            drop(send(&self.admin, Method::DELETE, &profile, None).await?);
+        }
+        remove_namespace(&self.admin, &self.name).await
+    }
+}
+
+fn names(profile: &Value) -> Vec<&str> {
+    let rules = profile["spec"]["syscalls"].as_array();
+    let names = rules
+        .into_iter()
+        .flatten()
+        .filter_map(|rule| rule["names"].as_array());
+    names.flatten().filter_map(Value::as_str).collect()
+}
+
+fn coverage(profile: &Value) -> Value {
+    let text = profile["metadata"]["annotations"]["spo.x-k8s.io/syscall-coverage"].as_str();
+    serde_json::from_str(text.unwrap_or("null")).unwrap_or_default()
+}
+
+fn has(recording: &Value, finalizer: &str) -> bool {
+    let finalizers = recording["metadata"]["finalizers"].as_array();
+    finalizers.is_some_and(|names| names.iter().any(|name| name == finalizer))
+}
+
+#[tokio::test]
+async fn replicas_are_merged_while_they_run() -> Result<()> {
+    let world = World::new().await?;
+    world.record("a", &["read", "write"]).await?;
+    world.record("b", &["mknod", "read"]).await?;
+    let app = world.profile("app");
+    let merged = world
+        .until(&app, |found| coverage(found)["total"] == 2)
+        .await?;
+    ensure!(names(&merged) == ["mknod", "read", "write"], "{merged}");
+    ensure!(coverage(&merged)["syscalls"] == json!({ "mknod": 1, "read": 2, "write": 1 }));
+    let metadata = &merged["metadata"];
+    ensure!(
+        metadata["annotations"]["spo.x-k8s.io/recording-lost"] == "2",
+        "{merged}"
+    );
+    ensure!(
+        metadata["labels"]["spo.x-k8s.io/partial"].is_null(),
+        "{merged}"
+    );
+    world
+        .until(&world.recording(), |found| has(found, UNMERGED))
+        .await?;
+    world.record("c", &["read"]).await?;
+    world
+        .until(&app, |found| coverage(found)["total"] == 3)
+        .await?;
+
+    // Pods that a node records hold the recording, until the node has handed in what it has.
+    let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": world.name } });
+    create(&world.admin, "/api/v1/nodes", &node).await??;
+    world.tell(&world.name, &["pod-1"]).await?;
+    let held =
+        |found: &Value| has(found, LOCK) && found["status"]["activeWorkloads"] == json!(["pod-1"]);
+    world.until(&world.recording(), held).await?;
+    send(&world.admin, Method::DELETE, &world.recording(), None).await??;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let waiting = get(&world.admin, &world.recording())
+        .await?
+        .context("it is gone")?;
+    ensure!(has(&waiting, LOCK) && has(&waiting, UNMERGED), "{waiting}");
+    world.record("late", &["getpid"]).await?;
+    world.tell(&world.name, &[]).await?;
+    world.until(&world.recording(), Value::is_null).await?;
+    for suffix in ["app-a", "app-b", "app-c", "app-late"] {
+        world.until(&world.profile(suffix), Value::is_null).await?;
+    }
+    let merged = get(&world.admin, &app).await?.context("no profile")?;
+    ensure!(
+        names(&merged) == ["getpid", "mknod", "read", "write"],
+        "{merged}"
+    );
+    let path = format!("/api/v1/nodes/{}", world.name);
+    send(&world.admin, Method::DELETE, &path, None).await??;
+    world.remove().await
+}
+
+#[tokio::test]
+async fn what_a_person_changed_is_not_overwritten() -> Result<()> {
+    let world = World::new().await?;
+    world.record("a", &["read"]).await?;
+    let app = world.profile("app");
+    let mut merged = world
+        .until(&app, |found| coverage(found)["total"] == 1)
+        .await?;
+    merged["spec"]["syscalls"][0]["names"] = json!(["ptrace", "read"]);
+    replace(&world.admin, &app, &merged).await??;
+    world.record("b", &["write"]).await?;
+    let proposal = world.profile("app-proposal");
+    let proposed = world
+        .until(&proposal, |found| coverage(found)["total"] == 2)
+        .await?;
+    ensure!(names(&proposed) == ["read", "write"], "{proposed}");
+    let kept = get(&world.admin, &app).await?.context("it is gone")?;
+    ensure!(names(&kept) == ["ptrace", "read"], "{kept}");
+    let events = format!("/apis/events.k8s.io/v1/namespaces/{}/events", world.name);
+    let told = |found: &Value| {
+        let events = found["items"].as_array();
+        events.into_iter().flatten().any(|event| {
+            let note = event["note"].as_str().unwrap_or_default();
+            event["reason"] == "ProfileProposed" && note.contains("ptrace")
+        })
+    };
+    world.until(&events, told).await?;
+    // Of a node that is gone, nothing more comes.
+    world.tell("no-such-node", &["pod"]).await?;
+    world
+        .until(&world.recording(), |found| has(found, LOCK))
+        .await?;
+    send(&world.admin, Method::DELETE, &world.recording(), None).await??;
+    world.until(&world.recording(), Value::is_null).await?;
+    world.until(&world.profile("app-a"), Value::is_null).await?;
+    world.remove().await
+}
