@@ -20,11 +20,15 @@ pub enum Counter {
     Armed = 6,
     /// Tasks that were added to the subject when the recording joined them (not a loss).
     Seeded = 7,
+    /// Mount namespaces that found a place in the map of namespaces (not a loss).
+    Admitted = 8,
+    /// Subjects that were taken (not a loss).
+    Taken = 9,
 }
 
 impl Counter {
     /// Number of counters: the size of the map `COUNTERS`.
-    pub const COUNT: u32 = 8;
+    pub const COUNT: u32 = 10;
 
     /// The index of the counter in the map `COUNTERS`.
     pub const fn index(self) -> u32 {

@@ -12,6 +12,10 @@ impl EventKind {
     pub const FIRST_SIGHT: Self = Self(1);
     /// A [`Denial`].
     pub const DENIAL: Self = Self(2);
+    /// A [`Started`].
+    pub const STARTED: Self = Self(3);
+    /// A [`Crowded`].
+    pub const CROWDED: Self = Self(4);
 }
 
 /// The beginning of every record.
@@ -52,6 +56,26 @@ pub struct FirstSight {
     pub comm: [u8; 16],
 }
 
+/// A subject began: the element of the map `STARTED` with its index says how.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Started {
+    /// Kind [`EventKind::STARTED`].
+    pub header: EventHeader,
+    /// Index of the subject.
+    pub subject: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// A map is fuller than user space wants it to be.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Crowded {
+    /// Kind [`EventKind::CROWDED`].
+    pub header: EventHeader,
+}
+
 /// A system call that left the kernel without having entered it: something before the entry
 /// hook, such as a seccomp filter, answered it.
 #[repr(C)]
@@ -83,6 +107,9 @@ const _: () = {
     assert!(size_of::<FirstSight>() == 64);
     assert!(offset_of!(FirstSight, number) == 32);
     assert!(offset_of!(FirstSight, comm) == 48);
+    assert!(size_of::<Started>() == 32);
+    assert!(offset_of!(Started, subject) == 24);
+    assert!(size_of::<Crowded>() == 24);
     assert!(size_of::<Denial>() == 72);
     assert!(offset_of!(Denial, comm) == 56);
 };

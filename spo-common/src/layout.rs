@@ -40,10 +40,32 @@ pub struct Layout {
     pub mnt_ns_id: u32,
     /// `mnt_namespace.ns.inum`
     pub mnt_ns_inum: u32,
+    /// The number of references to a `mnt_namespace`; `u32::MAX` if it is not found.
+    pub mnt_ns_references: u32,
     /// The member of `pt_regs` with the first argument of a call.
     pub regs_arg0: u32,
     /// The member of `pt_regs` with the number of the call.
     pub regs_syscall: u32,
+    /// `task_struct.cgroups`; 0 if the kernel has none.
+    pub task_cgroups: u32,
+    /// `task_struct.mm`
+    pub task_mm: u32,
+    /// `mm_struct.arg_start`; 0 if it is not found.
+    pub mm_arg_start: u32,
+    /// `mm_struct.arg_end`
+    pub mm_arg_end: u32,
+    /// `css_set.dfl_cgrp`: the cgroup in the hierarchy of version 2.
+    pub css_set_dfl_cgrp: u32,
+    /// The element of `css_set.subsys` for a controller that hierarchies of version 1 have; 0 if there is none.
+    pub css_set_controller: u32,
+    /// `cgroup_subsys_state.cgroup`
+    pub css_cgroup: u32,
+    /// `cgroup.kn`
+    pub cgroup_kn: u32,
+    /// The member of `kernfs_node` with the node above.
+    pub kernfs_parent: u32,
+    /// `kernfs_node.name`
+    pub kernfs_name: u32,
 }
 
 impl Layout {
@@ -65,15 +87,27 @@ impl Layout {
         pid_ns_child_reaper: 0,
         mnt_ns_id: 0,
         mnt_ns_inum: 0,
+        mnt_ns_references: 0,
         regs_arg0: 0,
         regs_syscall: 0,
+        task_cgroups: 0,
+        task_mm: 0,
+        mm_arg_start: 0,
+        mm_arg_end: 0,
+        css_set_dfl_cgrp: 0,
+        css_set_controller: 0,
+        css_cgroup: 0,
+        cgroup_kn: 0,
+        kernfs_parent: 0,
+        kernfs_name: 0,
     };
 }
 
 const _: () = {
-    assert!(size_of::<Layout>() == 72);
+    assert!(size_of::<Layout>() == 116);
     assert!(offset_of!(Layout, task_pid) == 16);
-    assert!(offset_of!(Layout, regs_syscall) == 68);
+    assert!(offset_of!(Layout, regs_syscall) == 72);
+    assert!(offset_of!(Layout, kernfs_name) == 112);
 };
 
 #[cfg(feature = "user")]

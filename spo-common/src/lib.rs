@@ -8,8 +8,9 @@ pub mod counter;
 pub mod event;
 pub mod layout;
 pub mod namespace;
+pub mod started;
 pub mod subject;
 pub mod unnamed;
 
 /// Version of everything in this crate. Every record carries it, and user space takes no record with another one.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;

@@ -45,10 +45,26 @@ pub const SEEN: u8 = 1;
 /// Made; the program wants to see it every time.
 pub const WATCHED: u8 = 2;
 
-/// In `TASKS`: the task changes its mount namespace, and the low bits hold the subject that it comes from.
-pub const LEAVING: u16 = 0x8000;
-/// In `TASKS`: the task enters a mount namespace that exists already.
-pub const ENTERING: u16 = 0xffff;
+/// In `TASKS`: the task changes over to a new mount namespace, and the low bits hold the subject that it comes from.
+pub const LEAVING: u32 = 1 << 31;
+/// In `TASKS`: the task may enter a mount namespace that exists already, and the low bits hold the subject that it comes
+/// from.
+pub const ENTERING: u32 = 1 << 30;
+/// In `TASKS`: the task, or one that it descends from, entered its mount namespace, and the low bits hold its subject
+/// ([`UNRECORDED`] until it executes a program).
+pub const ENTERED: u32 = 1 << 29;
+
+/// A subject with its incarnation, in the low bits of a word or of a place: whoever kept it finds out whether the index was
+/// given to another one meanwhile. (For them to be mistaken for each other, an index would have to be used 65,536 times, and
+/// indices are used in turn.)
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "eBPF")]
+pub const fn reference(subject: u32, incarnation: u32) -> u32 {
+    (subject & (MAX - 1)) | ((incarnation << 12) & REFERENCE)
+}
+
+/// The bits of a reference.
+pub const REFERENCE: u32 = ENTERED - 1;
 
 /// What is known of a subject besides its set.
 #[repr(C)]
@@ -60,6 +76,8 @@ pub struct Subject {
     pub first_ns: u64,
     /// Time of the last call that it had not made before.
     pub last_new_ns: u64,
+    /// When the index was taken for it: with the index, this names the subject for ever.
+    pub taken_ns: u64,
     /// One of `STATE_*`.
     pub state: u32,
     /// 1 if a task of it ran under a seccomp filter: calls that the filter refused were not seen.
@@ -70,10 +88,12 @@ pub struct Subject {
     pub inum: u32,
     /// Thread group that called first, or whose `execve` started the workload.
     pub tgid: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// How often the index was given or taken back, which are two different things: even while it belongs to somebody.
+    pub incarnation: u32,
     /// Name of that thread group: hostile text.
     pub comm: [u8; 16],
+    /// Tasks of a subject that entered a namespace.
+    pub tasks: u64,
 }
 
 /// The slot is free, or the subject is not recorded.
@@ -84,11 +104,17 @@ pub const STATE_SETUP: u32 = 1;
 pub const STATE_WORKLOAD: u32 = 2;
 /// The workload began, and has a subject of its own now.
 pub const STATE_HANDED_OVER: u32 = 3;
+/// A program that entered a container, and what descends from it.
+pub const STATE_ENTERED: u32 = 4;
+/// Nobody wants it any more; it is free once no program goes on that took it for what it was.
+pub const STATE_RELEASED: u32 = 5;
 
 const _: () = {
-    assert!(size_of::<Subject>() == 64);
-    assert!(offset_of!(Subject, state) == 24);
-    assert!(offset_of!(Subject, comm) == 48);
+    assert!(size_of::<Subject>() == 80);
+    assert!(offset_of!(Subject, state) == 32);
+    assert!(offset_of!(Subject, comm) == 56);
+    assert!(reference(MAX - 1, u32::MAX) == REFERENCE);
+    assert!(reference(5, 1 << 17) == 5);
 };
 
 #[cfg(feature = "user")]

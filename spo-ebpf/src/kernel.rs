@@ -181,6 +181,12 @@ impl<A: Access> Task<A> {
         unsafe { A::load(self.0, layout!(task_exit_code)) }
     }
 
+    /// The structure itself.
+    #[inline(always)]
+    pub fn pointer(self) -> *const u8 {
+        self.0
+    }
+
     /// The mount namespace.
     #[inline(always)]
     pub fn mount_namespace(self) -> MountNamespace<A> {
@@ -221,12 +227,33 @@ impl<A: Access> MountNamespace<A> {
         unsafe { A::load(self.0, layout!(mnt_ns_id)) }
     }
 
+    /// Where the kernel keeps it.
+    #[inline(always)]
+    pub fn pointer(self) -> u64 {
+        self.0 as u64
+    }
+
     /// The inode number, which another namespace may have had before.
     #[inline(always)]
     pub fn inum(self) -> u32 {
         // SAFETY: a mount namespace, and `ns.inum`.
         unsafe { A::load(self.0, layout!(mnt_ns_inum)) }
     }
+}
+
+/// Whether the namespace with an id, which was at `pointer` once, is there still: nobody else has its id, and what is freed has no
+/// references.
+#[inline(always)]
+pub fn is_namespace_alive(pointer: u64, id: u64) -> bool {
+    let pointer = pointer as *const u8;
+    // SAFETY: the helper checks what it reads, and what is read is compared with what it must be.
+    let (found, references) = unsafe {
+        (
+            Probed::load::<u64>(pointer, layout!(mnt_ns_id)),
+            Probed::load::<u32>(pointer, layout!(mnt_ns_references)),
+        )
+    };
+    found == id && references != 0
 }
 
 /// The `struct pt_regs` of a system call.

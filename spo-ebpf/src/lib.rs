@@ -8,6 +8,8 @@ pub mod count;
 pub mod emit;
 pub mod kernel;
 pub mod namespaces;
+pub mod room;
+pub mod started;
 pub mod subjects;
 pub mod syscall;
 pub mod tasks;

@@ -5,11 +5,15 @@ use aya_ebpf::{
     maps::{Array, Queue},
 };
 use spo_common::counter::Counter;
-use spo_common::subject::{STATE_HANDED_OVER, STATE_NONE, STATE_SETUP, STATE_WORKLOAD, Subject};
+use spo_common::subject::{
+    MAX, REFERENCE, STATE_ENTERED, STATE_HANDED_OVER, STATE_NONE, STATE_SETUP, STATE_WORKLOAD,
+    Subject, UNRECORDED,
+};
 
 use crate::count::count;
-use crate::emit;
 use crate::kernel::{Access, MountNamespace, Task};
+use crate::word::{decrement, increment};
+use crate::{emit, room};
 
 /// User space sets the size of this map and of the sets alike.
 #[map]
@@ -32,8 +36,10 @@ pub fn take<A: Access>(task: Task<A>, namespace: MountNamespace<A>, state: u32) 
         (*subject).namespace = namespace.id();
         (*subject).inum = namespace.inum();
         (*subject).tgid = task.tgid();
+        (*subject).taken_ns = emit::now();
         (*subject).state = state;
     }
+    room::count_taken();
     Some(index)
 }
 
@@ -99,7 +105,52 @@ pub fn set_program<A: Access>(index: u32, task: Task<A>) {
 /// Whether what the subject's tasks create belongs to the subject.
 #[inline(always)]
 pub fn owns_what_it_creates(index: u32) -> bool {
-    state(index) == STATE_WORKLOAD
+    matches!(state(index), STATE_WORKLOAD | STATE_ENTERED)
+}
+
+/// What to keep of a subject, so that [`referred`] finds out whether the index was given to another one meanwhile.
+#[inline(always)]
+pub fn reference(index: u32) -> u32 {
+    if index == UNRECORDED {
+        return UNRECORDED;
+    }
+    spo_common::subject::reference(index, incarnation(index))
+}
+
+/// The subject that is referred to; whoever was released is not recorded.
+#[inline(always)]
+pub fn referred(reference: u32) -> u32 {
+    let index = reference & (MAX - 1);
+    if index == UNRECORDED
+        || spo_common::subject::reference(index, incarnation(index)) != reference & REFERENCE
+    {
+        return UNRECORDED;
+    }
+    index
+}
+
+#[inline(always)]
+fn incarnation(index: u32) -> u32 {
+    // SAFETY: within the map, read at once.
+    SUBJECTS.get_ptr(index).map_or(0, |subject| unsafe {
+        core::ptr::read_volatile(&raw const (*subject).incarnation)
+    })
+}
+
+/// Counts a task of a subject that entered a namespace: one more, or one less.
+#[inline(always)]
+pub fn count_task(index: u32, more: bool) {
+    if let Some(subject) = SUBJECTS.get_ptr_mut(index) {
+        // SAFETY: within the map.
+        unsafe {
+            let tasks = &raw mut (*subject).tasks;
+            if more {
+                increment(tasks);
+            } else {
+                decrement(tasks);
+            }
+        }
+    }
 }
 
 /// Whether the subject still waits for its workload to start.

@@ -47,16 +47,36 @@ impl Word {
 /// `word` is aligned and within a map's value.
 #[inline(always)]
 pub unsafe fn increment(word: *mut u64) {
+    // SAFETY: the same.
+    unsafe { add(word, 1) };
+}
+
+/// Takes one away from a word that others add to at the same time.
+///
+/// # Safety
+///
+/// As for [`increment`].
+#[inline(always)]
+pub unsafe fn decrement(word: *mut u64) {
+    // SAFETY: the same.
+    unsafe { add(word, u64::MAX) };
+}
+
+/// # Safety
+///
+/// As for [`increment`].
+#[inline(always)]
+unsafe fn add(word: *mut u64, number: u64) {
     #[cfg(target_arch = "bpf")]
     // SAFETY: see above.
     unsafe {
         core::arch::asm!(
-            "lock *(u64 *)({word} + 0) += {one}",
+            "lock *(u64 *)({word} + 0) += {number}",
             word = in(reg) word,
-            one = in(reg) 1u64,
+            number = in(reg) number,
             options(nostack, preserves_flags),
         );
     }
     #[cfg(not(target_arch = "bpf"))]
-    let _ = word;
+    let _ = (word, number);
 }

@@ -38,6 +38,51 @@ pub struct FirstSight {
     pub comm: Comm,
 }
 
+/// A subject's name: no other subject of the same recorder has it, or had it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SubjectId {
+    /// Its index in the kernel's maps, which is used again once the subject is released.
+    pub index: u32,
+    /// When the index was taken for it (monotonic clock).
+    pub since_ns: u64,
+}
+
+/// A subject whose first program was seen to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// The subject.
+    pub id: SubjectId,
+    /// It entered the mount namespace of a container (`kubectl exec`, a probe); else it is the container's own workload.
+    pub entered: bool,
+    /// The kernel's id of the mount namespace.
+    pub namespace_id: u64,
+    /// The inode number of the mount namespace.
+    pub namespace_inum: u32,
+    /// Thread group id (initial pid namespace) of the program.
+    pub tgid: u32,
+    /// Its name.
+    pub comm: Comm,
+    /// When it was executed (monotonic clock).
+    pub time_ns: u64,
+    /// Its arguments; none if they could not be read. Hostile text.
+    pub arguments: Vec<String>,
+    /// There were more arguments, or longer ones, than the kernel kept.
+    pub arguments_cut: bool,
+    /// Its cgroup in the hierarchy of version 2.
+    pub unified: CgroupNames,
+    /// Its cgroup in the hierarchy of a controller, which on some hosts is one of version 1.
+    pub controller: CgroupNames,
+}
+
+/// The last two names of a cgroup's path; empty where there is none. At most 127 bytes each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CgroupNames {
+    /// Its own name.
+    pub leaf: String,
+    /// The name of the cgroup above.
+    pub parent: String,
+}
+
 /// A call that something before the kernel's own code refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
@@ -125,6 +170,8 @@ pub enum Phase {
     Setup,
     /// The runtime prepared the namespace for a workload, which is another subject.
     HandedOver,
+    /// Calls are a program's that entered the namespace.
+    Entered,
 }
 
 /// What a recording may lack, or where its two ways of counting disagree. All zero: nothing was lost.

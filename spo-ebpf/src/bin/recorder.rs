@@ -15,13 +15,12 @@ use aya_ebpf::maps::{Array, HashMap};
 use aya_ebpf::programs::BtfTracePointContext;
 use spo_common::counter::Counter;
 use spo_common::event::{EventKind, FirstSight};
-use spo_common::subject::{
-    ARMED, ENTERING, FIRST, LEAVING, SEEN, Set, UNRECORDED, UNSEEN, WATCHED,
-};
+use spo_common::namespace::Place;
+use spo_common::subject::{ARMED, FIRST, SEEN, Set, UNRECORDED, UNSEEN, WATCHED};
 use spo_common::unnamed::{UNNAMED as UNNAMED_ENTRIES, UnnamedKey};
 use spo_ebpf::count::count;
 use spo_ebpf::emit;
-use spo_ebpf::kernel::{Access, Registers, Task};
+use spo_ebpf::kernel::{Access, Registers, Task, is_namespace_alive};
 use spo_ebpf::subjects::{self, SUBJECTS};
 use spo_ebpf::syscall::Syscall;
 use spo_ebpf::word::{Word, increment};
@@ -138,10 +137,8 @@ fn changes_namespace(call: Syscall) -> Option<bool> {
 #[inline(always)]
 fn watch<A: Access>(task: Task<A>, subject: u32, call: Syscall, registers: Registers<A>) {
     if by_namespace() != 0 {
-        match changes_namespace(call) {
-            Some(true) => tasks::set(task.tid(), u32::from(LEAVING) | subject),
-            Some(false) => tasks::set(task.tid(), u32::from(ENTERING)),
-            None => {}
+        if let Some(creates) = changes_namespace(call) {
+            namespaces::on_change(task, subject, creates);
         }
     } else if call.is_native(nr_mark())
         && registers.first_argument() as u32 == nonce()
@@ -269,6 +266,9 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn exit<A: Access>(ctx: &BtfTracePointContext) -> i32 {
     let task = Task::<A>::from_argument(ctx.arg(0));
+    if by_namespace() != 0 {
+        namespaces::on_exit(task);
+    }
     if !task.is_filtered() {
         return 0;
     }
@@ -321,6 +321,29 @@ fn member<A: Access>(task: *const u8) -> Option<u32> {
         return Some(task.tgid());
     }
     None
+}
+
+/// `struct bpf_iter__bpf_map_elem`: every place of a namespace, once a read. Writes down the id of each namespace that is gone. At
+/// the end, words in front of the map lose their force.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/bpf_map_elem")]
+pub fn places(ctx: *mut core::ffi::c_void) -> i32 {
+    // SAFETY: the context holds four pointers: the iteration, the map, and key and value or null at the end. An iteration begins
+    // with its file.
+    unsafe {
+        let pointers = ctx.cast::<*const u8>();
+        let iteration = (*pointers).cast::<*mut core::ffi::c_void>();
+        let (file, key, value) = (*iteration, *pointers.add(2), *pointers.add(3));
+        if key.is_null() || value.is_null() {
+            namespaces::advance();
+            return 0;
+        }
+        let id = *key.cast::<u64>();
+        if !is_namespace_alive((*value.cast::<Place>()).pointer, id) {
+            bpf_seq_write(file.cast(), core::ptr::from_ref(&id).cast(), 8);
+        }
+    }
+    0
 }
 
 #[cfg(target_arch = "bpf")]

@@ -39,7 +39,7 @@ impl Watcher {
         ];
         let mut loader = kernel.loader();
         set_globals(&mut loader, &globals);
-        loader.map_max_entries("TASKS", pid_max.div_ceil(4));
+        loader.map_max_entries("TASKS", pid_max.div_ceil(2));
         let mut ebpf = loader.load(objects::DENIALS).map_err(load_error)?;
         let ring = ebpf.take_map("EVENTS").ok_or(Error::Missing("EVENTS"))?;
         let ring = RingBuf::try_from(ring).map_err(map_error("EVENTS"))?;

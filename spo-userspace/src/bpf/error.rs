@@ -46,6 +46,15 @@ pub enum Error {
         #[source]
         source: Box<aya::maps::MapError>,
     },
+    /// A subject was released, or never was.
+    #[error("subject {} is not recorded (any more)", .0.index)]
+    Gone(crate::event::SubjectId),
+    /// The kernel does not wait for the programs that run.
+    #[error("failed to wait for the eBPF programs that run")]
+    Grace(#[source] io::Error),
+    /// The map of namespaces could not be gone through.
+    #[error("failed to look which mount namespaces are gone")]
+    Places(#[source] io::Error),
     /// A name is missing in the object: the build is broken.
     #[error("the eBPF object has no {0}")]
     Missing(&'static str),

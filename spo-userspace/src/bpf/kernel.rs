@@ -64,6 +64,37 @@ const OPTIONAL: &[Member] = &[
         &["task_struct:seccomp.mode"],
     ),
     (|layout| &mut layout.task_compat, COMPAT),
+    (|layout| &mut layout.task_cgroups, &["task_struct:cgroups"]),
+    (|layout| &mut layout.task_mm, &["task_struct:mm"]),
+    (|layout| &mut layout.mm_arg_start, &["mm_struct:arg_start"]),
+    (|layout| &mut layout.mm_arg_end, &["mm_struct:arg_end"]),
+    (|layout| &mut layout.css_set_dfl_cgrp, &["css_set:dfl_cgrp"]),
+    (
+        |layout| &mut layout.css_cgroup,
+        &["cgroup_subsys_state:cgroup"],
+    ),
+    (|layout| &mut layout.cgroup_kn, &["cgroup:kn"]),
+    (
+        |layout| &mut layout.kernfs_parent,
+        &["kernfs_node:__parent", "kernfs_node:parent"],
+    ),
+    (|layout| &mut layout.kernfs_name, &["kernfs_node:name"]),
+];
+
+/// The number of references to a mount namespace.
+const REFERENCES: &[&str] = &[
+    "mnt_namespace:ns.__ns_ref",
+    "mnt_namespace:ns.count",
+    "mnt_namespace:count",
+];
+
+/// Controllers into whose hierarchies of version 1 runtimes put each container, in the kernel's `enum cgroup_subsys_id`. One
+/// that the kernel lacks has no number there.
+const CONTROLLERS: &[&str] = &[
+    "pids_cgrp_id",
+    "memory_cgrp_id",
+    "cpu_cgrp_id",
+    "devices_cgrp_id",
 ];
 
 #[cfg(target_arch = "x86_64")]
@@ -124,6 +155,8 @@ impl Kernel {
         for (field, members) in OPTIONAL {
             *field(&mut layout) = types.first_of(members).unwrap_or(0);
         }
+        layout.mnt_ns_references = types.first_of(REFERENCES).unwrap_or(u32::MAX);
+        layout.css_set_controller = types.controller().unwrap_or(0);
         if layout.task_compat != 0 {
             layout.compat_mask = COMPAT_MASK;
         }
@@ -133,6 +166,18 @@ impl Kernel {
     /// Whether the programs read kernel structures by plain loads, or through a helper that costs more.
     pub fn typed_loads(&self) -> bool {
         self.layout.typed_loads != 0
+    }
+
+    /// Refuses a kernel whose tasks do not tell their cgroups (no container would have a name), or that does not tell which mount
+    /// namespaces are gone.
+    pub(super) fn tells_containers(&self) -> Result<(), Error> {
+        if self.layout.task_cgroups == 0 {
+            return Err(Error::Member("task_struct:cgroups".to_owned()));
+        }
+        if self.layout.mnt_ns_references == u32::MAX {
+            return Err(Error::Member(REFERENCES.join(" or ")));
+        }
+        Ok(())
     }
 
     /// A loader of objects for this kernel.
@@ -233,6 +278,29 @@ impl<'a> Types<'a> {
             }
         }
         None
+    }
+
+    /// The offset of the element of `css_set.subsys` for the first controller that the kernel has.
+    fn controller(&self) -> Option<u32> {
+        let entries =
+            self.btf
+                .get_types()
+                .iter()
+                .find_map(|candidate| match &candidate.base_type {
+                    Type::Enum32(numbers)
+                        if candidate.name.as_deref() == Some("cgroup_subsys_id") =>
+                    {
+                        Some(&numbers.entries)
+                    }
+                    _ => None,
+                })?;
+        let number = CONTROLLERS.iter().find_map(|name| {
+            let mut entries = entries.iter();
+            entries.find(|entry| entry.name.as_deref() == Some(*name))
+        })?;
+        let first = self.first_of(&["css_set:subsys"])?;
+        let size = u32::try_from(size_of::<u64>()).ok()?;
+        Some(first + u32::try_from(number.value).ok()? * size)
     }
 
     fn members_of(&self, type_id: u32) -> Option<&'a Struct> {

@@ -5,20 +5,17 @@ use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use aya::Ebpf;
-use aya::maps::{Array, HashMap, MapData, Queue, RingBuf};
+use aya::maps::{MapData, Queue, RingBuf};
 use aya::programs::tp_btf::BtfTracePointLink;
 use aya::programs::{BtfTracePoint, Iter};
 use nix::time::{ClockId, clock_gettime};
 use spo_common::counter::Counter;
-use spo_common::subject::{
-    FIRST, MAX, NUMBERS, SEEN, STATE_HANDED_OVER, STATE_NONE, STATE_SETUP, STATE_WORKLOAD, Set,
-    Subject, WATCHED,
-};
-use spo_common::unnamed::UnnamedKey;
+use spo_common::subject::{FIRST, MAX, STATE_WORKLOAD, Subject};
 
 use super::kernel::{Globals, Kernel, set_globals};
-use super::{Error, error, info, objects, records};
-use crate::event::{Call, Comm, FirstSight, Losses, Observation, Phase, SubjectObservation};
+use super::subjects::{Subjects, array_mut, counter, losses};
+use super::{Error, error, objects, records};
+use crate::event::{FirstSight, Observation};
 
 /// What to record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +83,7 @@ impl Limits {
 pub const MARK: libc::c_long = libc::SYS_getsid;
 
 /// The programs, in the order in which they are attached: what keeps track of tasks before what counts their calls.
-const PROGRAMS: [&str; 4] = [
+pub(super) const PROGRAMS: [&str; 4] = [
     "sched_process_fork",
     "sched_process_exec",
     "sched_process_exit",
@@ -113,25 +110,17 @@ impl Recorder {
     pub fn start(kernel: &Kernel, target: Target, limits: Limits) -> Result<Self, Error> {
         objects::check()?;
         let globals = target_globals(target);
-        let mut ebpf = load(kernel, &globals, limits)?;
+        let mut ebpf = load(kernel, &globals, limits, 1)?;
         prepare(&mut ebpf, target, limits)?;
         let ring = ebpf.take_map("EVENTS").ok_or(Error::Missing("EVENTS"))?;
         let ring = RingBuf::try_from(ring).map_err(map_error("EVENTS"))?;
-        for name in PROGRAMS {
-            let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
-            program
-                .load(name, &kernel.btf)
-                .map_err(program_error(name))?;
-        }
+        load_programs(&mut ebpf, kernel)?;
         if let Target::Tree { .. } = target {
             let tree: &mut Iter = program(&mut ebpf, "tree")?;
             tree.load("task", &kernel.btf)
                 .map_err(program_error("tree"))?;
         }
-        let mut links = Vec::new();
-        for name in PROGRAMS {
-            links.push(attach(&mut ebpf, name)?);
-        }
+        let links = attach_programs(&mut ebpf)?;
         let mut recorder = Self {
             links,
             ebpf,
@@ -147,12 +136,12 @@ impl Recorder {
 
     /// Whether the command has announced itself.
     pub fn is_armed(&self) -> Result<bool, Error> {
-        Ok(self.counter(Counter::Armed)? > 0)
+        Ok(counter(&self.ebpf, Counter::Armed)? > 0)
     }
 
     /// Tasks that were in the tree when the recording joined it.
     pub fn seeded(&self) -> Result<u64, Error> {
-        self.counter(Counter::Seeded)
+        counter(&self.ebpf, Counter::Seeded)
     }
 
     /// The events that wait.
@@ -162,7 +151,7 @@ impl Recorder {
 
     /// Calls that some subject made for the first time, so far.
     pub fn first_sights(&self) -> Result<u64, Error> {
-        self.counter(Counter::FirstSights)
+        counter(&self.ebpf, Counter::FirstSights)
     }
 
     /// Detaches the programs, then reads all that they left.
@@ -174,21 +163,14 @@ impl Recorder {
         while let Some(event) = self.events.take() {
             on_event(event);
         }
-        let mut losses = Losses {
-            subjects_full: self.counter(Counter::SubjectsFull)?,
-            namespaces_full: self.counter(Counter::NamespacesFull)?,
-            unresolved: self.counter(Counter::Unresolved)?,
-            unnamed_full: self.counter(Counter::UnnamedFull)?,
-            events_full: self.counter(Counter::RingFull)?,
-            ..Losses::default()
-        };
-        for name in PROGRAMS {
-            let program: &mut BtfTracePoint = program(&mut self.ebpf, name)?;
-            let fd = program.fd().map_err(program_error(name))?;
-            losses.skipped_runs += info::recursion_misses(fd)?;
+        let losses = losses(&mut self.ebpf)?;
+        let all = Subjects::of(&self.ebpf)?;
+        let mut subjects = Vec::new();
+        for index in FIRST..all.len() {
+            subjects.extend(all.observe(index)?);
         }
         Ok(Observation {
-            subjects: self.subjects()?,
+            subjects,
             losses,
             began_ns: self.began_ns,
             ended_ns,
@@ -199,9 +181,9 @@ impl Recorder {
     /// that was added later is in a later walk, and a child of one that was added before inherits.
     fn seed(&mut self) -> Result<(), Error> {
         loop {
-            let before = self.counter(Counter::Seeded)?;
+            let before = counter(&self.ebpf, Counter::Seeded)?;
             self.members()?;
-            if self.counter(Counter::Seeded)? == before {
+            if counter(&self.ebpf, Counter::Seeded)? == before {
                 return Ok(());
             }
         }
@@ -222,68 +204,6 @@ impl Recorder {
         Ok(ids
             .filter_map(|id| Some(u32::from_ne_bytes(id.try_into().ok()?)))
             .collect())
-    }
-
-    fn counter(&self, counter: Counter) -> Result<u64, Error> {
-        let counters: Array<_, u64> = self.array("COUNTERS")?;
-        counters
-            .get(&counter.index(), 0)
-            .map_err(map_error("COUNTERS"))
-    }
-
-    fn array<T: aya::Pod>(&self, name: &'static str) -> Result<Array<&MapData, T>, Error> {
-        Array::try_from(self.ebpf.map(name).ok_or(Error::Missing(name))?).map_err(map_error(name))
-    }
-
-    fn subjects(&self) -> Result<Vec<SubjectObservation>, Error> {
-        let known: Array<_, Subject> = self.array("SUBJECTS")?;
-        let sets: Array<_, Set> = self.array("SETS")?;
-        let unnamed = self.ebpf.map("UNNAMED").ok_or(Error::Missing("UNNAMED"))?;
-        let unnamed: HashMap<_, UnnamedKey, u64> =
-            HashMap::try_from(unnamed).map_err(map_error("UNNAMED"))?;
-        let mut numbers = Vec::new();
-        for entry in &unnamed {
-            numbers.push(entry.map_err(map_error("UNNAMED"))?);
-        }
-        let mut subjects = Vec::new();
-        for index in FIRST..known.len() {
-            let subject = known.get(&index, 0).map_err(map_error("SUBJECTS"))?;
-            let phase = match subject.state {
-                STATE_NONE => continue,
-                STATE_SETUP => Phase::Setup,
-                STATE_HANDED_OVER => Phase::HandedOver,
-                _ => Phase::Workload,
-            };
-            let set = sets.get(&index, 0).map_err(map_error("SETS"))?;
-            let mut unnamed: Vec<_> = numbers
-                .iter()
-                .filter(|(key, _)| key.subject == index)
-                .filter_map(|(key, times)| {
-                    Some((
-                        Call {
-                            abi: records::abi(key.abi)?,
-                            number: key.number,
-                        },
-                        *times,
-                    ))
-                })
-                .collect();
-            unnamed.sort_unstable();
-            subjects.push(SubjectObservation {
-                index,
-                phase,
-                namespace_inum: subject.inum,
-                namespace_id: subject.namespace,
-                tgid: subject.tgid,
-                comm: Comm(subject.comm),
-                last_new_ns: subject.last_new_ns,
-                filtered: subject.filtered != 0,
-                executed: subject.executed != 0,
-                calls: calls(&set),
-                unnamed,
-            });
-        }
-        Ok(subjects)
     }
 
     /// What was asked for.
@@ -310,21 +230,7 @@ impl AsFd for Events {
     }
 }
 
-/// The calls whose byte is set.
-fn calls(set: &Set) -> Vec<Call> {
-    let mut calls = Vec::new();
-    for (index, byte) in (0..).zip(set) {
-        if (*byte == SEEN || *byte == WATCHED)
-            && let Some(abi) = records::abi(index / NUMBERS)
-            && let Ok(number) = i32::try_from(index % NUMBERS)
-        {
-            calls.push(Call { abi, number });
-        }
-    }
-    calls
-}
-
-fn target_globals(target: Target) -> Globals {
+pub(super) fn target_globals(target: Target) -> Globals {
     let number = |call: libc::c_long| u32::try_from(call).unwrap_or(u32::MAX);
     let mut globals: Globals = vec![
         ("NR_MARK", number(MARK)),
@@ -368,7 +274,13 @@ const COMPAT_UNSHARE: libc::c_long = libc::SYS_unshare;
 #[cfg(target_arch = "riscv64")]
 const COMPAT_SETNS: libc::c_long = libc::SYS_setns;
 
-fn load(kernel: &Kernel, globals: &Globals, limits: Limits) -> Result<Ebpf, Error> {
+/// Loads the maps; `started` is the number of subjects of which it is kept how they began.
+pub(super) fn load(
+    kernel: &Kernel,
+    globals: &Globals,
+    limits: Limits,
+    started: u32,
+) -> Result<Ebpf, Error> {
     let Limits {
         subjects,
         namespaces,
@@ -382,20 +294,19 @@ fn load(kernel: &Kernel, globals: &Globals, limits: Limits) -> Result<Ebpf, Erro
         .map_max_entries("SETS", subjects)
         .map_max_entries("SUBJECTS", subjects)
         .map_max_entries("FREE", subjects)
+        .map_max_entries("STARTED", started)
         .map_max_entries("NAMESPACES", namespaces)
-        .map_max_entries("TASKS", threads.div_ceil(4))
+        .map_max_entries("TASKS", threads.div_ceil(2))
         .map_max_entries("UNNAMED", unnamed)
         .map_max_entries("EVENTS", ring);
     loader.load(objects::RECORDER).map_err(load_error)
 }
 
 /// Fills the maps that the programs find filled.
-fn prepare(ebpf: &mut Ebpf, target: Target, limits: Limits) -> Result<(), Error> {
+pub(super) fn prepare(ebpf: &mut Ebpf, target: Target, limits: Limits) -> Result<(), Error> {
     let mut first_free = FIRST;
     if target != Target::NewNamespaces {
-        let subjects = ebpf.map_mut("SUBJECTS").ok_or(Error::Missing("SUBJECTS"))?;
-        let mut subjects: Array<_, Subject> =
-            Array::try_from(subjects).map_err(map_error("SUBJECTS"))?;
+        let mut subjects = array_mut(ebpf, "SUBJECTS")?;
         let first = Subject {
             state: STATE_WORKLOAD,
             ..Subject::default()
@@ -411,6 +322,22 @@ fn prepare(ebpf: &mut Ebpf, target: Target, limits: Limits) -> Result<(), Error>
         free.push(index, 0).map_err(map_error("FREE"))?;
     }
     Ok(())
+}
+
+/// Loads [`PROGRAMS`].
+pub(super) fn load_programs(ebpf: &mut Ebpf, kernel: &Kernel) -> Result<(), Error> {
+    for name in PROGRAMS {
+        let program: &mut BtfTracePoint = program(ebpf, name)?;
+        program
+            .load(name, &kernel.btf)
+            .map_err(program_error(name))?;
+    }
+    Ok(())
+}
+
+/// Attaches [`PROGRAMS`].
+pub(super) fn attach_programs(ebpf: &mut Ebpf) -> Result<Vec<BtfTracePointLink>, Error> {
+    PROGRAMS.iter().map(|name| attach(ebpf, name)).collect()
 }
 
 /// A program of an object by name and type.

@@ -6,6 +6,17 @@ use spo_common::subject::Abi as RawAbi;
 
 use crate::event::{Abi, Call, Comm, Denial, FirstSight};
 
+/// A record of a recorder of containers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Happening {
+    /// A subject made a call for the first time.
+    FirstSight(FirstSight),
+    /// The subject with this index began.
+    Started(u32),
+    /// A map is fuller than it was asked to be.
+    Crowded,
+}
+
 /// Reads a record of the type that its kind stands for.
 trait Record: Sized + Copy {
     const KIND: EventKind;
@@ -17,6 +28,25 @@ impl Record for raw::FirstSight {
 
 impl Record for raw::Denial {
     const KIND: EventKind = EventKind::DENIAL;
+}
+
+impl Record for raw::Started {
+    const KIND: EventKind = EventKind::STARTED;
+}
+
+impl Record for raw::Crowded {
+    const KIND: EventKind = EventKind::CROWDED;
+}
+
+/// What happened, or nothing if the bytes are anything else.
+pub(super) fn happening(bytes: &[u8]) -> Option<Happening> {
+    if let Some(sight) = first_sight(bytes) {
+        return Some(Happening::FirstSight(sight));
+    }
+    if let Some(raw::Started { subject, .. }) = read(bytes) {
+        return Some(Happening::Started(subject));
+    }
+    read::<raw::Crowded>(bytes).map(|_| Happening::Crowded)
 }
 
 /// A first sight, or nothing if the bytes are anything else.
@@ -138,6 +168,32 @@ mod tests {
             }
         );
         assert_eq!(event.comm.to_string(), "a\\x1b[31m");
+    }
+
+    #[test]
+    fn what_happens_is_told_apart() {
+        let header = |kind, size| EventHeader {
+            size,
+            kind,
+            ..record().header
+        };
+        let started = raw::Started {
+            header: header(EventKind::STARTED, 32),
+            subject: 9,
+            reserved: 0,
+        };
+        // SAFETY: as in `bytes`.
+        let started = unsafe { std::slice::from_raw_parts((&raw const started).cast(), 32) };
+        assert_eq!(happening(started), Some(Happening::Started(9)));
+        assert_eq!(happening(&started[..31]), None);
+        let crowded = header(EventKind::CROWDED, 24);
+        // SAFETY: as in `bytes`.
+        let crowded = unsafe { std::slice::from_raw_parts((&raw const crowded).cast(), 24) };
+        assert_eq!(happening(crowded), Some(Happening::Crowded));
+        assert!(matches!(
+            happening(&bytes(&record())),
+            Some(Happening::FirstSight(_))
+        ));
     }
 
     #[test]

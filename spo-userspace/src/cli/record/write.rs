@@ -162,7 +162,7 @@ fn settings(
         Phase::Setup => partial.push(
             "the begin of the workload was not recognised: calls of the container's runtime may be among these".to_owned(),
         ),
-        Phase::Workload => {}
+        Phase::Workload | Phase::Entered => {}
     }
     if of_a_namespace {
         base_name = subject.comm.to_string();
