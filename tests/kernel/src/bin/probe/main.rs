@@ -30,6 +30,16 @@ fn main() -> ExitCode {
         ["forever", name, seconds] => moments::forever(name, calls::size(seconds)),
         ["chain", mine, childs] => exec::chain(mine, childs),
         ["moments", names @ ..] => moments::run(names),
+        ["again", name, times] => {
+            for _ in 0..calls::size(times) {
+                calls::rare(name);
+            }
+            calls::leave()
+        }
+        ["churn", count, parallel, names @ ..] => {
+            many::churn(calls::size(count), calls::size(parallel), names);
+        }
+        ["rejoin", mine, childs] => runtime::rejoin(mine, childs),
         ["burst"] => many::burst(),
         ["swarm", count, parallel] => many::swarm(calls::size(count), calls::size(parallel)),
         ["bomb", depth] => many::bomb(calls::size(depth)),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use spo_kernel_tests::probe::{RARE, nth};
 
 use super::calls::{execute, fork, number, rare, say, wait};
+use super::family::unshare_mounts;
 
 /// Once standard input ends, all rare calls as fast as they go.
 pub(crate) fn burst() {
@@ -53,6 +54,26 @@ pub(crate) fn swarm(count: usize, parallel: usize) {
         lives.len(),
         lives[lives.len() / 2].as_micros()
     ));
+}
+
+/// `count` containers, `parallel` at a time: each is a process in a mount namespace of its own, which executes a program that makes one of
+/// the calls 2,000 times, the next one the next call.
+pub(crate) fn churn(count: usize, parallel: usize, names: &[&str]) {
+    let mut running = HashMap::new();
+    for index in 0..count {
+        if running.len() == parallel {
+            one_end(&mut running);
+        }
+        let pid = fork(|| {
+            unshare_mounts();
+            let error = execute(&["again", names[index % names.len()], "2000"]);
+            panic!("exec: {error}");
+        });
+        running.insert(pid, Instant::now());
+    }
+    while !running.is_empty() {
+        one_end(&mut running);
+    }
 }
 
 /// Waits for any child; returns how long it lived.
