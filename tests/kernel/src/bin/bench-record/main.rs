@@ -11,11 +11,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use spo::bpf::baseline::Baseline;
+use spo::bpf::containers::Containers;
 use spo::bpf::kernel::Kernel;
 use spo::bpf::recorder::{Limits, Recorder, Target};
 
 use crate::report::{Row, print};
-use crate::worker::{Load, Worker, bystanders};
+use crate::worker::{Home, Load, Worker, bystanders};
 
 /// What is attached while a worker measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,8 @@ enum Way {
     Tree,
     /// By mount namespace, with so many other subjects recorded.
     Namespaces { others: u32 },
+    /// By mount namespace, as containers that come and go.
+    Containers,
 }
 
 /// One thing to measure.
@@ -51,7 +54,7 @@ struct Case {
     workers: usize,
 }
 
-const CASES: [Case; 8] = [
+const CASES: [Case; 10] = [
     Case {
         name: "command, 1 call",
         way: Way::Tree,
@@ -85,6 +88,18 @@ const CASES: [Case; 8] = [
     Case {
         name: "container, 60 calls",
         way: Way::Namespaces { others: 0 },
+        load: Load { calls: 60 },
+        workers: 1,
+    },
+    Case {
+        name: "node, 4 calls",
+        way: Way::Containers,
+        load: Load { calls: 4 },
+        workers: 1,
+    },
+    Case {
+        name: "node, 60 calls",
+        way: Way::Containers,
         load: Load { calls: 60 },
         workers: 1,
     },
@@ -157,14 +172,18 @@ fn bench(json: bool, rounds: usize) -> Result<()> {
 
 /// Nanoseconds per call.
 fn measure(kernel: &Kernel, case: &Case, setting: Setting) -> Result<f64> {
-    let own_namespace = case.way != Way::Tree;
+    let home = match case.way {
+        Way::Tree => Home::Here,
+        Way::Namespaces { .. } => Home::New,
+        Way::Containers => Home::Container,
+    };
     // Recorded are namespaces that come into being after the recorder starts.
     let spawn = || -> Result<Vec<Worker>> {
         (0..case.workers)
-            .map(|_| Worker::spawn(own_namespace, case.load))
+            .map(|_| Worker::spawn(home, case.load))
             .collect()
     };
-    let early = if setting == Setting::Recorded && own_namespace {
+    let early = if setting == Setting::Recorded && home != Home::Here {
         Vec::new()
     } else {
         spawn()?
@@ -183,6 +202,7 @@ fn measure(kernel: &Kernel, case: &Case, setting: Setting) -> Result<f64> {
             tgid: std::process::id() + 1_000_000,
         }),
         (_, Way::Namespaces { .. }) => Some(Target::NewNamespaces),
+        (_, Way::Containers) => None,
     };
     let recorder = target
         .map(|target| {
@@ -190,10 +210,20 @@ fn measure(kernel: &Kernel, case: &Case, setting: Setting) -> Result<f64> {
                 .map_err(anyhow::Error::from)
         })
         .transpose()?;
+    let containers = if case.way == Way::Containers
+        && matches!(setting, Setting::Recorded | Setting::Unrecorded)
+    {
+        Some(Containers::start(
+            kernel,
+            Limits::for_containers(pid_max()?),
+        )?)
+    } else {
+        None
+    };
     let mut workers = if early.is_empty() { spawn()? } else { early };
     let others = match case.way {
         Way::Namespaces { others } => bystanders(others)?,
-        Way::Tree => Vec::new(),
+        Way::Tree | Way::Containers => Vec::new(),
     };
     for worker in &mut workers {
         worker.run(2_000)?;
@@ -214,6 +244,9 @@ fn measure(kernel: &Kernel, case: &Case, setting: Setting) -> Result<f64> {
         .context("no worker")?;
     if let Some(recorder) = recorder {
         check(recorder, case, setting)?;
+    }
+    if let Some(containers) = containers {
+        check_containers(&containers, case, setting)?;
     }
     drop((baseline, others));
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
@@ -244,6 +277,25 @@ fn check(recorder: Recorder, case: &Case, setting: Setting) -> Result<()> {
             case.name,
             observation.subjects.len()
         );
+    }
+    Ok(())
+}
+
+/// The same of a recorder of containers. Others may start containers on this machine meanwhile.
+fn check_containers(containers: &Containers, case: &Case, setting: Setting) -> Result<()> {
+    let mut full = 0;
+    for started in containers.started()? {
+        let own = started.arguments.iter().any(|word| word == "worker");
+        let calls = containers.observe(started.id)?.calls.len();
+        full += usize::from(own && calls >= case.load.calls);
+    }
+    let wanted = if setting == Setting::Recorded {
+        case.workers
+    } else {
+        0
+    };
+    if full != wanted {
+        bail!("{}: {full} workers were recorded, not {wanted}", case.name);
     }
     Ok(())
 }

@@ -81,6 +81,17 @@ const CALLS: [libc::c_long; 60] = [
 /// After so many calls a worker lets another one on its CPU run.
 const SLICE: u64 = 64;
 
+/// Where a worker works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Home {
+    /// In the mount namespace of this process.
+    Here,
+    /// In one that it makes itself.
+    New,
+    /// In one that was made for it before it was executed.
+    Container,
+}
+
 /// A process that measures.
 pub(crate) struct Worker {
     child: Child,
@@ -89,12 +100,20 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Starts one, in a mount namespace of its own if asked for.
-    pub(crate) fn spawn(own_namespace: bool, load: Load) -> Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
+    /// Starts one.
+    pub(crate) fn spawn(home: Home, load: Load) -> Result<Self> {
+        let program = std::env::current_exe()?;
+        let mut command = if home == Home::Container {
+            let mut command = Command::new("unshare");
+            command.arg("--mount").arg(program);
+            command
+        } else {
+            Command::new(program)
+        };
+        let mut child = command
             .args([
                 "worker",
-                if own_namespace { "1" } else { "0" },
+                if home == Home::New { "1" } else { "0" },
                 &load.calls.to_string(),
             ])
             .stdin(Stdio::piped())
