@@ -1,7 +1,6 @@
 //! Has the kernel go through the map of mount namespaces.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 
 use aya::Ebpf;
@@ -88,6 +87,11 @@ fn read(program: RawFd, map: RawFd) -> io::Result<Vec<u8>> {
     // SAFETY: as above.
     let iteration = unsafe { OwnedFd::from_raw_fd(syscall::call(BPF_ITER_CREATE, &iteration)?) };
     let mut written = Vec::new();
-    File::from(iteration).read_to_end(&mut written)?;
-    Ok(written)
+    let mut part = [0; 4096];
+    loop {
+        match nix::unistd::read(&iteration, &mut part)? {
+            0 => return Ok(written),
+            size => written.extend(&part[..size]),
+        }
+    }
 }

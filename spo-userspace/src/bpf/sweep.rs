@@ -155,7 +155,7 @@ impl Containers {
         }
         let mut left = 0;
         let mut living = BTreeSet::new();
-        for entry in namespaces.iter() {
+        for entry in &namespaces {
             let (_, place) = entry.map_err(map_error("NAMESPACES"))?;
             left += 1;
             living.insert(place.subject);

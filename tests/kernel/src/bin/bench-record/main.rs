@@ -194,7 +194,7 @@ fn measure(kernel: &Kernel, case: &Case, setting: Setting) -> Result<f64> {
         None
     };
     let target = match (setting, case.way) {
-        (Setting::Nothing | Setting::Empty, _) => None,
+        (Setting::Nothing | Setting::Empty, _) | (_, Way::Containers) => None,
         (Setting::Recorded, Way::Tree) => early
             .first()
             .map(|worker| Target::Tree { tgid: worker.pid() }),
@@ -202,7 +202,6 @@ fn measure(kernel: &Kernel, case: &Case, setting: Setting) -> Result<f64> {
             tgid: std::process::id() + 1_000_000,
         }),
         (_, Way::Namespaces { .. }) => Some(Target::NewNamespaces),
-        (_, Way::Containers) => None,
     };
     let recorder = target
         .map(|target| {

@@ -57,7 +57,7 @@ pub(crate) fn swarm(count: usize, parallel: usize) {
 }
 
 /// `count` containers, `parallel` at a time: each is a process in a mount namespace of its own, which executes a program that makes one of
-/// the calls 2,000 times, the next one the next call.
+/// the calls 20,000 times, the next one the next call.
 pub(crate) fn churn(count: usize, parallel: usize, names: &[&str]) {
     let mut running = HashMap::new();
     for index in 0..count {
@@ -66,7 +66,7 @@ pub(crate) fn churn(count: usize, parallel: usize, names: &[&str]) {
         }
         let pid = fork(|| {
             unshare_mounts();
-            let error = execute(&["again", names[index % names.len()], "2000"]);
+            let error = execute(&["again", names[index % names.len()], "20000"]);
             panic!("exec: {error}");
         });
         running.insert(pid, Instant::now());
