@@ -46,10 +46,17 @@ impl Watched {
         let (sender, receiver) = unbounded_channel();
         tokio::spawn(async move {
             let mut events = pin!(events);
-            while let Ok(Some(event)) = events.try_next().await {
+            loop {
+                let event = events.try_next().await;
                 let now = Instant::now();
-                let (WatchEvent::Added(object) | WatchEvent::Modified(object)) = event else {
-                    continue;
+                let object = match event {
+                    Ok(Some(WatchEvent::Added(object) | WatchEvent::Modified(object))) => object,
+                    Ok(Some(WatchEvent::Deleted(_) | WatchEvent::Bookmark(_))) => continue,
+                    // The server ends watches whose events are not taken fast enough.
+                    ended => {
+                        eprintln!("the watch for {what} ended: {ended:?}");
+                        return;
+                    }
                 };
                 let name = object["metadata"]["name"].as_str().unwrap_or_default();
                 if is(&object) && sender.send((name.to_owned(), now)).is_err() {
