@@ -8,8 +8,7 @@ use k8s_openapi::api::core::v1::{
 };
 
 use super::profile::{Kind, ProfileKey};
-use crate::api::names;
-use crate::api::pods::{Annotated, selinux_profile};
+use crate::api::pods::{Annotated, SeccompFile, raw_selinux_profiles, selinux_profile};
 
 /// A profile as a pod names it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -145,16 +144,12 @@ impl Context<'_> {
     }
 }
 
-/// `operator/nginx.json`; up to 0.8 there was a namespace: `operator/NAMESPACE/nginx.json`.
 fn seccomp(path: &str, found: &mut BTreeSet<Named>) {
-    let parts: Vec<_> = path.split('/').collect();
-    let ([names::FOLDER, file] | [names::FOLDER, _, file]) = parts.as_slice() else {
-        return;
-    };
-    if let Some(name) = file.strip_suffix(".json") {
+    if let Some(file) = SeccompFile::of(path) {
+        let (name, whole) = (file.name, file.file_name());
         found.insert(meaning(
             path,
-            &[(Kind::Seccomp, name), (Kind::Seccomp, file)],
+            &[(Kind::Seccomp, name), (Kind::Seccomp, &whole)],
         ));
     }
 }
@@ -167,7 +162,8 @@ fn apparmor(name: &str, found: &mut BTreeSet<Named>) {
 
 fn selinux(label: &str, found: &mut BTreeSet<Named>) {
     if let Some(name) = selinux_profile(label) {
-        let profiles = [(Kind::Selinux, name), (Kind::RawSelinux, name)];
+        let raw = raw_selinux_profiles(name).map(|name| (Kind::RawSelinux, name));
+        let profiles: Vec<_> = raw.chain([(Kind::Selinux, name)]).collect();
         found.insert(meaning(label, &profiles));
     }
 }
@@ -227,13 +223,14 @@ mod tests {
     }
 
     #[test]
-    fn paths_of_old_versions_count_and_foreign_ones_do_not() {
+    fn paths_count_however_they_are_written_and_foreign_ones_do_not() {
         for (path, expected) in [
             ("operator/default/a.json", 2),
+            ("./operator/a.json", 2),
+            ("operator///a.json", 2),
+            ("operator/a.json/", 2),
             ("operator/a/b/c.json", 0),
-            ("operator/a", 0),
             ("other/a.json", 0),
-            ("a.json", 0),
         ] {
             let spec = json!({ "containers": [], "securityContext": { "seccompProfile": localhost(path) } });
             assert_eq!(found(json!({ "spec": spec })).len(), expected, "{path}");
@@ -251,6 +248,14 @@ mod tests {
             "SelinuxProfile/errorlogger",
             "RawSelinuxProfile/errorlogger",
             "AppArmorProfile/web",
+        ];
+        assert_eq!(found(json!({ "spec": spec })), expected);
+        let context = json!({ "seLinuxOptions": { "type": "old_.process" } });
+        let spec = json!({ "containers": [], "securityContext": context });
+        let expected = [
+            "SelinuxProfile/old_",
+            "RawSelinuxProfile/old",
+            "RawSelinuxProfile/old_",
         ];
         assert_eq!(found(json!({ "spec": spec })), expected);
         let annotations =

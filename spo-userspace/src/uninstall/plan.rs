@@ -8,16 +8,14 @@ use super::Keep;
 use super::observe::{Object, Seen};
 use super::own::{self, Presence};
 use crate::api::names::{
-    FINALIZER, FOLDER, IN_USE, OLD_NODE_FINALIZER, OLD_PARTIAL_FINALIZER, seccomp_file,
+    BOUND, FINALIZER, IN_USE, OLD_NODE_FINALIZER, OLD_PARTIAL_FINALIZER, RECORDED, UNMERGED,
+    seccomp_file,
 };
+use crate::api::pods::SeccompFile;
 use crate::cluster::MANAGER;
 
 /// What the reference holds on recordings and bindings.
-const OLD_FINALIZERS: [&str; 3] = [
-    "active-seccomp-profile-recording-lock",
-    "active-workload-lock",
-    "spo.x-k8s.io/has-unmerged-profiles",
-];
+const OLD_FINALIZERS: [&str; 3] = [RECORDED, BOUND, UNMERGED];
 const SECCOMP: &str = "SeccompProfile";
 
 /// A pod, and the files of profiles that it names.
@@ -219,8 +217,8 @@ fn refusal(seen: &Seen, keep: Keep) -> Option<Refusal> {
 /// The names of the files that pods use.
 pub(super) fn used(uses: &[Use]) -> BTreeSet<String> {
     let files = uses.iter().flat_map(|one| &one.files);
-    let files = files.filter_map(|file| file.strip_prefix(FOLDER)?.rsplit('/').next());
-    files.map(str::to_owned).collect()
+    let files = files.filter_map(|path| SeccompFile::of(path));
+    files.map(|file| file.file_name()).collect()
 }
 
 /// What stays on nodes of a profile that only the reference can have installed.
@@ -325,7 +323,7 @@ mod tests {
             node: None,
             files: vec![
                 "operator/web.json".to_owned(),
-                "operator/a/db.json".to_owned(),
+                "./operator/a//db.json".to_owned(),
             ],
         }];
         let refused = plan(&seen, Keep::Nothing).refused;

@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use super::recording::{Recorders, Recording};
 use crate::api::names::LOG_PROFILE;
+use crate::api::pods::raw_selinux_profiles;
 use crate::api::{
     AppArmorProfile, ProfileRecording, RawSelinuxProfile, SeccompProfile,
     SecurityProfilesOperatorDaemon, SelinuxProfile,
@@ -127,12 +128,12 @@ impl Profiles {
             .collect()
     }
 
-    /// The profiles of a type. The block of a raw one used to be called `NAME_`.
+    /// The profiles of a type.
     pub(super) fn selinux(&self, name: &str) -> Vec<Found> {
         let raw = |name| find(&self.raw_selinux, "RawSelinuxProfile", name);
-        let old = name.strip_suffix('_').and_then(raw);
         let selinux = find(&self.selinux, "SelinuxProfile", name);
-        [selinux, raw(name), old].into_iter().flatten().collect()
+        let raw = raw_selinux_profiles(name).filter_map(raw);
+        selinux.into_iter().chain(raw).collect()
     }
 }
 

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::api::names::FOLDER;
-use crate::api::pods::{Annotated, selinux_profile};
+use crate::api::pods::{Annotated, SeccompFile, selinux_profile};
 
 /// A profile that a part of a pod names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,17 +107,8 @@ fn of_annotations(annotations: &Value, uses: &mut Vec<Use>) {
     }
 }
 
-/// The profile of a path in the kubelet's folder. The kubelet joins paths, so that `operator//a` and
-/// `./operator/a` are `operator/a`. Folders below ours are from versions before 0.9, which had one
-/// for each namespace.
 fn seccomp(path: &str) -> Option<Named> {
-    let mut parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
-    if parts.next() != Some(FOLDER) {
-        return None;
-    }
-    let file = parts.next_back()?;
-    let name = file.strip_suffix(".json").unwrap_or(file);
-    Some(Named::Seccomp(name.to_owned()))
+    SeccompFile::of(path).map(|file| Named::Seccomp(file.name.to_owned()))
 }
 
 fn selinux(kind: &str) -> Option<Named> {

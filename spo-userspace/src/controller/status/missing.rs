@@ -9,6 +9,7 @@ use kube::ResourceExt as _;
 use super::plan::Report;
 use crate::api::common::ProfileStatus;
 use crate::api::names;
+use crate::api::pods::SeccompFile;
 use crate::cluster::events::Note;
 use crate::controller::profile::{Kind, ProfileKey};
 use crate::controller::usage;
@@ -66,7 +67,8 @@ fn old_path(pod: &Pod, named: &usage::Named) -> Option<String> {
         .and_then(|status| status.phase.as_deref())
         == Some("Running");
     let profile = named.profiles.first()?;
-    (!begun && named.text.matches('/').count() == 2).then(|| {
+    let is_old = SeccompFile::of(&named.text)?.is_old;
+    (!begun && is_old).then(|| {
         format!(
             "this is a path of release 0.8, of which there are no new files; name {}",
             names::localhost_profile(&profile.name)
@@ -185,6 +187,8 @@ mod tests {
         assert!(text.ends_with("; name operator/a.json"), "{text}");
         pod.status = serde_json::from_value(json!({ "phase": "Running" })).unwrap();
         assert!(told_to(&pod, installed).is_empty());
+        let odd = pod_with("./operator//a.json", Some("one"));
+        assert!(told_to(&odd, installed).is_empty());
     }
 
     #[test]

@@ -153,7 +153,6 @@ fn no_way_around_the_path() {
         "./operator/kept.json",
         "operator/./kept.json",
         "operator/kept.json/",
-        "operator/kept",
         "operator/some-namespace/kept.json",
         "operator/twice.json",
         "operator/broken.json",
