@@ -18,6 +18,9 @@ use super::error::told;
 const DURATION: Duration = Duration::from_secs(15);
 /// How long the leader tries to renew before it gives up, so that it has stopped when others begin.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// How long what the leader does may take to end after [`Election::keep`]: together with [`DEADLINE`]
+/// less than [`DURATION`], after which another one may lead.
+pub const ENDING: Duration = Duration::from_secs(4);
 /// How often the leader renews, and others look.
 const INTERVAL: Duration = Duration::from_secs(2);
 
@@ -68,7 +71,17 @@ impl Election {
     pub async fn win(&self, stop: &CancellationToken) -> bool {
         let mut seen: Option<Seen> = None;
         loop {
-            match self.try_to_lead(&mut seen).await {
+            let tried = tokio::time::timeout(DEADLINE, self.try_to_lead(&mut seen));
+            let tried = tokio::select! {
+                () = stop.cancelled() => return false,
+                tried = tried => tried,
+            };
+            let Ok(tried) = tried else {
+                self.standing.send_replace(Standing::Unknown);
+                tracing::warn!(lease = self.name, "the API server does not answer");
+                continue;
+            };
+            match tried {
                 Ok(true) => {
                     self.standing.send_replace(Standing::Leads);
                     return true;
@@ -89,23 +102,21 @@ impl Election {
         }
     }
 
-    /// Renews until `stop`, and gives the lease back then. Returns earlier if it was lost: what the
-    /// leader does must end at once.
+    /// Renews until `stop`; the lease is ours a little longer then, see [`ENDING`]. Returns earlier if
+    /// it was lost. In either case, what the leader does must end at once.
     pub async fn keep(&self, stop: &CancellationToken) -> Kept {
         let mut renewed = Instant::now();
         loop {
-            tokio::select! {
-                () = stop.cancelled() => {
-                    if let Err(error) = self.write("", 1).await {
-                        let error = told(&error);
-                        tracing::warn!(error, lease = self.name, "cannot give the lease back; others wait until it runs out");
-                    }
-                    return Kept::GivenBack;
-                }
-                () = tokio::time::sleep(INTERVAL) => {}
-            }
-            let left = DEADLINE.saturating_sub(renewed.elapsed());
-            match tokio::time::timeout(left, self.renew()).await {
+            let renewal = async {
+                tokio::time::sleep(INTERVAL).await;
+                let left = DEADLINE.saturating_sub(renewed.elapsed());
+                tokio::time::timeout(left, self.renew()).await
+            };
+            let renewal = tokio::select! {
+                () = stop.cancelled() => return Kept::Asked,
+                renewal = renewal => renewal,
+            };
+            match renewal {
                 Ok(Ok(true)) => renewed = Instant::now(),
                 Ok(Ok(false)) => return Kept::Lost,
                 Ok(Err(error)) => {
@@ -118,6 +129,21 @@ impl Election {
                 return Kept::Lost;
             }
         }
+    }
+
+    /// Gives the lease back, so that the next one need not wait until it runs out. For whoever has
+    /// stopped doing what only the leader does.
+    pub async fn give_back(&self) {
+        let why = match tokio::time::timeout(ENDING, self.write("", 1)).await {
+            Ok(Ok(_)) => return,
+            Ok(Err(error)) => told(&error),
+            Err(_) => "the API server does not answer".to_owned(),
+        };
+        tracing::warn!(
+            error = why,
+            lease = self.name,
+            "cannot give the lease back; others wait until it runs out"
+        );
     }
 
     async fn try_to_lead(&self, seen: &mut Option<Seen>) -> Result<bool, Error> {
@@ -195,8 +221,8 @@ impl Election {
 /// How a leadership ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
-    /// We were asked to stop.
-    GivenBack,
+    /// We were asked to stop, and still lead.
+    Asked,
     /// Somebody else may lead now.
     Lost,
 }

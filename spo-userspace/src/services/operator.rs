@@ -1,5 +1,6 @@
 //! The operator: one of its replicas leads, and keeps what profiles say of themselves.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
@@ -9,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::stop_on_signals;
 use super::telling::{Places, tell};
-use crate::cluster::election::{Election, Kept, Standing};
+use crate::cluster::election::{ENDING, Election, Kept, Standing};
 use crate::cluster::watch::store;
 use crate::cluster::{connect, events::Events};
 use crate::controller::{certificates, config, leftovers, nodes, recording, status};
@@ -81,15 +82,44 @@ async fn take_part(
     tracing::info!("leading");
     let work = CancellationToken::new();
     let lead = lead(client, options, metrics, work.clone());
-    let keep = async {
-        let kept = election.keep(stop).await;
-        // What leads ends before the lease is given back, or at once if it is lost.
-        work.cancel();
-        kept
+    let led = while_kept(election.keep(stop), lead, work).await;
+    if led == (Kept::Asked, Ended::InTime) {
+        election.give_back().await;
+    }
+    match led {
+        (Kept::Asked, Ended::InTime) => Ok(()),
+        (Kept::Asked, Ended::Cut) => bail!(
+            "what the leader does did not end within {ENDING:?}, and is cut; others wait until the lease {LEASE} runs out"
+        ),
+        (Kept::Lost, _) => bail!("the lease {LEASE} was lost: another replica may lead now"),
+    }
+}
+
+/// How what the leader does ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    InTime,
+    /// It waited for something, such as an answer of the API server, and was dropped.
+    Cut,
+}
+
+/// Leads as long as the lease is kept, and returns when that has ended: nothing is written for it
+/// afterwards.
+async fn while_kept(
+    keep: impl Future<Output = Kept>,
+    lead: impl Future<Output = ()>,
+    work: CancellationToken,
+) -> (Kept, Ended) {
+    let mut lead = pin!(lead);
+    let kept = tokio::select! {
+        kept = keep => kept,
+        // Nobody asked it to end.
+        () = lead.as_mut() => return (Kept::Lost, Ended::InTime),
     };
-    match tokio::join!(lead, keep) {
-        ((), Kept::GivenBack) => Ok(()),
-        ((), Kept::Lost) => bail!("the lease {LEASE} was lost: another replica may lead now"),
+    work.cancel();
+    match tokio::time::timeout(ENDING, lead).await {
+        Ok(()) => (kept, Ended::InTime),
+        Err(_) => (kept, Ended::Cut),
     }
 }
 
@@ -141,4 +171,49 @@ async fn lead(client: Client, options: Options, metrics: Arc<Metrics>, stop: Can
         recording::run(Arc::new(recording), stop.clone()),
         nodes::run(Arc::new(nodes), pods, writer, stop),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// What happened, in this order.
+    async fn led(kept: Kept, to_end: Duration) -> (Vec<&'static str>, (Kept, Ended)) {
+        let log = Mutex::new(Vec::new());
+        let note = |what| log.lock().unwrap().push(what);
+        let work = CancellationToken::new();
+        let stop = work.clone();
+        let lead = async {
+            stop.cancelled().await;
+            tokio::time::sleep(to_end).await;
+            note("ended");
+        };
+        let keep = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            note("kept until now");
+            kept
+        };
+        let led = while_kept(keep, lead, work).await;
+        note("may be given back");
+        (log.into_inner().unwrap(), led)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_leads_ends_before_the_lease_is_given_back() {
+        let (log, led) = led(Kept::Asked, ENDING / 2).await;
+        assert_eq!(log, ["kept until now", "ended", "may be given back"]);
+        assert_eq!(led, (Kept::Asked, Ended::InTime));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_end_is_cut() {
+        for kept in [Kept::Asked, Kept::Lost] {
+            let (log, led) = led(kept, Duration::from_hours(1)).await;
+            assert_eq!(log, ["kept until now", "may be given back"]);
+            assert_eq!(led, (kept, Ended::Cut));
+        }
+    }
 }
