@@ -28,11 +28,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::tls::{CertificateError, LeastTls, Tls};
 
-/// The largest request: an object of the largest size that the API server takes, before and after
-/// a change, with room for what JSON adds.
-const LARGEST_REQUEST: usize = 8 << 20;
-/// The most bytes of a request's head.
-const LARGEST_HEAD: usize = 64 << 10;
+/// The largest request: an object of the largest size that the API server takes, 3 MiB, and one of
+/// the largest that it stores, 1.5 MiB, with room for what JSON adds.
+const LARGEST_REQUEST: usize = 5 << 20;
+/// The most bytes of a request's head, and those that are read at a time.
+const LARGEST_HEAD: usize = 16 << 10;
 /// How long to wait after no connection could be accepted, such as for want of file descriptors.
 const BREATH: Duration = Duration::from_millis(100);
 

@@ -34,6 +34,11 @@ use crate::webhook::{Guarded, Profiles, State, Stores, router};
 /// time to send them elsewhere.
 const LEAVING: Duration = Duration::from_secs(3);
 
+/// Connections at a time; others wait. Each takes some 64 KiB, whatever it sends.
+const CONNECTIONS: usize = 256;
+/// Time for a request. The API server waits for five seconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// How the server is reached.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -143,11 +148,15 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
             () => Ok(()),
         }
     };
-    let limits = Limits::default();
+    let limits = Limits {
+        connections: CONNECTIONS,
+        request: PATIENCE,
+        ..Limits::default()
+    };
     tasks.spawn(serve(checks, None, health(ready), limits, end.clone()));
     let access = Some(Arc::new(Access::new(client.clone())));
     let metrics = metrics(of_process()?, counted.registry(), access);
-    let router = router(&state).merge(metrics);
+    let router = router(&state, counted.requests_refused()).merge(metrics);
     tasks.spawn(serve(webhooks, Some(tls), router, limits, end.clone()));
     if let Some(address) = profiling {
         profile(address, &tasks, &end).await?;

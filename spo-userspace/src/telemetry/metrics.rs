@@ -25,6 +25,7 @@ pub struct Metrics {
     certificates: IntGaugeVec,
     watch_failures: IntCounterVec,
     events_over_budget: IntCounter,
+    requests_refused: IntCounter,
     states: Mutex<HashMap<(&'static str, String), String>>,
 }
 
@@ -56,6 +57,11 @@ impl Metrics {
             "Events that were not written because there were too many at once.",
         )?;
         registry.register(Box::new(events_over_budget.clone()))?;
+        let requests_refused = IntCounter::new(
+            "requests_refused_total",
+            "Requests that were not answered because there was no room for them.",
+        )?;
+        registry.register(Box::new(requests_refused.clone()))?;
         Ok(Self {
             node: node.to_owned(),
             seccomp_profiles: counters(
@@ -89,6 +95,7 @@ impl Metrics {
                 &["secret"],
             )?,
             events_over_budget,
+            requests_refused,
             states: Mutex::default(),
             registry,
         })
@@ -136,6 +143,11 @@ impl Metrics {
     /// Counts events that were not written.
     pub fn events_over_budget(&self) -> IntCounter {
         self.events_over_budget.clone()
+    }
+
+    /// Counts requests for which there was no room.
+    pub fn requests_refused(&self) -> IntCounter {
+        self.requests_refused.clone()
     }
 
     /// How many objects cannot be read.

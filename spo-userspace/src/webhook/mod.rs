@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `objects.rs` | checks objects of our kinds |
 //! | `policy.rs` | holds pods to the namespaces that a profile is for |
+//! | `room.rs` | bounds what requests take |
 //! | `recording.rs` | marks the containers that are recorded |
 //! | `recordings.rs` | holds recordings apart whose profiles would have the same names |
 
@@ -12,6 +13,7 @@ mod policy;
 mod recording;
 mod recordings;
 mod review;
+mod room;
 mod state;
 mod told;
 mod uses;
@@ -23,17 +25,21 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State as With;
 use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
+use prometheus::IntCounter;
 use serde_json::Value;
 
 use self::review::{Answer, Request};
+use self::room::{Room, make_room};
 use crate::api::webhooks::{POLICY_PATH, RECORDING_PATH, RECORDINGS, VALIDATIONS};
 
 pub use self::state::{Guarded, Profiles, Scoped, State, Stores};
 
-/// All webhooks, each at its path.
-pub fn router(state: &Arc<State>) -> Router {
+/// All webhooks, each at its path. Requests for which there was no room are counted.
+pub fn router(state: &Arc<State>, refused: IntCounter) -> Router {
+    let room = Arc::new(Room::new(refused));
     let mut router = Router::new();
     for validation in VALIDATIONS {
         if validation.name == RECORDINGS {
@@ -48,6 +54,7 @@ pub fn router(state: &Arc<State>) -> Router {
     router
         .route(POLICY_PATH, post(held))
         .route(RECORDING_PATH, post(recorded))
+        .layer(from_fn_with_state(room, make_room))
         .with_state(Arc::clone(state))
 }
 

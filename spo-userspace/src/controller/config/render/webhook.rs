@@ -87,7 +87,7 @@ fn container(settings: &Settings) -> Value {
         "securityContext": confined(USER, &[], None),
         "resources": {
             "requests": { "memory": "32Mi", "cpu": "250m" },
-            "limits": { "memory": "64Mi" },
+            "limits": { "memory": "128Mi" },
         },
         "livenessProbe": asks("/healthz", 10, 3),
         "readinessProbe": asks("/readyz", 5, 3),
