@@ -21,6 +21,26 @@ const REASON: &str = "ProfileNotOnNode";
 /// What there is of the profiles that a pod names: nothing, or what the nodes report.
 pub(super) type Known = BTreeMap<ProfileKey, Option<Vec<Report>>>;
 
+/// What a pod was told. The next one of its name, such as of a `StatefulSet`, was told nothing.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    uid: Option<String>,
+    messages: BTreeSet<String>,
+}
+
+impl Told {
+    /// Whether the pod was not told this before; from now on it was.
+    pub(super) fn is_new(&mut self, uid: Option<&str>, message: &str) -> bool {
+        if self.uid.as_deref() != uid {
+            *self = Self {
+                uid: uid.map(str::to_owned),
+                messages: BTreeSet::new(),
+            };
+        }
+        self.messages.insert(message.to_owned())
+    }
+}
+
 /// The seccomp profiles that a pod may mean. Those of the other kinds may be on the node without
 /// us.
 pub(super) fn wanted(pod: &Pod) -> BTreeSet<ProfileKey> {
@@ -168,6 +188,16 @@ mod tests {
                     .join(": ")
             })
             .collect()
+    }
+
+    #[test]
+    fn each_pod_is_told_once_and_so_is_the_next_of_its_name() {
+        let mut told = Told::default();
+        assert!(told.is_new(Some("1"), "a"));
+        assert!(!told.is_new(Some("1"), "a"));
+        assert!(told.is_new(Some("1"), "b"));
+        assert!(told.is_new(Some("2"), "a"));
+        assert!(!told.is_new(Some("2"), "a"));
     }
 
     #[test]

@@ -148,13 +148,11 @@ async fn tell_pod(context: &Context, stores: &Stores, name: &str) -> Outcome {
         (profile, reports)
     });
     for note in missing::notes(&pod, &known.collect()) {
-        let message = note.message.clone();
-        let is_new = stores
-            .indexes()
-            .told
-            .entry(name.to_owned())
-            .or_default()
-            .insert(message);
+        let is_new = {
+            let mut indexes = stores.indexes();
+            let told = indexes.told.entry(name.to_owned()).or_default();
+            told.is_new(pod.metadata.uid.as_deref(), &note.message)
+        };
         if is_new {
             context.events.tell(&missing::reference(&pod), note).await;
         }

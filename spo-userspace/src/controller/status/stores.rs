@@ -10,6 +10,7 @@ use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt as _};
 
 use super::departed::Departed;
+use super::missing::Told;
 use super::observe::Guarded;
 use super::plan::Report;
 use super::reports::Reports;
@@ -41,7 +42,7 @@ pub(super) struct Indexes {
     /// When a profile's status was last written.
     pub(super) written: HashMap<ProfileKey, Instant>,
     /// What pods, as `namespace/name`, were told.
-    pub(super) told: HashMap<String, BTreeSet<String>>,
+    pub(super) told: HashMap<String, Told>,
     /// Names of nodes, as all profiles were last told them.
     pub(super) nodes: BTreeSet<String>,
     /// How many daemons there should be, likewise.
