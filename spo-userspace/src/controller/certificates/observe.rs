@@ -15,6 +15,8 @@ use crate::server::certificates::{Stored, end};
 
 /// The label of what we keep.
 pub(super) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// What cert-manager writes on the Secret of a Certificate.
+const TAKEN_OVER: &str = "cert-manager.io/certificate-name";
 /// By these, others fill in what clients trust.
 const INJECTED: [&str; 2] = [
     "cert-manager.io/inject-ca-from",
@@ -120,9 +122,12 @@ fn seen(secret: Option<Secret>) -> Seen {
         return Seen::Missing;
     };
     let labels = secret.metadata.labels.unwrap_or_default();
+    let annotations = secret.metadata.annotations.unwrap_or_default();
     let mut data = secret.data.unwrap_or_default();
     let mut take = |key: &str| data.remove(key).unwrap_or_default().0;
-    if labels.get(MANAGED_BY).map(String::as_str) != Some(MANAGER) {
+    // Whoever takes over what we made leaves our label on it.
+    let taken_over = annotations.contains_key(TAKEN_OVER);
+    if taken_over || labels.get(MANAGED_BY).map(String::as_str) != Some(MANAGER) {
         return Seen::Foreign {
             certificate: take("tls.crt"),
         };
@@ -148,5 +153,37 @@ fn registration(
         webhooks: webhooks
             .map(|(name, client)| (name, client.ca_bundle.unwrap_or_default().0))
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(labels: &[(&str, &str)], annotations: &[(&str, &str)]) -> Secret {
+        let owned = |all: &[(&str, &str)]| {
+            let all = all.iter();
+            Some(
+                all.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                    .collect(),
+            )
+        };
+        Secret {
+            metadata: ObjectMeta {
+                labels: owned(labels),
+                annotations: owned(annotations),
+                ..ObjectMeta::default()
+            },
+            ..Secret::default()
+        }
+    }
+
+    #[test]
+    fn what_cert_manager_takes_over_is_no_longer_ours() {
+        let ours = [(MANAGED_BY, MANAGER)];
+        let is_ours = |secret| matches!(seen(Some(secret)), Seen::Ours { .. });
+        assert!(is_ours(secret(&ours, &[("a", "b")])));
+        assert!(!is_ours(secret(&[], &[])));
+        assert!(!is_ours(secret(&ours, &[(TAKEN_OVER, "webhook-cert")])));
     }
 }
