@@ -42,6 +42,10 @@ pub const LOG_PROFILE: &str = "log-enricher-trace";
 /// What the folder is called in which the kubelet finds profiles.
 pub const FOLDER: &str = "operator";
 
+/// What whoever makes a binding is told.
+pub const NOT_BOUND: &str = "this version does not bind profiles to pods: no pod gets a profile by \
+                             a ProfileBinding; name the profile in the pod itself";
+
 /// The longest value of a label.
 const LABEL: usize = 63;
 /// The longest name of an object.

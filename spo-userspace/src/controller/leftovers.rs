@@ -1,21 +1,24 @@
-//! Bindings, which no controller here looks after, with the finalizer of an older operator: nobody
-//! else would remove it, and they could not be deleted.
+//! Bindings, by which this version gives no pod a profile: each is told so. And with the finalizer of
+//! an older operator, which nobody else would remove, they could not be deleted.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher;
-use kube::{Client, Error, Resource as _};
+use kube::{Client, Error, Resource as _, ResourceExt as _};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::ProfileBinding;
-use crate::api::names::BOUND;
+use crate::api::names::{BOUND, NOT_BOUND};
 use crate::cluster::MANAGER;
 use crate::cluster::error::told;
+use crate::cluster::events::{Events, Note};
 use crate::cluster::queue::{Outcome, Queue, queue};
 use crate::cluster::watch::{Change, Wish, store, watch};
 use crate::telemetry::metrics::Metrics;
@@ -27,6 +30,8 @@ const SETTLE: Duration = Duration::from_millis(100);
 pub struct Context {
     /// The API server.
     pub client: Client,
+    /// Where events go.
+    pub events: Events,
     /// Where broken watches are counted.
     pub metrics: Arc<Metrics>,
 }
@@ -40,26 +45,62 @@ struct Held {
     finalizers: Vec<String>,
 }
 
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Work {
+    Release(Held),
+    Tell {
+        namespace: String,
+        name: String,
+        uid: String,
+    },
+}
+
 /// Runs until `stop`.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     let (queue, keys) = queue();
     context.metrics.queue("leftovers", &queue);
     let mut tasks = JoinSet::new();
     tasks.spawn(follow(context.clone(), queue, stop.clone()));
-    let handle = |held: Held| {
+    let handle = |work: Work| {
         let context = context.clone();
-        async move { release(&context, &held).await }
+        async move {
+            match work {
+                Work::Release(held) => release(&context, &held).await,
+                Work::Tell {
+                    namespace,
+                    name,
+                    uid,
+                } => tell(&context, namespace, name, uid).await,
+            }
+        }
     };
     keys.work(1, SETTLE, stop, handle).await;
     tasks.join_all().await;
 }
 
-async fn follow(context: Arc<Context>, queue: Queue<Held>, stop: CancellationToken) {
+async fn follow(context: Arc<Context>, queue: Queue<Work>, stop: CancellationToken) {
+    let mut known = HashSet::new();
     let changed = move |change: Change<'_, PartialObjectMeta<ProfileBinding>>| {
-        if let Change::Present(object) = change
-            && let Some(held) = held(object)
-        {
-            queue.add(held);
+        let uid = change.object().uid().unwrap_or_default();
+        match change {
+            Change::Present(object) if object.metadata.deletion_timestamp.is_some() => {
+                if let Some(held) = held(object) {
+                    queue.add(Work::Release(held));
+                }
+            }
+            Change::Present(object) => {
+                if known.insert(uid.clone()) {
+                    queue.add(Work::Tell {
+                        namespace: object.namespace().unwrap_or_default(),
+                        name: object.name_any(),
+                        uid,
+                    });
+                }
+            }
+            Change::Gone(_) => {
+                known.remove(&uid);
+            }
         }
     };
     let failed = |error: &watcher::Error| {
@@ -69,21 +110,33 @@ async fn follow(context: Arc<Context>, queue: Queue<Held>, stop: CancellationTok
     };
     let (_store, writer) = store();
     let all = Api::all(context.client.clone());
-    watch(
-        all,
-        Wish::default(),
-        writer,
-        stop,
-        is_deleted,
-        changed,
-        failed,
-    )
-    .await;
+    watch(all, Wish::default(), writer, stop, trim, changed, failed).await;
 }
 
-/// Nothing else is of interest.
-fn is_deleted(object: &mut PartialObjectMeta<ProfileBinding>) -> bool {
-    object.metadata.deletion_timestamp.is_some()
+/// Removes what nobody reads.
+fn trim(object: &mut PartialObjectMeta<ProfileBinding>) -> bool {
+    object.metadata.annotations = None;
+    object.metadata.labels = None;
+    object.metadata.owner_references = None;
+    true
+}
+
+async fn tell(context: &Context, namespace: String, name: String, uid: String) -> Outcome {
+    let object = ObjectReference {
+        api_version: Some(ProfileBinding::api_version(&()).into_owned()),
+        kind: Some(ProfileBinding::kind(&()).into_owned()),
+        namespace: Some(namespace),
+        name: Some(name),
+        uid: Some(uid),
+        ..ObjectReference::default()
+    };
+    let note = Note {
+        warning: true,
+        reason: "NotBound".to_owned(),
+        message: NOT_BOUND.to_owned(),
+    };
+    context.events.tell(&object, note).await;
+    Outcome::Done
 }
 
 /// What holds an object; nothing if it is not for us to release it.

@@ -160,6 +160,7 @@ async fn lead(client: Client, options: Options, metrics: Arc<Metrics>, stop: Can
         namespace: namespace.clone(),
     };
     let leftovers = leftovers::Context {
+        events: events(),
         client: client.clone(),
         metrics: metrics.clone(),
     };
