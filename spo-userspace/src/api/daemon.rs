@@ -16,7 +16,7 @@ mod parts;
 
 pub use self::parts::{
     Enricher, JsonEnricherOptions, Scheduling, Security, Selinux, SelinuxOptions, Webhook,
-    WebhookOptions,
+    WebhookOptions, anything,
 };
 
 named! {

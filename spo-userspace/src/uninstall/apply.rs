@@ -15,11 +15,12 @@ use serde_json::json;
 
 use super::nodes::{Workshop, names};
 use super::observe::{self, Seen, kinds};
-use super::own::{self, WEBHOOK};
+use super::own;
 use super::plan::{Action, Phase, Plan, REPORTS, Step, foreign, used};
 use super::pods::until;
 use super::{Error, Keep, Options, known, request};
 use crate::api::SecurityProfileNodeStatus;
+use crate::api::webhooks::DEPLOYMENT as WEBHOOK;
 use crate::cluster::MANAGER;
 use crate::cluster::error::told;
 use crate::controller::status::DAEMONS;

@@ -15,13 +15,10 @@ use kube::{Client, Error, Resource, ResourceExt as _};
 use super::known;
 use super::plan::Phase;
 use crate::api::SecurityProfilesOperatorDaemon;
-use crate::api::webhooks::{MUTATING, SERVICE, VALIDATING};
+use crate::api::webhooks::{DEPLOYMENT as WEBHOOK, MUTATING, SERVICE, VALIDATING};
 use crate::cluster::MANAGER;
 use crate::controller::certificates::{AUTHORITY, METRICS, WEBHOOK as WEBHOOK_CERTIFICATE};
 use crate::controller::status::DAEMONS;
-
-/// The webhook's Deployment, and its budget.
-pub(super) const WEBHOOK: &str = "security-profiles-operator-webhook";
 
 /// An object with a fixed name.
 #[derive(Clone, Debug)]

@@ -211,6 +211,7 @@ fn node_critical() -> String {
     "system-node-critical".to_owned()
 }
 
-fn anything() -> String {
+/// The expression that every text matches, for whoever does not say another.
+pub fn anything() -> String {
     ".*".to_owned()
 }

@@ -1,6 +1,7 @@
 //! Writes objects.
 
 use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
+use kube::core::ApiResource;
 use kube::{Client, Error};
 use serde_json::{Map, Value, json};
 
@@ -106,7 +107,9 @@ pub(super) async fn write_status(
     namespace: &str,
     status: &SecurityProfilesOperatorDaemonStatus,
 ) -> Result<(), Error> {
-    let api: Api<SecurityProfilesOperatorDaemon> = Api::namespaced(client.clone(), namespace);
+    // What is answered may be more than this version can read.
+    let kind = ApiResource::erase::<SecurityProfilesOperatorDaemon>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind);
     let patch = Patch::Merge(json!({ "status": status }));
     match api
         .patch_status(DAEMONS, &PatchParams::default(), &patch)

@@ -60,6 +60,8 @@ struct Memory {
     configured: bool,
     /// Whether it was said that there is none.
     told: bool,
+    /// The generation of which it was said that this version cannot read it.
+    unreadable: Option<i64>,
 }
 
 /// Runs until `stop`.
@@ -98,19 +100,21 @@ async fn reconcile(context: &Context, stores: &Stores, memory: &Mutex<Memory>) -
     let configuration = match &object.0 {
         Ok(configuration) => configuration,
         Err(invalid) => {
-            let message = format!(
-                "this version cannot read the configuration: {}",
-                invalid.error
-            );
-            tell(context, "CannotUpdateSPOD", message).await;
-            return Outcome::Done;
+            let generation = object.meta().generation.unwrap_or_default();
+            return unreadable(context, memory, generation, &invalid.error).await;
         }
     };
+    with(memory, |memory| memory.unreadable = None);
     let settings = observe::settings(context, stores, configuration);
-    let retired = retire(context).await;
+    let manages_webhook = context.webhook && !render::is_static(&configuration.spec);
+    let retired = if manages_webhook {
+        retire(context).await
+    } else {
+        Ok(())
+    };
     let Turn { mut failure, again } = write(context, stores, memory, settings.clone()).await;
     failure = failure.or(retired.err());
-    if let (Some(settings), true) = (&settings, context.webhook) {
+    if let (Some(settings), true) = (&settings, manages_webhook) {
         let spec = &settings.spec;
         let registered = admission::register(&context.client, &context.namespace, spec).await;
         if let Err(error) = registered {
@@ -147,11 +151,39 @@ async fn reconcile(context: &Context, stores: &Stores, memory: &Mutex<Memory>) -
     }
 }
 
+/// Tells that this version cannot read the configuration; once for each of its generations.
+async fn unreadable(
+    context: &Context,
+    memory: &Mutex<Memory>,
+    generation: i64,
+    why: &str,
+) -> Outcome {
+    if with(memory, |memory| memory.unreadable == Some(generation)) {
+        return Outcome::Done;
+    }
+    let message = format!(
+        "this version cannot read the configuration, and the daemons stay as they are: {why}"
+    );
+    let now = k8s_openapi::jiff::Timestamp::now();
+    let status = plan::unreadable(generation, message.clone(), now);
+    tell(context, "CannotUpdateSPOD", message).await;
+    match apply::write_status(&context.client, &context.namespace, &status).await {
+        Ok(()) => {
+            with(memory, |memory| memory.unreadable = Some(generation));
+            Outcome::Done
+        }
+        Err(error) => {
+            tracing::warn!(
+                error = error::told(&error),
+                "cannot write the configuration's status"
+            );
+            Outcome::Failed
+        }
+    }
+}
+
 /// Removes webhooks of the reference before the Deployment is replaced that answers them.
 async fn retire(context: &Context) -> Result<(), String> {
-    if !context.webhook {
-        return Ok(());
-    }
     let webhooks = admission::retire(&context.client, &context.namespace).await;
     let webhooks = webhooks.map_err(|error| {
         let error = error::told(&error);
@@ -207,7 +239,8 @@ async fn without(context: &Context, memory: &Mutex<Memory>) -> Outcome {
 struct Turn {
     /// What could not be written, and why.
     failure: Option<String>,
-    /// Whether somebody else was faster: that is no failure, and another turn is needed.
+    /// Whether somebody else was faster, or something is not there yet: that is no failure, and
+    /// another turn is needed.
     again: bool,
 }
 
@@ -232,6 +265,10 @@ async fn write(
             Ok(written) => {
                 tracing::info!(object = key, "wrote an object");
                 with(memory, |memory| memory.written.insert(key, written));
+            }
+            Err(error) if wanted.defined && is_not_found(&error) => {
+                tracing::info!(object = key, "objects of this kind are not served yet");
+                turn.again = true;
             }
             Err(error) if wanted.optional && is_not_found(&error) => {
                 tracing::warn!(

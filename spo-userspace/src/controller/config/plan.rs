@@ -161,6 +161,26 @@ pub(super) fn status(progress: &Progress<'_>) -> Option<SecurityProfilesOperator
     (status != *known).then_some(status)
 }
 
+/// The status of a configuration that this version cannot read.
+pub(super) fn unreadable(
+    generation: i64,
+    message: String,
+    now: Timestamp,
+) -> SecurityProfilesOperatorDaemonStatus {
+    let ready = Condition {
+        type_: READY.to_owned(),
+        status: "False".to_owned(),
+        reason: "Unreadable".to_owned(),
+        message,
+        observed_generation: Some(generation),
+        last_transition_time: Time(now),
+    };
+    SecurityProfilesOperatorDaemonStatus {
+        conditions: vec![ready],
+        state: Some(DaemonState::Error),
+    }
+}
+
 fn state(progress: &Progress<'_>) -> (DaemonState, &'static str, String) {
     if let Some(failure) = &progress.failure {
         return (DaemonState::Error, "Unavailable", failure.clone());

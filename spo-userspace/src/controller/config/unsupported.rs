@@ -1,7 +1,10 @@
 //! What a configuration asks for that this version does not have. It is told, never left out in
 //! silence.
 
-use crate::api::daemon::{Enricher, SecurityProfilesOperatorDaemonSpec};
+use crate::api::daemon::{Enricher, Security, SecurityProfilesOperatorDaemonSpec, anything};
+
+/// Where daemons see processes, unless somebody says otherwise.
+const PROC: &str = "/proc";
 
 /// The fields that have no effect.
 pub(super) fn unsupported(spec: &SecurityProfilesOperatorDaemonSpec) -> Vec<&'static str> {
@@ -12,16 +15,23 @@ pub(super) fn unsupported(spec: &SecurityProfilesOperatorDaemonSpec) -> Vec<&'st
         enable_memory_optimization: _,
         enable_insecure_metrics_access: _,
         enable_app_armor,
-        // Profiles for seccomp are installed without it.
-        host_proc_volume_path: _,
+        host_proc_volume_path,
         image_pull_secrets: _,
         daemon_resource_requirements: _,
         selinux,
         enricher,
         webhook: _,
         scheduling: _,
-        security: _,
+        security,
     } = spec;
+    let unsigned = security.as_ref();
+    let unsigned = unsigned.is_some_and(|one| one.disable_oci_artifact_signature_verification);
+    let limited = |field: fn(&Security) -> &String| {
+        let field = security.as_ref().map(field);
+        field.is_some_and(|field| *field != anything())
+    };
+    // Profiles for seccomp are installed without it.
+    let other_proc = host_proc_volume_path.as_deref().unwrap_or(PROC) != PROC;
     let selinux = selinux.as_ref().and_then(|selinux| selinux.enable);
     let Enricher {
         enable_log_enricher,
@@ -38,6 +48,19 @@ pub(super) fn unsupported(spec: &SecurityProfilesOperatorDaemonSpec) -> Vec<&'st
         (enable_log_enricher, "spec.enricher.enableLogEnricher"),
         (enable_json_enricher, "spec.enricher.enableJsonEnricher"),
         (enable_bpf_recorder, "spec.enricher.enableBpfRecorder"),
+        (other_proc, "spec.hostProcVolumePath"),
+        (
+            unsigned,
+            "spec.security.disableOciArtifactSignatureVerification",
+        ),
+        (
+            limited(|security| &security.allowed_identity_regexp),
+            "spec.security.allowedIdentityRegexp",
+        ),
+        (
+            limited(|security| &security.allowed_oidc_issuer_regexp),
+            "spec.security.allowedOidcIssuerRegexp",
+        ),
     ]
     .into_iter()
     .filter_map(|(asked, field)| asked.then_some(field))

@@ -134,8 +134,15 @@ impl Watches {
     }
 }
 
-/// That the definition is there is enough.
+/// That the definition is there is enough, and that the server has taken it.
 fn trim(definition: &mut CustomResourceDefinition) -> bool {
+    let conditions = definition
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten());
+    let is_established = conditions
+        .into_iter()
+        .any(|condition| condition.type_ == "Established" && condition.status == "True");
     *definition = CustomResourceDefinition {
         metadata: ObjectMeta {
             name: definition.metadata.name.take(),
@@ -144,5 +151,5 @@ fn trim(definition: &mut CustomResourceDefinition) -> bool {
         },
         ..CustomResourceDefinition::default()
     };
-    true
+    is_established
 }

@@ -124,7 +124,7 @@ pub(super) fn plan(observed: &Observed) -> Plan {
     Plan {
         finalizers: (finalizers != observed.finalizers).then_some(finalizers),
         syscalls: observed.syscalls.clone().filter(|_| !observed.deleted),
-        status: (!gone && !same(&status, &observed.known)).then_some(status),
+        status: (!gone && status != observed.known).then_some(status),
         reports: stale,
         delete,
         note: note(observed, delete),
@@ -301,11 +301,6 @@ pub(super) fn is_about_this(report: &Report, observed: &Observed) -> bool {
 
 fn ready_condition(known: &Known) -> Option<&Condition> {
     known.conditions.iter().find(|known| known.type_ == READY)
-}
-
-fn same(new: &Known, old: &Known) -> bool {
-    // What a condition says is what counts, and of its time only what a change of its value does.
-    new == old
 }
 
 #[cfg(test)]

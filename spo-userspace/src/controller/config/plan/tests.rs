@@ -206,6 +206,13 @@ fn nodes_are_named_and_counted() {
 fn what_is_not_supported_is_told() {
     let mut other = settings();
     other.spec.enable_app_armor = true;
+    other.spec.host_proc_volume_path = Some("/hostproc".to_owned());
+    let security = json!({
+        "disableOciArtifactSignatureVerification": true,
+        "allowedIdentityRegexp": "a",
+        "allowedOidcIssuerRegexp": "b",
+    });
+    other.spec.security = serde_json::from_value(security).unwrap();
     let told = told(|progress| {
         // The daemons run all the same.
         progress.webhook = Some(Replicas {
@@ -228,8 +235,21 @@ fn what_is_not_supported_is_told() {
         now: Timestamp::UNIX_EPOCH,
     };
     let message = status(&progress).unwrap().conditions[0].message.clone();
-    let end = "not supported by this version, and left out: spec.enableAppArmor";
-    assert!(message.ends_with(end), "{message}");
+    let fields = [
+        "spec.enableAppArmor",
+        "spec.hostProcVolumePath",
+        "spec.security.disableOciArtifactSignatureVerification",
+        "spec.security.allowedIdentityRegexp",
+        "spec.security.allowedOidcIssuerRegexp",
+    ];
+    let end = format!(
+        "not supported by this version, and left out: {}",
+        fields.join(", ")
+    );
+    assert!(message.ends_with(&end), "{message}");
+    other.spec.host_proc_volume_path = Some("/proc".to_owned());
+    other.spec.security = serde_json::from_value(json!({})).unwrap();
+    assert_eq!(unsupported(&other.spec), ["spec.enableAppArmor"]);
 }
 
 #[test]

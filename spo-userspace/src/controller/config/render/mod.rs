@@ -11,13 +11,11 @@ use serde_json::{Value, json};
 
 use crate::api::daemon::SecurityProfilesOperatorDaemonSpec;
 use crate::api::names;
-pub(super) use crate::api::webhooks::SERVICE as WEBHOOK_SERVICE;
+pub(super) use crate::api::webhooks::{DEPLOYMENT as WEBHOOK, SERVICE as WEBHOOK_SERVICE};
 use crate::cluster::MANAGER;
 use crate::controller::status::DAEMONS;
 use crate::node::setup::{DAEMON as USER, ROOT};
 
-/// The name of the webhook's Deployment.
-pub(super) const WEBHOOK: &str = "security-profiles-operator-webhook";
 /// The operator's own Deployment.
 pub(super) const OPERATOR: &str = "security-profiles-operator";
 /// The Service in front of the daemons' metrics.
@@ -61,6 +59,9 @@ pub(super) struct Wanted {
     pub(super) object: Value,
     /// Whether clusters may lack the kind: then there is no such object, and all else works.
     pub(super) optional: bool,
+    /// Whether the cluster has a definition of the kind: one of its servers may learn of it a moment
+    /// later than the others.
+    pub(super) defined: bool,
     /// A hash of the object.
     pub(super) hash: String,
 }
@@ -85,6 +86,7 @@ impl Wanted {
             resource,
             object,
             optional: false,
+            defined: false,
         }
     }
 
@@ -126,7 +128,8 @@ pub(super) fn render(settings: &Settings) -> Vec<Wanted> {
     all
 }
 
-fn is_static(spec: &SecurityProfilesOperatorDaemonSpec) -> bool {
+/// Whether somebody else manages the webhook, and all its objects are left as they are.
+pub(super) fn is_static(spec: &SecurityProfilesOperatorDaemonSpec) -> bool {
     spec.webhook
         .as_ref()
         .is_some_and(|webhook| webhook.static_config)

@@ -56,7 +56,10 @@ pub(super) fn monitor(settings: &Settings) -> Wanted {
         },
     });
     let name = "security-profiles-operator-monitor";
-    Wanted::new(monitors(), settings, name, &spec).optional()
+    Wanted {
+        defined: true,
+        ..Wanted::new(monitors(), settings, name, &spec).optional()
+    }
 }
 
 fn endpoint(settings: &Settings, port: &str, service: &str, path: &str) -> Value {
