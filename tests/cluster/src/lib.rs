@@ -9,4 +9,5 @@ pub mod files;
 pub mod manifests;
 pub mod node;
 pub mod objects;
+pub mod proxy;
 pub mod web;

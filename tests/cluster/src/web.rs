@@ -10,6 +10,7 @@ use spo::server::certificates::Stored;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
@@ -45,6 +46,15 @@ pub async fn https_get(
     path: &str,
     headers: &[String],
 ) -> Result<(String, String)> {
+    let stream = connect(port, tls).await?;
+    let agreed = stream.get_ref().1.alpn_protocol().unwrap_or_default();
+    let agreed = String::from_utf8_lossy(agreed).into_owned();
+    let answer = get(stream, path, headers).await?;
+    Ok((agreed, String::from_utf8_lossy(&answer).into_owned()))
+}
+
+/// A connection with TLS.
+pub async fn connect(port: u16, tls: &Tls<'_>) -> Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     for authority in CertificateDer::pem_slice_iter(tls.authorities) {
         roots.add(authority?)?;
@@ -58,11 +68,7 @@ pub async fn https_get(
     let name = ServerName::try_from(tls.name.to_owned())?;
     let stream = TcpStream::connect(("127.0.0.1", port)).await?;
     let connector = TlsConnector::from(Arc::new(config));
-    let stream = connector.connect(name, stream).await?;
-    let agreed = stream.get_ref().1.alpn_protocol().unwrap_or_default();
-    let agreed = String::from_utf8_lossy(agreed).into_owned();
-    let answer = get(stream, path, headers).await?;
-    Ok((agreed, String::from_utf8_lossy(&answer).into_owned()))
+    Ok(connector.connect(name, stream).await?)
 }
 
 /// Asks, and gives back head and body as they come.

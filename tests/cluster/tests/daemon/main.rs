@@ -11,7 +11,6 @@ mod life;
 mod metrics;
 mod profile;
 mod profiling;
-mod proxy;
 mod refusals;
 mod uninvited;
 mod unprivileged;

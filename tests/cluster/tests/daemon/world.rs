@@ -17,11 +17,10 @@ use spo_cluster_tests::access::{admin, namespace, remove_namespace, service_acco
 use spo_cluster_tests::crd;
 use spo_cluster_tests::files::folder;
 use spo_cluster_tests::objects::{create, get, send};
+use spo_cluster_tests::proxy::Proxy;
 use spo_cluster_tests::web::free_port;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
-
-use crate::proxy::Proxy;
 
 const GROUP: &str = "security-profiles-operator.x-k8s.io";
 pub(crate) const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
@@ -76,7 +75,7 @@ impl World {
         let files = TempDir::new().context("failed to make a folder")?;
         fs::set_permissions(files.path(), fs::Permissions::from_mode(0o755))?;
         let mut config = service_account_config(&admin, &namespace, "spod").await?;
-        let proxy = wire(&mut config, files.path())?;
+        let proxy = Proxy::before(&mut config, files.path())?;
         let text = serde_json::to_string(&config).context("failed to write the kubeconfig")?;
         fs::write(files.path().join("kubeconfig"), text)?;
         let root = files.path().join("root");
@@ -426,24 +425,4 @@ async fn merge(client: &Client, path: &str, change: &Value) -> Result<()> {
         .await
         .with_context(|| format!("failed to patch {path}"))?;
     Ok(())
-}
-
-/// Puts a wire into the way to the server, and the authority where every user can read it.
-fn wire(config: &mut Kubeconfig, files: &Path) -> Result<Proxy> {
-    let cluster = config.clusters.first_mut().context("no cluster")?;
-    let cluster = cluster.cluster.as_mut().context("no cluster")?;
-    let address = cluster.server.as_deref().context("no address")?;
-    let uri: http::Uri = address.parse()?;
-    ensure!(
-        uri.host() == Some("127.0.0.1"),
-        "the server is not on this machine: {address}"
-    );
-    let proxy = Proxy::to(uri.port_u16().context("no port")?)?;
-    cluster.server = Some(format!("https://127.0.0.1:{}", proxy.port));
-    if let Some(authority) = &mut cluster.certificate_authority {
-        let copy = files.join("ca.crt");
-        fs::write(&copy, fs::read(&*authority)?)?;
-        *authority = copy.to_string_lossy().into_owned();
-    }
-    Ok(proxy)
 }

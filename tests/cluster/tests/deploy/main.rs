@@ -5,6 +5,7 @@
     reason = "what a test passes over is counted by its printed line"
 )]
 
+mod ends;
 mod metrics;
 mod world;
 mod writes;

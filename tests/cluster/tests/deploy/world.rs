@@ -3,16 +3,18 @@
 
 use std::fs::{self, File};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use http::{Method, Request};
 use kube::Client;
+use kube::config::Kubeconfig;
 use serde_json::{Value, json};
 use spo_cluster_tests::access::{admin, service_account_config};
 use spo_cluster_tests::manifests::{Objects, apply};
 use spo_cluster_tests::objects::{create, get, send};
+use spo_cluster_tests::proxy::Proxy;
 use spo_cluster_tests::web::free_port;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
@@ -198,6 +200,22 @@ impl World {
         Ok(message.unwrap_or_default().to_owned())
     }
 
+    /// Waits until an operator has ended.
+    pub(crate) async fn ended(&self, operator: &mut Operator) -> Result<ExitStatus> {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = operator.ended()? {
+                return Ok(status);
+            }
+            ensure!(
+                start.elapsed() < PATIENCE,
+                "the operator does not end: {}",
+                operator.log()?
+            );
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+
     /// Who leads.
     pub(crate) async fn leader(&self) -> Result<Option<String>> {
         let lease = get(&self.admin, LEASE).await?.unwrap_or_default();
@@ -208,6 +226,20 @@ impl World {
     }
 
     pub(crate) fn start(&self, identity: &str) -> Result<Operator> {
+        self.start_with(identity, "kubeconfig")
+    }
+
+    /// The same, with a wire to the server that can be cut.
+    pub(crate) fn start_behind(&self, identity: &str) -> Result<(Operator, Proxy)> {
+        let text = fs::read_to_string(self.files.path().join("kubeconfig"))?;
+        let mut config: Kubeconfig = serde_json::from_str(&text)?;
+        let proxy = Proxy::before(&mut config, self.files.path())?;
+        let behind = self.files.path().join("behind");
+        fs::write(behind, serde_json::to_string(&config)?)?;
+        Ok((self.start_with(identity, "behind")?, proxy))
+    }
+
+    fn start_with(&self, identity: &str, kubeconfig: &str) -> Result<Operator> {
         let log = self.files.path().join(identity);
         let file = File::create(&log)?;
         let spo = std::env::var("SPO_BIN").context("SPO_BIN does not name the binary spo")?;
@@ -219,7 +251,7 @@ impl World {
             .arg(format!("--metrics-address=127.0.0.1:{metrics}"))
             .arg(format!("--metrics-certificates={}", certificates.display()))
             .env_clear()
-            .env("KUBECONFIG", self.files.path().join("kubeconfig"))
+            .env("KUBECONFIG", self.files.path().join(kubeconfig))
             .env("OPERATOR_NAMESPACE", NAMESPACE)
             .env("POD_NAME", identity)
             .stdin(Stdio::null())
@@ -257,6 +289,19 @@ impl Operator {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
+    }
+
+    /// Asks it to end, as a kubelet does.
+    pub(crate) fn ask_to_end(&self) -> Result<()> {
+        let id = self.child.id().to_string();
+        let asked = Command::new("kill").arg(&id).status()?;
+        ensure!(asked.success(), "failed to ask the operator to end");
+        Ok(())
+    }
+
+    /// How it ended; nothing while it runs.
+    pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
     }
 
     pub(crate) fn log(&self) -> Result<String> {

@@ -2,15 +2,19 @@
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
+use spo::api::webhooks::{MUTATING, VALIDATING};
 use spo_cluster_tests::crd;
-use spo_cluster_tests::objects::get;
+use spo_cluster_tests::objects::{create, get};
 
 use crate::world::{DAEMONS, NAMESPACE, SERVICES, SPOD, WEBHOOK, World};
-use crate::{base, pod};
+use crate::{A_WHILE, GROUP, base, pod, variable};
 
 const MONITOR: &str = "/apis/monitoring.coreos.com/v1/namespaces/security-profiles-operator/servicemonitors/security-profiles-operator-monitor";
 const DEFINITION: &str =
     "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/servicemonitors.monitoring.coreos.com";
+/// Somebody else's, with the same name for its kind.
+const OTHER: &str =
+    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/others.monitoring.coreos.com";
 
 #[tokio::test]
 async fn a_monitor_is_made_where_the_cluster_knows_them() -> Result<()> {
@@ -23,7 +27,26 @@ async fn a_monitor_is_made_where_the_cluster_knows_them() -> Result<()> {
     world
         .becomes(DAEMONS, "there are daemons", |_| true)
         .await?;
-    crd::apply(&world.admin, &crd::monitors()).await?;
+    // A definition that the server does not serve yet: another one has the name of its kind.
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let mut other = crd::monitors();
+    other["metadata"]["name"] = json!("others.monitoring.coreos.com");
+    other["spec"]["names"] =
+        json!({ "plural": "others", "singular": "servicemonitor", "kind": "ServiceMonitor" });
+    world.delete(OTHER).await?;
+    crd::apply(&world.admin, &other).await?;
+    create(&world.admin, definitions, &crd::monitors()).await??;
+    world
+        .becomes(DEFINITION, "its names are taken", |definition| {
+            let conditions = definition["status"]["conditions"].as_array();
+            conditions.is_some_and(|all| {
+                all.iter()
+                    .any(|one| one["type"] == "NamesAccepted" && one["status"] == "False")
+            })
+        })
+        .await?;
+    tokio::time::sleep(A_WHILE).await;
+    world.delete(OTHER).await?;
     let monitor = world.becomes(MONITOR, "there is a monitor", |_| true);
     let monitor = monitor.await?;
     let service = world.get(&format!("{SERVICES}/metrics")).await?;
@@ -121,5 +144,86 @@ async fn what_the_server_refuses_is_told_and_mended() -> Result<()> {
         .await?;
     operator.had_all_rights()?;
     drop(operator);
+    world.remove().await
+}
+
+/// Whoever says that he manages the webhook himself has all its objects left as they are.
+#[tokio::test]
+async fn a_static_webhook_is_left_alone() -> Result<()> {
+    let Some(base) = base()? else {
+        return Ok(());
+    };
+    let world = World::install(&base).await?;
+    let registrations = "/apis/admissionregistration.k8s.io/v1";
+    let registration = |kind: &str, name: &str| {
+        json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": kind,
+            "metadata": { "name": name, "annotations": { "cert-manager.io/inject-ca-from": "a/b" } },
+            "webhooks": [{
+                "name": "binding.spo.io",
+                "admissionReviewVersions": ["v1"],
+                "sideEffects": "None",
+                "failurePolicy": "Ignore",
+                "clientConfig": { "service": { "name": "webhook-service", "namespace": NAMESPACE } },
+                "rules": [],
+            }],
+        })
+    };
+    let mutating = format!("{registrations}/mutatingwebhookconfigurations");
+    let validating = format!("{registrations}/validatingwebhookconfigurations");
+    let theirs = [
+        (&mutating, "MutatingWebhookConfiguration", MUTATING),
+        (&validating, "ValidatingWebhookConfiguration", VALIDATING),
+    ];
+    let mut before = Vec::new();
+    for (collection, kind, name) in theirs {
+        let path = format!("{collection}/{name}");
+        world.delete(&path).await?;
+        let made = create(&world.admin, collection, &registration(kind, name)).await??;
+        before.push((path, made["metadata"]["resourceVersion"].clone()));
+    }
+    let configuration = json!({
+        "apiVersion": format!("{GROUP}/v1"),
+        "kind": "SecurityProfilesOperatorDaemon",
+        "metadata": { "name": "spod", "namespace": NAMESPACE },
+        "spec": { "webhook": { "staticConfig": true } },
+    });
+    create(&world.admin, SPOD.trim_end_matches("/spod"), &configuration).await??;
+    let operator = world.start("one")?;
+    world.message("daemon").await?;
+    tokio::time::sleep(A_WHILE).await;
+    for (path, version) in &before {
+        let now = world.get(path).await?;
+        ensure!(now["metadata"]["resourceVersion"] == *version, "{now:#}");
+    }
+    ensure!(get(&world.admin, WEBHOOK).await?.is_none());
+
+    // What is managed from now on is left where it is when it no longer is.
+    let manages = json!({ "spec": { "webhook": { "staticConfig": false } } });
+    world.merge(SPOD, &manages).await?;
+    world
+        .becomes(WEBHOOK, "there is a webhook", |_| true)
+        .await?;
+    world
+        .until("the webhook of the reference is gone", async || {
+            let found = get(&world.admin, &before[0].0).await?;
+            Ok(found.is_none().then_some(()))
+        })
+        .await?;
+    let leaves = json!({ "spec": { "verbosity": 1, "webhook": { "staticConfig": true } } });
+    world.merge(SPOD, &leaves).await?;
+    world
+        .becomes(DAEMONS, "told to log more", |daemons| {
+            variable(daemons, "SPO_VERBOSITY") == "1"
+        })
+        .await?;
+    let webhook = world.get(WEBHOOK).await?;
+    ensure!(variable(&webhook, "SPO_VERBOSITY") == "0", "{webhook:#}");
+    operator.had_all_rights()?;
+    drop(operator);
+    for (path, _) in &before {
+        world.delete(path).await?;
+    }
     world.remove().await
 }

@@ -6,5 +6,6 @@ mod metrics;
 mod objects;
 mod policy;
 mod recording;
+mod room;
 mod server;
 mod unreadable;

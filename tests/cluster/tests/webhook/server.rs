@@ -188,6 +188,15 @@ impl Webhook {
         }
     }
 
+    /// The most memory that it had so far, in bytes.
+    pub(crate) fn most_memory(&self) -> Result<usize> {
+        let path = format!("/proc/{}/status", self.process.id());
+        let text = fs::read_to_string(path)?;
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let size = line.and_then(|line| line.split_whitespace().next());
+        Ok(size.context("no VmHWM")?.parse::<usize>()? << 10)
+    }
+
     /// Where it serves.
     pub(crate) fn port(&self) -> u16 {
         self.port
