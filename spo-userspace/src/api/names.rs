@@ -39,6 +39,11 @@ pub const ENABLE_RECORDING: &str = "spo.x-k8s.io/enable-recording";
 pub const SPEC_DIGEST: &str = "spo.x-k8s.io/recording-spec-digest";
 /// The profile under which containers run whose calls are recorded from the audit log.
 pub const LOG_PROFILE: &str = "log-enricher-trace";
+/// The only type of condition of a profile.
+pub const READY: &str = "Ready";
+/// Why a profile cannot be used, as its condition says it, when a node reports that the configuration
+/// does not allow it. Daemons wait for this word before they remove such a profile's file.
+pub const NOT_ALLOWED: &str = "NotAllowed";
 /// What the folder is called in which the kubelet finds profiles.
 pub const FOLDER: &str = "operator";
 

@@ -86,6 +86,12 @@ named! {
         InvalidSeccompProfile = "InvalidSeccompProfile",
         /// The cluster's configuration does not allow it.
         ProfileNotAllowed = "ProfileNotAllowed",
+        /// The cluster's configuration does not allow it any more: the node had this very version.
+        NoLongerAllowed = "NoLongerAllowed",
+        /// The cluster's configuration allows it, but not what its bases add.
+        BaseNotAllowed = "BaseNotAllowed",
+        /// What the cluster allows is not known: there is no configuration.
+        NoConfiguration = "NoConfiguration",
         /// We cannot do what it asks for.
         Unsupported = "Unsupported",
         /// The node's kernel cannot.

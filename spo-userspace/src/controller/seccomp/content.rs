@@ -59,11 +59,18 @@ pub(super) fn content(
     check_profile(name, &profile.spec)?;
     let mut spec = SeccompSpec::from(profile.spec.clone());
     let base = spec.base_profile_name.take_if(|base| !base.is_empty());
-    let (merged, written) = match base {
+    let own = limits.restrictions.violations(&spec);
+    let (merged, written) = match base.clone() {
         None => (spec, profile.spec.clone()),
         Some(base) => {
             spec.base_profile_name = Some(base.clone());
-            let merged = resolve_base(&spec, lookup).map_err(|error| base_refusal(&error))?;
+            let merged = resolve_base(&spec, lookup).map_err(|error| match error {
+                // It waits for no base that would help it.
+                BaseError::Missing { .. } if !own.is_empty() => {
+                    refusal(Reason::ProfileNotAllowed, own.join("\n"))
+                }
+                error => base_refusal(&error),
+            })?;
             let mut all = merged.spec.clone();
             all.syscalls = one_name_each(all.syscalls);
             let mut written = SeccompProfileSpec::try_from(all)
@@ -72,9 +79,17 @@ pub(super) fn content(
             (merged.spec, written)
         }
     };
-    let violations = limits.restrictions.violations(&merged);
-    if !violations.is_empty() {
-        return refuse(Reason::ProfileNotAllowed, violations.join("\n"));
+    let violations = limits.restrictions.violations(&merged).join("\n");
+    match base {
+        _ if violations.is_empty() => {}
+        Some(base) if own.is_empty() => {
+            let message = format!(
+                "the profile itself is allowed, but not with what its base {} has: change the base, or name another\n{violations}",
+                quoted(&base)
+            );
+            return refuse(Reason::BaseNotAllowed, message);
+        }
+        _ => return refuse(Reason::ProfileNotAllowed, violations),
     }
     check_kernel(&merged, limits.actions)?;
     let text = serde_json::to_string(&written)
@@ -255,7 +270,10 @@ mod tests {
             spec
         };
         let write = [rule(&["write", "exit"])];
-        let base = [("base", spec(&[rule(&["read", "exit"])]))];
+        let base = [
+            ("base", spec(&[rule(&["read", "exit"])])),
+            ("bad", spec(&[rule(&["mount"])])),
+        ];
         let circle = [("b", based("c", &[])), ("c", based("b", &[]))];
         let long = "a".repeat(251);
         let bad_index = json!({
@@ -271,6 +289,18 @@ mod tests {
             ("registry", result("a", &based("oci://x/y:1", &[]), &[])),
             ("invalid", result("a", &spec(&[bad_index]), &[])),
             ("not allowed", result("a", &spec(&[rule(&["mount"])]), &[])),
+            (
+                "base not allowed",
+                result("a", &based("bad", &write), &base),
+            ),
+            (
+                "neither allowed",
+                result("a", &based("bad", &[rule(&["reboot"])]), &base),
+            ),
+            (
+                "not allowed, no such base",
+                result("a", &based("base", &[rule(&["mount"])]), &[]),
+            ),
             ("long name", result(&long, &spec(&[]), &[])),
             ("our name", result("kubelet-config", &spec(&[]), &[])),
         ];

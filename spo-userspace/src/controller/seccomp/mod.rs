@@ -7,11 +7,12 @@ mod apply;
 mod content;
 mod observe;
 mod plan;
+mod seen;
 mod status;
 mod written;
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kube::api::Api;
@@ -26,6 +27,7 @@ use self::observe::{Configuration, Guarded, GuardedStatus};
 use self::status::KIND;
 use self::written::Written;
 use super::bases::Bases;
+use crate::api;
 use crate::api::names::{NODE_NAME, PROFILE_KIND, node_label, seccomp_file};
 use crate::cluster::error::told;
 use crate::cluster::events::Events;
@@ -68,10 +70,14 @@ struct Context {
     events: Events,
     profiles: Store<Guarded>,
     statuses: Store<GuardedStatus>,
-    daemons: Store<Configuration>,
+    /// What the configuration says of profiles, or why that cannot be read; nothing until there was
+    /// one. It holds until another comes: whoever removes the configuration lifts no restriction.
+    security: Mutex<Option<Security>>,
     written: Written,
     queue: Queue<String>,
 }
+
+type Security = Result<Option<api::daemon::Security>, String>;
 
 struct Writers {
     profiles: Writer<Guarded>,
@@ -83,11 +89,12 @@ struct Writers {
 pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), JoinError> {
     let (context, writers, keys) = Context::new(settings);
     let mut tasks = JoinSet::new();
-    context.watch(writers, &mut tasks, &stop);
+    let configured = CancellationToken::new();
+    context.watch(writers, &mut tasks, &stop, configured.clone());
     // Without knowing all profiles, all restrictions and what was said, anything would be wrong.
     let ready = async {
+        configured.cancelled().await;
         context.profiles.wait_until_ready().await.is_ok()
-            && context.daemons.wait_until_ready().await.is_ok()
             && context.statuses.wait_until_ready().await.is_ok()
     };
     let is_ready = tokio::select! {
@@ -123,7 +130,7 @@ impl Context {
         } = settings;
         let (profiles, profiles_writer) = store();
         let (statuses, statuses_writer) = store();
-        let (daemons, daemons_writer) = store();
+        let (_, daemons_writer) = store();
         let (queue, keys) = queue();
         metrics.queue("seccomp", &queue);
         let context = Self {
@@ -137,7 +144,7 @@ impl Context {
             metrics,
             profiles,
             statuses,
-            daemons,
+            security: Mutex::default(),
             written: Written::default(),
             queue,
         };
@@ -154,6 +161,7 @@ impl Context {
         writers: Writers,
         tasks: &mut JoinSet<()>,
         stop: &CancellationToken,
+        configured: CancellationToken,
     ) {
         let Writers {
             profiles,
@@ -189,26 +197,17 @@ impl Context {
             self.failed("securityprofilenodestatuses"),
         ));
         let context = self.clone();
-        let mut security = None;
         tasks.spawn(watch(
             Api::namespaced(self.client.clone(), &self.namespace),
             Wish {
                 fields: Some(format!("metadata.name={}", self.configuration)),
+                complete: configured,
                 ..Wish::default()
             },
             daemons,
             stop.clone(),
             |_| true,
-            move |change: Change<'_, Configuration>| {
-                let now = match change {
-                    Change::Present(configuration) => observe::security(configuration),
-                    Change::Gone(_) => Ok(None),
-                };
-                if security.as_ref() != Some(&now) {
-                    security = Some(now);
-                    context.every_profile();
-                }
-            },
+            move |change| context.configuration_changed(&change),
             self.failed("securityprofilesoperatordaemons"),
         ));
     }
@@ -244,6 +243,27 @@ impl Context {
         for name in others.iter().chain([&name]) {
             self.queue.add(seccomp_file(name));
         }
+    }
+
+    fn configuration_changed(&self, change: &Change<'_, Configuration>) {
+        let Change::Present(configuration) = change else {
+            let name = &self.configuration;
+            tracing::warn!(
+                name,
+                "the configuration is gone; what it allowed is allowed still"
+            );
+            return;
+        };
+        let now = Some(observe::security(configuration));
+        let mut security = self.security();
+        if *security != now {
+            *security = now;
+            self.every_profile();
+        }
+    }
+
+    fn security(&self) -> MutexGuard<'_, Option<Security>> {
+        self.security.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn status_changed(&self, change: &Change<'_, GuardedStatus>) {
@@ -347,7 +367,9 @@ fn trim(profile: &mut Guarded) -> bool {
     if let Ok(profile) = &mut profile.0
         && let Some(status) = &mut profile.status
     {
-        status.conditions.clear();
+        for condition in &mut status.conditions {
+            condition.message = String::new();
+        }
     }
     true
 }

@@ -9,13 +9,15 @@ use serde::Deserialize;
 
 use super::Context;
 use super::content::{Limits, Refusal, content, digest_of};
-use super::plan::{Claimant, FileState, Intent, Observed};
+use super::seen::{Claimant, FileState, Intent, Observed, Word};
 use super::status::Target;
 use crate::api::common::ProfileStatus;
 use crate::api::daemon::Security;
-use crate::api::names::{IN_USE, PARTIAL, seccomp_file};
-use crate::api::node_status::Reason;
-use crate::api::{SeccompProfile, SecurityProfileNodeStatus, SecurityProfilesOperatorDaemon};
+use crate::api::names::{IN_USE, PARTIAL, READY, seccomp_file};
+use crate::api::node_status::{NodeStatus, Reason};
+use crate::api::{
+    SeccompProfile, SeccompProfileSpec, SecurityProfileNodeStatus, SecurityProfilesOperatorDaemon,
+};
 use crate::node::profiles::{Entry, ProfilesError};
 use crate::profile::seccomp::{Restrictions, SeccompSpec};
 use crate::profile::state::State;
@@ -65,7 +67,7 @@ pub(super) struct Objects {
 impl Context {
     /// Looks at everything that a file depends on.
     pub(super) async fn observe(self: &Arc<Self>, file: &str) -> Sight {
-        let (state, is_ours) = self.file_state(file).await;
+        let (entry, is_ours) = self.entry(file).await;
         let profiles = self.claimants(file);
         let restrictions = self.restrictions();
         let mut claimants = Vec::new();
@@ -85,15 +87,15 @@ impl Context {
                 generation: profile.meta().generation,
                 intent: self.intent(&profile, &restrictions),
                 users: users(&profile),
-                status: status
-                    .as_ref()
-                    .map(|object| object.status.clone().unwrap_or_default()),
+                word: word(&profile),
+                status: status.as_ref().map(|object| said(object, target.uid)),
             });
             objects.push(Objects { profile, status });
         }
         let observed = Observed {
             claimants,
-            file: state,
+            is_allowed: is_allowed(&entry, &restrictions),
+            file: file_state(entry),
             is_ours,
         };
         Sight { observed, objects }
@@ -160,9 +162,15 @@ impl Context {
 
     /// What the cluster's configuration lets profiles say.
     fn restrictions(&self) -> Result<Restrictions, Refusal> {
-        let reference = ObjectRef::new(&self.configuration).within(&self.namespace);
-        let configuration = self.daemons.get(&reference);
-        let security = configuration.map_or(Ok(None), |configuration| security(&configuration));
+        let Some(security) = self.security().clone() else {
+            return Err(Refusal {
+                reason: Reason::NoConfiguration,
+                message: format!(
+                    "there is no configuration {} in the namespace {}, so that it is not known what profiles may say: the operator makes one; does it run?",
+                    self.configuration, self.namespace
+                ),
+            });
+        };
         let security = security.map_err(|error| Refusal {
             reason: Reason::Unsupported,
             message: format!(
@@ -178,7 +186,8 @@ impl Context {
         )
     }
 
-    async fn file_state(self: &Arc<Self>, file: &str) -> (FileState, bool) {
+    /// What is in the folder, and whether it is ours.
+    async fn entry(self: &Arc<Self>, file: &str) -> (Result<Entry, ProfilesError>, bool) {
         let result = self
             .in_folder(file, |folder, file| {
                 let entry = folder.read(file)?;
@@ -187,14 +196,34 @@ impl Context {
             })
             .await;
         match result {
-            Ok((Entry::Missing, is_ours)) => (FileState::Missing, is_ours),
-            Ok((Entry::Other, is_ours)) => (FileState::Other, is_ours),
-            Ok((Entry::File(content), is_ours)) => (FileState::Has(digest_of(content)), is_ours),
-            // Names that no file can have are refused by the plan's content.
-            Err(ProfilesError::Name { .. }) => (FileState::Missing, false),
-            Err(error) => (unusable(&error), false),
+            Ok((entry, is_ours)) => (Ok(entry), is_ours),
+            Err(error) => (Err(error), false),
         }
     }
+}
+
+fn file_state(entry: Result<Entry, ProfilesError>) -> FileState {
+    match entry {
+        // Names that no profile's file can have are refused by the plan's content.
+        Ok(Entry::Missing) | Err(ProfilesError::Name { .. }) => FileState::Missing,
+        Ok(Entry::Other) => FileState::Other,
+        Ok(Entry::File(content)) => FileState::Has(digest_of(content)),
+        Err(error) => unusable(&error),
+    }
+}
+
+/// Whether the configuration allows what a file says. What is no profile cannot be allowed.
+fn is_allowed(
+    entry: &Result<Entry, ProfilesError>,
+    restrictions: &Result<Restrictions, Refusal>,
+) -> bool {
+    let (Ok(Entry::File(content)), Ok(restrictions)) = (entry, restrictions) else {
+        return false;
+    };
+    // To read all files again and again would be dear.
+    restrictions.allowed_syscalls.is_empty()
+        || serde_json::from_slice::<SeccompProfileSpec>(content)
+            .is_ok_and(|spec| restrictions.violations(&spec.into()).is_empty())
 }
 
 /// An error and its reasons, in one line.
@@ -240,6 +269,28 @@ fn users(profile: &Guarded) -> Vec<String> {
             .unwrap_or_default(),
         Err(_) => Vec::new(),
     }
+}
+
+/// What the operator said of it then.
+fn word(profile: &Guarded) -> Word {
+    let status = profile.0.as_ref().ok().and_then(|it| it.status.as_ref());
+    let Some(status) = status else {
+        return Word::default();
+    };
+    let ready = status.conditions.iter().find(|known| known.type_ == READY);
+    Word {
+        state: status.status,
+        reason: ready.map(|ready| ready.reason.clone()),
+        generation: ready.and_then(|ready| ready.observed_generation),
+    }
+}
+
+/// What this node said of a profile. What it said of one that had the name before does not count,
+/// but that it said something.
+fn said(object: &SecurityProfileNodeStatus, uid: &str) -> NodeStatus {
+    let is_about_this = object.owner_references().iter().any(|it| it.uid == uid);
+    let status = object.status.clone().filter(|_| is_about_this);
+    status.unwrap_or_default()
 }
 
 /// Whether the operator, which knows all pods, says that nothing needs the profile. It writes both

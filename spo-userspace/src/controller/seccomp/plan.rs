@@ -1,61 +1,10 @@
 //! What is to be done about one file, as a function of what was observed.
 
 use super::content::{Content, Refusal};
+use super::seen::{Claimant, FileState, Intent, Observed};
 use crate::api::common::ProfileStatus;
-use crate::api::node_status::NodeStatus;
 use crate::api::node_status::Reason;
 use crate::cluster::events::Note;
-use crate::profile::few::few;
-
-/// All that is known about one file.
-#[derive(Clone, Debug)]
-pub(super) struct Observed {
-    /// Those whose file it is, the one that has it first. Mostly there is one.
-    pub(super) claimants: Vec<Claimant>,
-    pub(super) file: FileState,
-    /// Whether the journal says that we wrote it.
-    pub(super) is_ours: bool,
-}
-
-/// A profile.
-#[derive(Clone, Debug)]
-pub(super) struct Claimant {
-    pub(super) name: String,
-    pub(super) generation: Option<i64>,
-    pub(super) intent: Intent,
-    /// The pods that use it, as the operator knows them.
-    pub(super) users: Vec<String>,
-    /// What this node said last; `None` if it said nothing.
-    pub(super) status: Option<NodeStatus>,
-}
-
-/// What is to become of a profile.
-#[derive(Clone, Debug)]
-pub(super) enum Intent {
-    /// It is being deleted. Until it is released, pods may need it.
-    Deleted(Option<Content>),
-    /// It is being deleted, and nothing needs it any more.
-    Released,
-    /// It is not to be installed.
-    Disabled,
-    /// It is to be merged with others first.
-    Partial,
-    /// It is to be installed, if it can be.
-    Install(Result<Content, Refusal>),
-}
-
-/// What is in the folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum FileState {
-    /// Nothing.
-    Missing,
-    /// A file with this digest.
-    Has(String),
-    /// Something that is no profile's file.
-    Other,
-    /// The folder itself cannot be used; why, and whether it is gone with all that was in it.
-    Unusable { why: String, gone: bool },
-}
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,22 +54,17 @@ pub(super) struct Say {
 
 /// The plan for a file.
 pub(super) fn plan(observed: &Observed) -> Plan {
-    let Observed {
-        claimants,
-        file,
-        is_ours,
-    } = observed;
-    let Some((first, others)) = claimants.split_first() else {
-        let step = match file {
+    let Some((first, others)) = observed.claimants.split_first() else {
+        let step = match observed.file {
             FileState::Unusable { .. } => FileStep::Leave,
-            _ if *is_ours => FileStep::Remove,
+            _ if observed.is_ours => FileStep::Remove,
             _ => FileStep::Leave,
         };
         return Plan::of(step, StatusStep::None);
     };
-    let mut plan = match file {
+    let mut plan = match &observed.file {
         FileState::Unusable { why, gone } => without_folder(first, why, *gone),
-        _ => for_first(first, file, *is_ours),
+        _ => for_first(first, observed),
     };
     let others = others.iter().map(|other| for_other(other, first));
     plan.statuses.extend(others);
@@ -163,16 +107,6 @@ impl Claimant {
             digest: None,
             generation: self.generation,
         }
-    }
-
-    fn said(&self, state: ProfileStatus) -> bool {
-        let status = self.status.as_ref();
-        status.and_then(|status| status.status) == Some(state)
-    }
-
-    /// Names some of the pods.
-    fn pods(&self) -> String {
-        few(&self.users)
     }
 }
 
@@ -217,7 +151,13 @@ fn without_folder(claimant: &Claimant, why: &str, gone: bool) -> Plan {
         Intent::Released => !gone && claimant.status.is_some(),
     };
     if !needs_it {
-        return for_first(claimant, &FileState::Missing, false);
+        let nothing = Observed {
+            claimants: Vec::new(),
+            file: FileState::Missing,
+            is_ours: false,
+            is_allowed: true,
+        };
+        return for_first(claimant, &nothing);
     }
     let message = format!(
         "{why}; the operator restarts its pod on this node, which sets the folder up again; if that does not help, look at the node's disk"
@@ -231,22 +171,20 @@ fn without_folder(claimant: &Claimant, why: &str, gone: bool) -> Plan {
     }
 }
 
-fn for_first(claimant: &Claimant, file: &FileState, is_ours: bool) -> Plan {
+/// What of the folder is `observed` counts.
+fn for_first(claimant: &Claimant, observed: &Observed) -> Plan {
+    let Observed { file, is_ours, .. } = observed;
     let is_there = *file != FileState::Missing;
-    let in_use = !claimant.users.is_empty();
-    let removal = if is_there || is_ours {
+    let removal = if is_there || *is_ours {
         FileStep::Remove
     } else {
         FileStep::Leave
     };
     let unwanted = |state, why: &str| {
-        if !(is_there && in_use) {
+        let Some(needs) = claimant.needs().filter(|_| is_there) else {
             return Plan::of(removal.clone(), StatusStep::Say(claimant.say(state)));
-        }
-        let message = format!(
-            "{why}, but pods use it, and it stays until they are gone: {}",
-            claimant.pods()
-        );
+        };
+        let message = format!("{why}, but its file stays {needs}");
         let said = claimant.say(ProfileStatus::Installed);
         let said = said.because(Reason::InUse, message).with_digest_of(file);
         Plan::of(FileStep::Leave, StatusStep::Say(said))
@@ -271,8 +209,8 @@ fn for_first(claimant: &Claimant, file: &FileState, is_ours: bool) -> Plan {
         },
         Intent::Disabled => unwanted(ProfileStatus::Disabled, "the profile is disabled"),
         Intent::Partial => unwanted(ProfileStatus::Partial, "the profile is partial"),
-        Intent::Install(Err(refusal)) => refused(claimant, refusal, file, removal),
-        Intent::Install(Ok(content)) => install(claimant, content, file, is_ours),
+        Intent::Install(Err(refusal)) => refused(claimant, refusal, observed, removal),
+        Intent::Install(Ok(content)) => install(claimant, content, file, *is_ours),
     }
 }
 
@@ -314,30 +252,43 @@ fn terminating(claimant: &Claimant, file: &FileState) -> StatusStep {
     StatusStep::Say(said.with_digest_of(file))
 }
 
-fn refused(claimant: &Claimant, refusal: &Refusal, file: &FileState, removal: FileStep) -> Plan {
+/// What was there before stays, unless that is not allowed, either.
+fn refused(claimant: &Claimant, refusal: &Refusal, observed: &Observed, removal: FileStep) -> Plan {
+    let Observed {
+        file,
+        is_ours,
+        is_allowed,
+        ..
+    } = observed;
     let Refusal { reason, message } = refusal;
-    let is_there = *file != FileState::Missing;
-    let goes = *reason == Reason::ProfileNotAllowed && claimant.users.is_empty();
-    let message = match (is_there, goes, reason) {
-        (true, false, Reason::ProfileNotAllowed) => format!(
-            "{message}\nit stays on the node until these pods are gone: {}",
-            claimant.pods()
-        ),
-        (true, false, _) => {
-            format!("{message}\nthe node still has the profile as it was before")
-        }
-        _ => message.clone(),
+    let is_forbidden =
+        matches!(reason, Reason::ProfileNotAllowed | Reason::BaseNotAllowed) && !is_allowed;
+    let reason = match reason {
+        Reason::ProfileNotAllowed if claimant.had_this() => Reason::NoLongerAllowed,
+        reason => *reason,
     };
-    let said = claimant
-        .say(ProfileStatus::Error)
-        .because(*reason, &message);
-    let (step, said) = if goes {
-        (removal, said)
-    } else {
-        (FileStep::Leave, said.with_digest_of(file))
+    let needs = claimant.needs();
+    let goes = is_forbidden && needs.is_none();
+    let left = match (file, needs) {
+        (FileState::Missing, _) => None,
+        _ if goes => None,
+        (_, Some(needs)) if is_forbidden => Some(format!("its file stays {needs}")),
+        _ if *is_ours => Some("the node still has the profile as it was before".to_owned()),
+        _ => Some("the node has a file of its name that is not the operator's".to_owned()),
+    };
+    let message = match left {
+        Some(left) => format!("{message}\n{left}"),
+        None => message.clone(),
+    };
+    let said = claimant.say(ProfileStatus::Error);
+    let said = said.because(reason, &message);
+    let (step, said) = match goes {
+        true => (removal, said),
+        false if *is_ours => (FileStep::Leave, said.with_digest_of(file)),
+        false => (FileStep::Leave, said),
     };
     Plan {
-        note: warn_once(claimant, *reason, &message),
+        note: warn_once(claimant, reason, &message),
         ..Plan::of(step, StatusStep::Say(said))
     }
 }
@@ -415,6 +366,9 @@ mod tests {
     use std::fmt::Write as _;
 
     use super::*;
+    use crate::api::names::NOT_ALLOWED;
+    use crate::api::node_status::NodeStatus;
+    use crate::controller::seccomp::seen::Word;
 
     fn content() -> Content {
         Content {
@@ -434,6 +388,7 @@ mod tests {
             generation: Some(2),
             intent,
             users: Vec::new(),
+            word: Word::default(),
             status: None,
         }
     }
@@ -499,14 +454,23 @@ mod tests {
         }
     }
 
-    /// Every intent, with every state of the file, used by pods or not.
+    fn looked(state: ProfileStatus, reason: &str) -> Word {
+        Word {
+            state: Some(state),
+            reason: Some(reason.to_owned()),
+            generation: Some(2),
+        }
+    }
+
+    /// Every intent, with every state of the file, ours or not, used by pods or not, whatever was said.
     #[test]
     fn every_state() {
+        use ProfileStatus::{Error, Installed};
         let intents = [
             ("install", Intent::Install(Ok(content()))),
             ("invalid", refusal(Reason::InvalidSeccompProfile)),
-            ("unsupported", refusal(Reason::Unsupported)),
             ("not allowed", refusal(Reason::ProfileNotAllowed)),
+            ("base not allowed", refusal(Reason::BaseNotAllowed)),
             ("disabled", Intent::Disabled),
             ("partial", Intent::Partial),
             ("deleted", Intent::Deleted(Some(content()))),
@@ -521,54 +485,100 @@ mod tests {
             ("folder gone", unusable(true)),
             ("folder unusable", unusable(false)),
         ];
+        let this = |status: NodeStatus| NodeStatus {
+            observed_generation: Some(2),
+            ..status
+        };
+        let refused = NodeStatus {
+            reason: Some("NoLongerAllowed".to_owned()),
+            ..status(Error, None)
+        };
         let said = [
             ("nothing said", None),
+            ("said new", Some(status(Installed, Some("new")))),
+            ("said old", Some(status(Installed, Some("old")))),
+            ("said this", Some(this(status(Installed, Some("new"))))),
+            ("said no longer", Some(this(refused))),
+        ];
+        let words = [
+            ("no word", Word::default()),
+            ("seen", looked(Installed, "Available")),
             (
-                "said Installed new",
-                Some(status(ProfileStatus::Installed, Some("new"))),
+                "seen as partial",
+                looked(ProfileStatus::Partial, "Unavailable"),
             ),
-            (
-                "said Installed old",
-                Some(status(ProfileStatus::Installed, Some("old"))),
-            ),
+            ("seen as not allowed", looked(Error, NOT_ALLOWED)),
+        ];
+        let dimensions = [
+            said.each_ref().map(|(name, _)| *name).to_vec(),
+            vec!["free", "used"],
+            words.each_ref().map(|(name, _)| *name).to_vec(),
+            vec!["ours", "theirs"],
+            vec!["allowed", "forbidden"],
         ];
         let mut text = String::new();
         for (intent_name, intent) in &intents {
             for (file_name, file) in &files {
-                // What does not depend on the rest is one line.
-                let mut lines: Vec<(String, Vec<String>)> = Vec::new();
-                for (said_name, said) in &said {
-                    for users in [Vec::new(), vec!["ns/pod".to_owned()]] {
-                        let used = if users.is_empty() { "" } else { ", used" };
-                        let observed = Observed {
-                            claimants: vec![Claimant {
-                                users,
-                                status: said.clone(),
-                                ..claimant("a", intent.clone())
-                            }],
-                            file: file.clone(),
-                            is_ours: *file != FileState::Missing,
-                        };
-                        let line = line(&plan(&observed));
-                        let case = format!("{said_name}{used}");
-                        match lines.iter_mut().find(|(known, _)| *known == line) {
-                            Some((_, cases)) => cases.push(case),
-                            None => lines.push((line, vec![case])),
-                        }
-                    }
-                }
-                let always = lines.len() == 1;
-                for (line, cases) in lines {
-                    let cases = if always {
-                        "always".to_owned()
-                    } else {
-                        cases.join("; ")
+                let outcome = |case: &[usize]| {
+                    let &[said_at, used, word, theirs, forbidden] = case else {
+                        panic!("a value for each dimension: {case:?}")
                     };
-                    writeln!(text, "{intent_name}, {file_name} ({cases}): {line}").unwrap();
+                    let observed = Observed {
+                        claimants: vec![Claimant {
+                            users: vec!["ns/pod".to_owned(); used],
+                            status: said[said_at].1.clone(),
+                            word: words[word].1.clone(),
+                            ..claimant("a", intent.clone())
+                        }],
+                        file: file.clone(),
+                        is_ours: theirs == 0,
+                        is_allowed: forbidden == 0,
+                    };
+                    line(&plan(&observed))
+                };
+                writeln!(text, "{intent_name}, {file_name}").unwrap();
+                for line in tree(&dimensions, &mut Vec::new(), &outcome) {
+                    writeln!(text, "    {line}").unwrap();
                 }
             }
         }
         insta::assert_snapshot!(text);
+    }
+
+    /// What comes out, by the dimensions that it depends on.
+    fn tree(
+        dimensions: &[Vec<&str>],
+        case: &mut Vec<usize>,
+        outcome: &impl Fn(&[usize]) -> String,
+    ) -> Vec<String> {
+        let Some(values) = dimensions.get(case.len()) else {
+            return vec![outcome(case)];
+        };
+        let mut groups: Vec<(Vec<&str>, Vec<String>)> = Vec::new();
+        for (number, value) in values.iter().enumerate() {
+            case.push(number);
+            let below = tree(dimensions, case, outcome);
+            case.pop();
+            match groups.iter_mut().find(|(_, known)| *known == below) {
+                Some((names, _)) => names.push(value),
+                None => groups.push((vec![value], below)),
+            }
+        }
+        if let [(_, below)] = &mut groups[..] {
+            return std::mem::take(below);
+        }
+        let mut lines = Vec::new();
+        for (names, below) in groups {
+            let names = names.join(", ");
+            match &below[..] {
+                [one] => lines.push(format!("{names}: {one}")),
+                many => {
+                    lines.push(format!("{names}:"));
+                    lines.extend(many.iter().map(|line| format!("    {line}")));
+                }
+            }
+        }
+        lines
     }
 
     #[test]
@@ -578,6 +588,7 @@ mod tests {
                 claimants: Vec::new(),
                 file,
                 is_ours,
+                is_allowed: true,
             };
             plan(&observed).file
         };
@@ -594,6 +605,7 @@ mod tests {
             claimants: vec![claimant("a", Intent::Install(Ok(content())))],
             file: has("new"),
             is_ours: false,
+            is_allowed: true,
         };
         assert_eq!(plan(&observed).file, FileStep::Adopt);
     }
@@ -621,6 +633,7 @@ mod tests {
                     ],
                     file: FileState::Missing,
                     is_ours: false,
+                    is_allowed: false,
                 };
                 let said = said.map_or("", |_| ", said Error");
                 writeln!(text, "{name}{said}: {}", line(&plan(&observed))).unwrap();
@@ -635,6 +648,7 @@ mod tests {
             claimants: vec![claimant("a", Intent::Install(Ok(content())))],
             file: has("old"),
             is_ours: true,
+            is_allowed: true,
         };
         let planned = plan(&observed);
         let reason = Reason::CannotSaveSeccompProfile;

@@ -1,6 +1,6 @@
 //! Writes what a plan says.
 
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::{Client, Error};
 use serde_json::{Map, Value, json};
 
@@ -11,11 +11,11 @@ use crate::cluster::MANAGER;
 use crate::controller::profile::{Known, ProfileKey};
 
 /// Writes what a plan says of a profile. `version` is that of the object that was observed: its
-/// finalizers are replaced only if nobody else changed it since.
+/// finalizers are replaced, and it is deleted, only if nobody else changed it since.
 pub(super) async fn apply(
     client: &Client,
     key: &ProfileKey,
-    version: Option<String>,
+    mut version: Option<String>,
     usage: Option<&'static str>,
     plan: &Plan,
 ) -> Result<(), Error> {
@@ -43,28 +43,41 @@ pub(super) async fn apply(
         metadata.insert("annotations".to_owned(), json!({ SYSCALLS: rules }));
     }
     if !metadata.is_empty() {
-        let patch = json!({ "metadata": metadata });
-        gone(
-            profiles
-                .patch(&key.name, &parameters, &Patch::Merge(patch))
-                .await
-                .map(drop),
-        )?;
+        let patch = Patch::Merge(json!({ "metadata": metadata }));
+        let patched = profiles.patch(&key.name, &parameters, &patch).await;
+        version = newer(patched, version)?;
     }
     if let Some(status) = &plan.status {
-        let patch = Patch::Merge(json!({ "status": fields(status, usage) }));
+        let mut patch = json!({ "status": fields(status, usage) });
+        if plan.delete {
+            patch["metadata"] = json!({ "resourceVersion": version });
+        }
+        let patch = Patch::Merge(patch);
         let patched = profiles.patch_status(&key.name, &parameters, &patch).await;
-        gone(patched.map(drop))?;
+        version = newer(patched, version)?;
     }
     if plan.delete {
-        gone(
-            profiles
-                .delete(&key.name, &DeleteParams::default())
-                .await
-                .map(drop),
-        )?;
+        // Somebody may have made it right by now.
+        let unchanged = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: None,
+                resource_version: version,
+            }),
+            ..DeleteParams::default()
+        };
+        gone(profiles.delete(&key.name, &unchanged).await.map(drop))?;
     }
     Ok(())
+}
+
+/// The version of an object that was written.
+fn newer(
+    written: Result<DynamicObject, Error>,
+    before: Option<String>,
+) -> Result<Option<String>, Error> {
+    let mut version = before;
+    gone(written.map(|object| version = object.metadata.resource_version))?;
+    Ok(version)
 }
 
 /// What is gone needs nothing any more.

@@ -7,18 +7,24 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::wording;
 use crate::api::common::{NodeCount, ProfileStatus};
-use crate::api::names::{FINALIZER, IN_USE, OLD_NODE_FINALIZER, OLD_PARTIAL_FINALIZER};
+use crate::api::names::{
+    FINALIZER, IN_USE, NOT_ALLOWED, OLD_NODE_FINALIZER, OLD_PARTIAL_FINALIZER, READY,
+};
+use crate::api::node_status::Reason;
 use crate::cluster::events::Note;
 use crate::controller::profile::Known;
 use crate::profile::few::few;
+use crate::profile::named::Named as _;
 use crate::profile::state::State;
 
 /// Pods that a status names; more are counted only.
 pub(super) const MOST_PODS: usize = 500;
-/// The only type of condition.
-const READY: &str = "Ready";
-/// Why a node refuses a profile that the configuration does not allow.
-const NOT_ALLOWED: &str = "ProfileNotAllowed";
+/// Why nodes refuse what the configuration does not allow.
+const FORBIDDEN: [Reason; 3] = [
+    Reason::ProfileNotAllowed,
+    Reason::NoLongerAllowed,
+    Reason::BaseNotAllowed,
+];
 /// Why something of a deleted profile is left.
 const LEFT_ON_NODES: &str = "LeftOnNodes";
 
@@ -135,7 +141,7 @@ fn note(observed: &Observed, delete: bool) -> Option<Note> {
     let (reason, message) = if delete {
         let message = "the profile was installed, and spec.security of the configuration no longer \
                        allows it: it is deleted, when no pod uses it any more";
-        (NOT_ALLOWED, message.to_owned())
+        (Reason::ProfileNotAllowed.name(), message.to_owned())
     } else if observed.deleted && !observed.installable && !observed.reports.is_empty() {
         let nodes = observed.reports.iter().map(|report| report.node.as_str());
         let message = format!(
@@ -201,18 +207,20 @@ fn finalizers(observed: &Observed, reports: &[&Report]) -> Vec<String> {
     finalizers
 }
 
-/// Whether the nodes refuse what they had, and not because somebody changed it.
+/// Whether a node had this very version, and refuses it since the configuration changed. Of others
+/// nobody asks: one may not have got it yet, or may be in error.
 fn is_no_longer_allowed(observed: &Observed, reports: &[&Report]) -> bool {
-    let known = &observed.known;
-    let was_installed = known.status == Some(ProfileStatus::Installed)
-        && ready_condition(known)
-            .is_some_and(|ready| ready.observed_generation == Some(observed.generation));
-    let refused = |report: &&Report| {
+    is_refused(observed, reports, &[Reason::NoLongerAllowed])
+}
+
+/// Whether a node refuses the profile as it is now, for one of these reasons.
+fn is_refused(observed: &Observed, reports: &[&Report], reasons: &[Reason]) -> bool {
+    reports.iter().any(|report| {
+        let reason = report.reason.as_deref().and_then(Reason::from_name);
         report.status == Some(ProfileStatus::Error)
-            && report.reason.as_deref() == Some(NOT_ALLOWED)
             && report.generation == Some(observed.generation)
-    };
-    was_installed && reports.iter().any(refused)
+            && reason.is_some_and(|reason| reasons.contains(&reason))
+    })
 }
 
 fn status(observed: &Observed, reports: &[&Report]) -> Known {
@@ -232,6 +240,7 @@ fn status(observed: &Observed, reports: &[&Report]) -> Known {
         ProfileStatus::Installed => (true, "Available"),
         ProfileStatus::Terminating => (false, "Deleting"),
         ProfileStatus::Error if observed.unsupported.is_some() => (false, "Unsupported"),
+        ProfileStatus::Error if is_refused(observed, reports, &FORBIDDEN) => (false, NOT_ALLOWED),
         ProfileStatus::Error | ProfileStatus::Partial | ProfileStatus::Disabled => {
             (false, "Unavailable")
         }

@@ -29,6 +29,7 @@ use thiserror::Error;
 pub use self::clear::{Cleared, clear};
 use self::journal::Journal;
 pub use self::watch::{Noticed, watch};
+use super::setup::KUBELET_CONFIG;
 
 /// How the names of files begin that are still being written.
 const UNFINISHED: &str = ".spo-new-";
@@ -66,8 +67,8 @@ pub enum ProfilesError {
         /// The file.
         name: String,
     },
-    /// No file can have this name.
-    #[error("{name:?} cannot be the name of a file here")]
+    /// No profile's file can have this name.
+    #[error("{name:?} cannot be the name of a profile's file")]
     Name {
         /// The name.
         name: String,
@@ -231,6 +232,7 @@ impl Profiles {
 fn check_name(name: &str) -> Result<(), ProfilesError> {
     let bad = name.is_empty()
         || name.len() > LONGEST_NAME
+        || name == KUBELET_CONFIG
         || name.starts_with('.')
         || name.contains(['/', '\0', '\n']);
     if bad {
@@ -359,7 +361,14 @@ mod tests {
         profiles.write("a.json", b"text").unwrap();
         assert_eq!(fs::read(&victim).unwrap(), b"mine");
         assert!(!folder.path().join("a.json").is_symlink());
-        for name in ["../victim", "/etc/passwd", ".hidden", "", "a\nb"] {
+        for name in [
+            "../victim",
+            "/etc/passwd",
+            ".hidden",
+            "",
+            "a\nb",
+            KUBELET_CONFIG,
+        ] {
             assert!(
                 matches!(profiles.write(name, b""), Err(ProfilesError::Name { .. })),
                 "{name:?}"

@@ -41,8 +41,18 @@ async fn a_profile_is_installed_updated_disabled_and_partial() -> Result<()> {
     let status = world.is("a", "Installed", "InUse").await?;
     assert!(status["status"]["message"].to_string().contains("ns/pod"));
     assert!(world.file("a").exists());
+    // The operator has looked at it, and at the pods; what it knew before is no word.
     world
         .operator_says("a", json!({ "activeWorkloads": [] }))
+        .await?;
+    world
+        .says("a", "waiting", |status| {
+            status["message"].to_string().contains("operator says")
+        })
+        .await?;
+    assert!(world.file("a").exists());
+    world
+        .operator_saw("a", "Disabled", "Unavailable", &[])
         .await?;
     world.is("a", "Disabled", "").await?;
     assert!(!world.file("a").exists());
@@ -52,6 +62,11 @@ async fn a_profile_is_installed_updated_disabled_and_partial() -> Result<()> {
     let labels = json!({ "spo.x-k8s.io/partial": "true" });
     world
         .patch("a", json!({ "metadata": { "labels": labels } }))
+        .await?;
+    world.is("a", "Installed", "InUse").await?;
+    assert!(world.file("a").exists());
+    world
+        .operator_saw("a", "Partial", "Unavailable", &[])
         .await?;
     world.is("a", "Partial", "").await?;
     assert!(!world.file("a").exists());
@@ -240,9 +255,24 @@ async fn two_profiles_with_one_file_do_not_fight() -> Result<()> {
     world.is("a.json", "Installed", "").await?;
     let content = fs::read_to_string(world.file("a"))?;
     assert!(content.contains("write"), "{content}");
+    // The operator's own file is no profile's, whatever becomes of the profile.
+    let own = world.file("kubelet-config");
+    fs::write(&own, "{}")?;
     world.apply("kubelet-config", &allows(&["read"])).await?;
-    world.is("kubelet-config", "Error", "NameCollision").await?;
-    assert!(!world.file("kubelet-config").exists());
+    let status = world.is("kubelet-config", "Error", "NameCollision").await?;
+    let message = status["status"]["message"].to_string();
+    assert!(!message.contains("before"), "{message}");
+    let mut disabled = allows(&["read"]);
+    disabled["state"] = json!("Disabled");
+    world.apply("kubelet-config", &disabled).await?;
+    world.is("kubelet-config", "Disabled", "").await?;
+    let finalizers = json!({ "metadata": { "finalizers": [FINALIZER] } });
+    world.patch("kubelet-config", finalizers).await?;
+    world.delete("kubelet-config").await?;
+    let released = json!({ "status": "Terminating", "activeWorkloads": [] });
+    world.operator_says("kubelet-config", released).await?;
+    world.is_silent("kubelet-config").await?;
+    assert_eq!(fs::read(&own)?, b"{}");
     let gone = spo_cluster_tests::objects::get(&world.admin, &format!("{PROFILES}/a")).await?;
     assert_eq!(gone, None);
     world.remove().await

@@ -185,7 +185,7 @@ impl Below {
         world.is_installed("above").await?;
         world.apply("wrong", &allows(&["no_such_call"])).await?;
         world.allow(&["read"]).await?;
-        world.is("above", "Error", "ProfileNotAllowed").await?;
+        world.is("above", "Error", "NoLongerAllowed").await?;
         world
             .allow(&["read", "write", "mmap", "no_such_call"])
             .await?;
@@ -193,6 +193,9 @@ impl Below {
         let mut disabled = allows(&["read"]);
         disabled["state"] = json!("Disabled");
         world.apply("base", &disabled).await?;
+        world
+            .operator_saw("base", "Disabled", "Unavailable", &[])
+            .await?;
         world.is("base", "Disabled", "").await?;
         world.apply("base", &allows(&["read"])).await?;
         world.is_installed("base").await?;
