@@ -81,7 +81,7 @@ async fn take_part(
     }
     tracing::info!("leading");
     let work = CancellationToken::new();
-    let lead = lead(client, options, metrics, work.clone());
+    let lead = Box::pin(lead(client, options, metrics, work.clone()));
     let led = while_kept(election.keep(stop), lead, work).await;
     if led == (Kept::Asked, Ended::InTime) {
         election.give_back().await;

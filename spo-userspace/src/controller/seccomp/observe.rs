@@ -18,7 +18,7 @@ use crate::api::node_status::{NodeStatus, Reason};
 use crate::api::{
     SeccompProfile, SeccompProfileSpec, SecurityProfileNodeStatus, SecurityProfilesOperatorDaemon,
 };
-use crate::node::profiles::{Entry, ProfilesError};
+use crate::node::profiles::{Entry, Profiles, ProfilesError};
 use crate::profile::seccomp::{Restrictions, SeccompSpec};
 use crate::profile::state::State;
 
@@ -188,17 +188,19 @@ impl Context {
 
     /// What is in the folder, and whether it is ours.
     async fn entry(self: &Arc<Self>, file: &str) -> (Result<Entry, ProfilesError>, bool) {
-        let result = self
-            .in_folder(file, |folder, file| {
-                let entry = folder.read(file)?;
-                let is_ours = folder.is_ours(file)?;
-                Ok((entry, is_ours))
-            })
-            .await;
-        match result {
-            Ok((entry, is_ours)) => (Ok(entry), is_ours),
-            Err(error) => (Err(error), false),
-        }
+        let entry = self.in_folder(file, Profiles::read).await;
+        let is_ours = match &entry {
+            Ok(_) | Err(ProfilesError::File { .. }) => {
+                self.in_folder(file, Profiles::is_ours).await
+            }
+            Err(_) => Ok(false),
+        };
+        // It is tried again with the next change, and nothing is removed until then.
+        let is_ours = is_ours.unwrap_or_else(|error| {
+            tracing::warn!(file, error = chain(&error), "cannot tell whose file it is");
+            false
+        });
+        (entry, is_ours)
     }
 }
 
@@ -208,6 +210,11 @@ fn file_state(entry: Result<Entry, ProfilesError>) -> FileState {
         Ok(Entry::Missing) | Err(ProfilesError::Name { .. }) => FileState::Missing,
         Ok(Entry::Other) => FileState::Other,
         Ok(Entry::File(content)) => FileState::Has(digest_of(content)),
+        // The next write may mend it, or say why not.
+        Err(error @ (ProfilesError::File { .. } | ProfilesError::Differs { .. })) => {
+            tracing::warn!(error = chain(&error), "a file cannot be read");
+            FileState::Unreadable
+        }
         Err(error) => unusable(&error),
     }
 }

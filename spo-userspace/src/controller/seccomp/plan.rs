@@ -330,14 +330,19 @@ fn install(claimant: &Claimant, content: &Content, file: &FileState, is_ours: bo
 
 fn repaired(file: &FileState) -> Note {
     let what = match file {
-        FileState::Missing => "was gone",
-        _ => "had been changed",
+        FileState::Missing => "was gone without the operator",
+        FileState::Unreadable => "could not be read",
+        _ => "had been changed without the operator",
+    };
+    let who = match file {
+        FileState::Unreadable => "the disk may be failing",
+        _ => "find out who did that",
     };
     Note {
         warning: true,
         reason: "RepairedSeccompProfile".to_owned(),
         message: format!(
-            "the profile's file on the node {what} without the operator, and is as it should be again: find out who did that"
+            "the profile's file on the node {what}, and is as it should be again: {who}"
         ),
     }
 }
@@ -482,6 +487,7 @@ mod tests {
             ("same", has("new")),
             ("old", has("old")),
             ("other", FileState::Other),
+            ("unreadable", FileState::Unreadable),
             ("folder gone", unusable(true)),
             ("folder unusable", unusable(false)),
         ];

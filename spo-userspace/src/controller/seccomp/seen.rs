@@ -66,6 +66,8 @@ pub(super) enum FileState {
     Has(String),
     /// Something that is no profile's file.
     Other,
+    /// A file that cannot be read.
+    Unreadable,
     /// The folder itself cannot be used; why, and whether it is gone with all that was in it.
     Unusable { why: String, gone: bool },
 }

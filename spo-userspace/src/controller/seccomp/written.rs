@@ -1,16 +1,24 @@
 //! What we wrote and the watch has not shown us yet, so that nothing is written twice.
+//!
+//! The watch may never show it: if it had shown the end of an object before we knew, or if an object
+//! came and went while it was broken. So what we wrote is believed for a while only; whoever then goes
+//! by the store writes once more, at worst.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use kube::ResourceExt as _;
 
 use crate::api::SecurityProfileNodeStatus;
 use crate::cluster::watch::Change;
 
-/// Objects that are newer than the store's.
+/// How long; a watch that is silent for longer has been broken, and has begun anew.
+const BELIEVED: Duration = Duration::from_mins(5);
+
+/// Objects that are newer than the store's, and when they were noted.
 #[derive(Debug, Default)]
-pub(super) struct Written(Mutex<HashMap<String, Newer>>);
+pub(super) struct Written(Mutex<HashMap<String, (Instant, Newer)>>);
 
 #[derive(Debug)]
 enum Newer {
@@ -23,13 +31,22 @@ enum Newer {
 impl Written {
     /// Notes the server's answer to a write.
     pub(super) fn wrote(&self, object: SecurityProfileNodeStatus) {
-        self.map()
-            .insert(object.name_any(), Newer::Is(Box::new(object)));
+        self.note(
+            Instant::now(),
+            object.name_any(),
+            Newer::Is(Box::new(object)),
+        );
     }
 
     /// Notes that an object was deleted.
     pub(super) fn deleted(&self, name: &str, uid: Option<String>) {
-        self.map().insert(name.to_owned(), Newer::Gone(uid));
+        self.note(Instant::now(), name.to_owned(), Newer::Gone(uid));
+    }
+
+    fn note(&self, now: Instant, name: String, newer: Newer) {
+        let mut map = self.map();
+        map.retain(|_, (since, _)| now.saturating_duration_since(*since) < BELIEVED);
+        map.insert(name, (now, newer));
     }
 
     /// Forgets what was noted: the server knows better.
@@ -44,8 +61,9 @@ impl Written {
         stored: Option<&SecurityProfileNodeStatus>,
     ) -> Option<SecurityProfileNodeStatus> {
         match self.map().get(name) {
-            Some(Newer::Is(object)) => Some((**object).clone()),
-            Some(Newer::Gone(_)) => None,
+            Some((since, _)) if since.elapsed() >= BELIEVED => stored.cloned(),
+            Some((_, Newer::Is(object))) => Some((**object).clone()),
+            Some((_, Newer::Gone(_))) => None,
             None => stored.cloned(),
         }
     }
@@ -55,7 +73,8 @@ impl Written {
         let object = change.object();
         let name = object.name_any();
         let mut map = self.map();
-        let is_old = match (map.get(&name), change) {
+        let noted = map.get(&name).map(|(_, newer)| newer);
+        let is_old = match (noted, change) {
             (None, _) => return true,
             (Some(Newer::Is(ours)), Change::Present(_)) => match (version(object), version(ours)) {
                 (Some(shown), Some(ours)) if shown < ours => true,
@@ -78,7 +97,7 @@ impl Written {
         !is_old
     }
 
-    fn map(&self) -> MutexGuard<'_, HashMap<String, Newer>> {
+    fn map(&self) -> MutexGuard<'_, HashMap<String, (Instant, Newer)>> {
         match self.0.lock() {
             Ok(map) => map,
             Err(poisoned) => poisoned.into_inner(),
@@ -122,6 +141,21 @@ mod tests {
         let stored = object("1", "13");
         let newest = written.newest("a", Some(&stored)).unwrap();
         assert_eq!(newest.resource_version().as_deref(), Some("13"));
+    }
+
+    #[test]
+    fn what_the_watch_never_shows_is_believed_for_a_while() {
+        let written = Written::default();
+        let long_ago = Instant::now().checked_sub(BELIEVED).unwrap();
+        let is = |version: &str| Newer::Is(Box::new(object("1", version)));
+        written.note(long_ago, "a".to_owned(), is("10"));
+        written.note(long_ago, "b".to_owned(), Newer::Gone(None));
+        assert_eq!(written.newest("a", None), None);
+        let stored = object("2", "11");
+        assert_eq!(written.newest("b", Some(&stored)), Some(stored));
+        assert_eq!(written.map().len(), 2);
+        written.deleted("c", None);
+        assert_eq!(written.map().len(), 1);
     }
 
     #[test]

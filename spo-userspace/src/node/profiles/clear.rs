@@ -22,7 +22,7 @@ pub struct Cleared {
 /// anew: a name leaves the journal after its file is gone.
 pub fn clear(folder: &OwnedFd, keep: &BTreeSet<String>) -> io::Result<Cleared> {
     let mut cleared = Cleared::default();
-    let ours = journal::read(folder)?;
+    let ours = journal::read(folder)?.names;
     for name in &ours {
         if !keep.contains(name) {
             cleared.removed += usize::from(remove(folder, name)?);

@@ -1,5 +1,5 @@
-//! The names that we wrote, on disk: a line for each change. It is written anew when it is read,
-//! so that it stays short.
+//! The names that we wrote, on disk: a line for each change. It is written anew when it is read and
+//! has more lines than names, so that it stays short.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -37,23 +37,26 @@ impl Journal {
             return Ok(());
         }
         *self = Self::default();
-        let names = read(folder)?;
-        let mut text = String::new();
+        let Found { names, text, whole } = read(folder)?;
+        let mut short = String::new();
         for name in &names {
-            text.push_str(&line('+', name));
+            short.push_str(&line('+', name));
         }
-        match rustix::fs::unlinkat(folder, NEW, AtFlags::empty()) {
-            Err(error) if error != rustix::io::Errno::NOENT => return Err(error.into()),
-            _ => {}
-        }
-        let mut file = open(folder, NEW, OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        rustix::fs::renameat(folder, NEW, folder, NAME)?;
+        let is_short = text == short.as_bytes();
+        let anew = if is_short {
+            Ok(None)
+        } else {
+            replace(folder, &short).map(Some)
+        };
+        // A disk that is full, or fails, keeps nobody from reading, nor from adding to what is there.
+        let (file, length) = match anew {
+            Ok(Some(file)) => (Some(file), short.len() as u64),
+            Ok(None) | Err(_) => (resume(folder, whole).ok(), whole),
+        };
         *self = Self {
             folder: Some(identity),
-            file: Some(file),
-            length: text.len() as u64,
+            file,
+            length,
             names,
         };
         Ok(())
@@ -86,9 +89,14 @@ impl Journal {
     }
 
     fn append(&mut self, folder: &OwnedFd, line: &str) -> io::Result<()> {
-        let Some(file) = &mut self.file else {
-            self.folder = None;
-            return self.belong_to(folder);
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => {
+                let names = self.names.iter();
+                let text: String = names.map(|name| self::line('+', name)).collect();
+                self.length = text.len() as u64;
+                none.insert(replace(folder, &text)?)
+            }
         };
         // Not flushed: what a loss of power takes is noted again, because each start compares all
         // profiles with their files.
@@ -112,6 +120,35 @@ impl Journal {
     }
 }
 
+/// Writes the journal anew.
+fn replace(folder: &OwnedFd, text: &str) -> io::Result<File> {
+    match rustix::fs::unlinkat(folder, NEW, AtFlags::empty()) {
+        Err(error) if error != rustix::io::Errno::NOENT => return Err(error.into()),
+        _ => {}
+    }
+    let mut file = open(folder, NEW, OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY)?;
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| file.sync_all());
+    let placed = written.and_then(|()| Ok(rustix::fs::renameat(folder, NEW, folder, NAME)?));
+    if placed.is_err() {
+        // The disk may be full; it is removed before the next attempt, too.
+        rustix::fs::unlinkat(folder, NEW, AtFlags::empty()).ok();
+    }
+    placed.map(|()| file)
+}
+
+/// Goes on with the journal that is there, after its last whole line.
+fn resume(folder: &OwnedFd, whole: u64) -> io::Result<File> {
+    use std::io::Seek as _;
+    let mut file = open(folder, NAME, OFlags::WRONLY)?;
+    if file.metadata()?.len() != whole {
+        file.set_len(whole)?;
+    }
+    file.seek(io::SeekFrom::Start(whole))?;
+    Ok(file)
+}
+
 /// Notes that files are gone, in the journal that is there, which stays whose it was.
 pub(super) fn forget<'n>(
     folder: &OwnedFd,
@@ -133,8 +170,16 @@ fn open(folder: &OwnedFd, name: &str, flags: OFlags) -> io::Result<File> {
     Ok(File::from(file))
 }
 
+/// What a journal says.
+pub(super) struct Found {
+    pub(super) names: BTreeSet<String>,
+    text: Vec<u8>,
+    /// How much of the text is whole lines.
+    whole: u64,
+}
+
 /// What is not whole, or is no name, does not count.
-pub(super) fn read(folder: &OwnedFd) -> io::Result<BTreeSet<String>> {
+pub(super) fn read(folder: &OwnedFd) -> io::Result<Found> {
     let mut text = Vec::new();
     match open(folder, NAME, OFlags::RDONLY) {
         Ok(file) => file.take(LARGEST).read_to_end(&mut text)?,
@@ -161,12 +206,15 @@ pub(super) fn read(folder: &OwnedFd) -> io::Result<BTreeSet<String>> {
             _ => {}
         }
     }
-    Ok(names)
+    let whole = text.iter().rposition(|byte| *byte == b'\n');
+    let whole = whole.map_or(0, |last| last as u64 + 1);
+    Ok(Found { names, text, whole })
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::MetadataExt as _;
 
     use super::*;
 
@@ -187,5 +235,37 @@ mod tests {
         journal.remove(&open, "b.json").unwrap();
         let text = fs::read_to_string(folder.path().join(NAME)).unwrap();
         assert_eq!(text, "+b.json\n+c.json\n-b.json\n");
+    }
+
+    #[test]
+    fn what_is_right_is_not_written_again_and_a_line_goes_after_the_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(NAME);
+        fs::write(&path, "+a.json\n").unwrap();
+        let number = || fs::metadata(&path).unwrap().ino();
+        let before = number();
+        let open = OwnedFd::from(File::open(folder.path()).unwrap());
+        let mut journal = Journal::default();
+        journal.belong_to(&open).unwrap();
+        journal.add(&open, "b.json").unwrap();
+        assert_eq!(number(), before);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "+a.json\n+b.json\n");
+        // What is in the way of a new one keeps nobody from going on with the old one.
+        fs::write(&path, "+a.json\n-a.json\n+b.json\n+half").unwrap();
+        fs::create_dir(folder.path().join(NEW)).unwrap();
+        let mut journal = Journal::default();
+        journal.belong_to(&open).unwrap();
+        assert_eq!(journal.names(), ["b.json"]);
+        journal.add(&open, "c.json").unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "+a.json\n-a.json\n+b.json\n+c.json\n");
+        // Where there is none, and none can be, it can be read, and says so when it is written.
+        fs::remove_file(&path).unwrap();
+        let mut journal = Journal::default();
+        journal.belong_to(&open).unwrap();
+        assert!(journal.names().is_empty() && journal.add(&open, "d.json").is_err());
+        fs::remove_dir(folder.path().join(NEW)).unwrap();
+        journal.add(&open, "d.json").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "+d.json\n");
     }
 }

@@ -46,9 +46,16 @@ async fn a_full_disk_is_said_and_leaves_nothing_half() -> Result<()> {
     }
     let world = World::new().await?;
     let mounted = Mounted::small(&world.root)?;
-    let _daemon = world.start()?;
-    world.apply("a", &allows(&["read"])).await?;
-    world.is_installed("a").await?;
+    let daemon = world.start()?;
+    for name in ["short-lived", "a"] {
+        world.apply(name, &allows(&["read"])).await?;
+        world.is_installed(name).await?;
+    }
+    // The journal has more lines than names, so that whoever reads it next wants to write it anew.
+    world.delete("short-lived").await?;
+    world
+        .until("no file", || !world.file("short-lived").exists())
+        .await?;
     let before = fs::read(world.file("a"))?;
     // The journal's page has room for what is still to be noted.
     let filler = world.root.join("filler");
@@ -67,6 +74,21 @@ async fn a_full_disk_is_said_and_leaves_nothing_half() -> Result<()> {
     }
     assert_eq!(fs::read(world.file("a"))?, before);
     assert!(!world.file("b").exists());
+    // Not a block is left, and whoever begins now goes on as before.
+    let last = world.root.join("last");
+    fs::write(&last, vec![b'x'; 64 << 10]).ok();
+    drop(daemon);
+    let _daemon = world.start()?;
+    world.apply("c", &allows(&["read"])).await?;
+    let status = world.is("c", "Error", "CannotSaveSeccompProfile").await?;
+    let message = status["status"]["message"].to_string();
+    assert!(message.contains("No space"), "{message}");
+    for name in ["a", "b"] {
+        world.is(name, "Error", "CannotSaveSeccompProfile").await?;
+    }
+    assert_eq!(fs::read(world.file("a"))?, before);
+    assert!(!world.log().contains("FolderUnusable"), "{}", world.log());
+    fs::remove_file(&last)?;
     world
         .until("no unfinished file", || {
             let entries = fs::read_dir(&world.root).into_iter().flatten().flatten();
@@ -76,7 +98,7 @@ async fn a_full_disk_is_said_and_leaves_nothing_half() -> Result<()> {
         })
         .await?;
     fs::remove_file(&filler)?;
-    for name in ["a", "b"] {
+    for name in ["a", "b", "c"] {
         world.is_installed(name).await?;
     }
     drop(mounted);

@@ -9,6 +9,7 @@ mod faults;
 mod figures;
 mod life;
 mod metrics;
+mod operator;
 mod profile;
 mod profiling;
 mod refusals;

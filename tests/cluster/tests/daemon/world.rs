@@ -22,7 +22,7 @@ use spo_cluster_tests::web::free_port;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
-const GROUP: &str = "security-profiles-operator.x-k8s.io";
+pub(crate) const GROUP: &str = "security-profiles-operator.x-k8s.io";
 pub(crate) const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 pub(crate) const PROFILES: &str = "/apis/security-profiles-operator.x-k8s.io/v1/seccompprofiles";
 pub(crate) const STATUSES: &str =
@@ -233,64 +233,6 @@ impl World {
         merge(&self.admin, &format!("{PROFILES}/{name}"), &patch).await
     }
 
-    /// Writes what the operator writes.
-    pub(crate) async fn operator_says(&self, name: &str, status: Value) -> Result<()> {
-        let path = format!("{PROFILES}/{name}/status");
-        merge(&self.admin, &path, &json!({ "status": status })).await
-    }
-
-    /// Writes what the operator writes when it has looked at a profile as it is now, and at all pods.
-    pub(crate) async fn operator_saw(
-        &self,
-        name: &str,
-        state: &str,
-        reason: &str,
-        pods: &[&str],
-    ) -> Result<()> {
-        let path = format!("{PROFILES}/{name}");
-        let profile = get(&self.admin, &path).await?.context("no profile")?;
-        let ready = json!({
-            "type": "Ready",
-            "status": "False",
-            "reason": reason,
-            "message": "as a test has it",
-            "observedGeneration": profile["metadata"]["generation"],
-            "lastTransitionTime": "2026-01-01T00:00:00Z",
-        });
-        let status = json!({ "status": state, "activeWorkloads": pods, "conditions": [ready] });
-        self.operator_says(name, status).await
-    }
-
-    /// Removes the configuration.
-    pub(crate) async fn unconfigure(&self) -> Result<()> {
-        let path = format!("{}/spod", self.configurations());
-        send(&self.admin, Method::DELETE, &path, None).await??;
-        Ok(())
-    }
-
-    fn configurations(&self) -> String {
-        let namespace = &self.namespace;
-        format!("/apis/{GROUP}/v1/namespaces/{namespace}/securityprofilesoperatordaemons")
-    }
-
-    /// Makes the configuration allow only these calls; all of them if there is none.
-    pub(crate) async fn allow(&self, syscalls: &[&str]) -> Result<()> {
-        let path = self.configurations();
-        let security = json!({ "allowedSyscalls": syscalls });
-        if get(&self.admin, &format!("{path}/spod")).await?.is_some() {
-            let change = json!({ "spec": { "security": security } });
-            return merge(&self.admin, &format!("{path}/spod"), &change).await;
-        }
-        let object = json!({
-            "apiVersion": format!("{GROUP}/v1"),
-            "kind": "SecurityProfilesOperatorDaemon",
-            "metadata": { "name": "spod" },
-            "spec": { "security": security },
-        });
-        create(&self.admin, &path, &object).await??;
-        Ok(())
-    }
-
     pub(crate) fn file(&self, profile: &str) -> PathBuf {
         self.root.join(format!("{profile}.json"))
     }
@@ -448,7 +390,7 @@ pub(crate) fn sha256(content: impl AsRef<[u8]>) -> String {
     text
 }
 
-async fn merge(client: &Client, path: &str, change: &Value) -> Result<()> {
+pub(crate) async fn merge(client: &Client, path: &str, change: &Value) -> Result<()> {
     let request = Request::patch(path)
         .header("Content-Type", "application/merge-patch+json")
         .body(change.to_string().into_bytes())?;
