@@ -19,7 +19,7 @@ use crate::profile::object::GROUP;
 pub const VALIDATING: &str = "spo-validating-webhook-configuration";
 /// The object that registers the webhooks that change pods.
 pub const MUTATING: &str = "spo-mutating-webhook-configuration";
-/// The Deployment of the webhook's pods, and its PodDisruptionBudget.
+/// The Deployment of the webhook's pods, and its `PodDisruptionBudget`.
 pub const DEPLOYMENT: &str = "security-profiles-operator-webhook";
 /// The service in front of the webhook's pods, in the operator's namespace.
 pub const SERVICE: &str = "webhook-service";

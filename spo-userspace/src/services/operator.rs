@@ -82,11 +82,11 @@ async fn take_part(
     tracing::info!("leading");
     let work = CancellationToken::new();
     let lead = Box::pin(lead(client, options, metrics, work.clone()));
-    let led = while_kept(election.keep(stop), lead, work).await;
-    if led == (Kept::Asked, Ended::InTime) {
+    let ended = while_kept(election.keep(stop), lead, work).await;
+    if ended == (Kept::Asked, Ended::InTime) {
         election.give_back().await;
     }
-    match led {
+    match ended {
         (Kept::Asked, Ended::InTime) => Ok(()),
         (Kept::Asked, Ended::Cut) => bail!(
             "what the leader does did not end within {ENDING:?}, and is cut; others wait until the lease {LEASE} runs out"
@@ -197,9 +197,9 @@ mod tests {
             note("kept until now");
             kept
         };
-        let led = while_kept(keep, lead, work).await;
+        let ended = while_kept(keep, lead, work).await;
         note("may be given back");
-        (log.into_inner().unwrap(), led)
+        (log.into_inner().unwrap(), ended)
     }
 
     #[tokio::test(start_paused = true)]
