@@ -81,12 +81,12 @@ async fn take_part(
     }
     tracing::info!("leading");
     let work = CancellationToken::new();
-    let lead = Box::pin(lead(client, options, metrics, work.clone()));
-    let ended = while_kept(election.keep(stop), lead, work).await;
-    if ended == (Kept::Asked, Ended::InTime) {
+    let leading = Box::pin(lead(client, options, metrics, work.clone()));
+    let outcome = while_kept(election.keep(stop), leading, work).await;
+    if outcome == (Kept::Asked, Ended::InTime) {
         election.give_back().await;
     }
-    match ended {
+    match outcome {
         (Kept::Asked, Ended::InTime) => Ok(()),
         (Kept::Asked, Ended::Cut) => bail!(
             "what the leader does did not end within {ENDING:?}, and is cut; others wait until the lease {LEASE} runs out"
@@ -107,17 +107,17 @@ enum Ended {
 /// afterwards.
 async fn while_kept(
     keep: impl Future<Output = Kept>,
-    lead: impl Future<Output = ()>,
+    leading: impl Future<Output = ()>,
     work: CancellationToken,
 ) -> (Kept, Ended) {
-    let mut lead = pin!(lead);
+    let mut leading = pin!(leading);
     let kept = tokio::select! {
         kept = keep => kept,
         // Nobody asked it to end.
-        () = lead.as_mut() => return (Kept::Lost, Ended::InTime),
+        () = leading.as_mut() => return (Kept::Lost, Ended::InTime),
     };
     work.cancel();
-    match tokio::time::timeout(ENDING, lead).await {
+    match tokio::time::timeout(ENDING, leading).await {
         Ok(()) => (kept, Ended::InTime),
         Err(_) => (kept, Ended::Cut),
     }
@@ -182,12 +182,12 @@ mod tests {
     use super::*;
 
     /// What happened, in this order.
-    async fn led(kept: Kept, to_end: Duration) -> (Vec<&'static str>, (Kept, Ended)) {
+    async fn ended(kept: Kept, to_end: Duration) -> (Vec<&'static str>, (Kept, Ended)) {
         let log = Mutex::new(Vec::new());
         let note = |what| log.lock().unwrap().push(what);
         let work = CancellationToken::new();
         let stop = work.clone();
-        let lead = async {
+        let leading = async {
             stop.cancelled().await;
             tokio::time::sleep(to_end).await;
             note("ended");
@@ -197,24 +197,24 @@ mod tests {
             note("kept until now");
             kept
         };
-        let ended = while_kept(keep, lead, work).await;
+        let outcome = while_kept(keep, leading, work).await;
         note("may be given back");
-        (log.into_inner().unwrap(), ended)
+        (log.into_inner().unwrap(), outcome)
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_leads_ends_before_the_lease_is_given_back() {
-        let (log, led) = led(Kept::Asked, ENDING / 2).await;
+        let (log, outcome) = ended(Kept::Asked, ENDING / 2).await;
         assert_eq!(log, ["kept until now", "ended", "may be given back"]);
-        assert_eq!(led, (Kept::Asked, Ended::InTime));
+        assert_eq!(outcome, (Kept::Asked, Ended::InTime));
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_does_not_end_is_cut() {
         for kept in [Kept::Asked, Kept::Lost] {
-            let (log, led) = led(kept, Duration::from_hours(1)).await;
+            let (log, outcome) = ended(kept, Duration::from_hours(1)).await;
             assert_eq!(log, ["kept until now", "may be given back"]);
-            assert_eq!(led, (kept, Ended::Cut));
+            assert_eq!(outcome, (kept, Ended::Cut));
         }
     }
 }

@@ -55,7 +55,17 @@ fn terminating(observed: &Observed, reports: &[&Report]) -> String {
     if nodes.is_empty() {
         return "no node has it any more".to_owned();
     }
-    format!("to be removed on {}", few(nodes))
+    let text = format!("to be removed on {}", few(&nodes));
+    let desired = observed.nodes.desired as usize;
+    if nodes.len() <= desired {
+        return text;
+    }
+    // A node that has no daemon any more takes nothing off itself, and nobody can see that it did.
+    format!(
+        "{text}; more nodes have it than are to have a daemon ({desired}): give theirs back to those \
+         without, by spec.scheduling of spod or their taints, or delete what they reported: \
+         kubectl delete securityprofilenodestatuses -l spo.x-k8s.io/node-name=NODE"
+    )
 }
 
 fn disabled(reports: &[&Report]) -> String {

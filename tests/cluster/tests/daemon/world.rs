@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use http::{Method, Request};
 use kube::Client;
-use kube::config::Kubeconfig;
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 use spo_cluster_tests::access::{admin, namespace, remove_namespace, service_account_config};

@@ -403,3 +403,17 @@ fn a_status_names_so_many_pods_only() {
     );
     assert_eq!(plan.status.unwrap().pods.len(), MOST_PODS);
 }
+
+#[test]
+fn a_node_that_is_to_have_no_daemon_any_more_holds_what_is_deleted_and_says_how_to_go_on() {
+    let plan = after(|observed| {
+        observed.deleted = true;
+        observed.nodes.desired = 0;
+    });
+    assert_eq!(plan.finalizers, None);
+    let (status, text) = told(&plan);
+    assert_eq!(status, ProfileStatus::Terminating);
+    let begin =
+        "False Deleting: to be removed on one; more nodes have it than are to have a daemon (0)";
+    assert!(text.starts_with(begin), "{text}");
+}
