@@ -354,8 +354,9 @@ fn is_about_selector(error: &Error) -> bool {
     matches!(error, Error::Api(status) if status.code == 422 && status.message.contains("spec.selector"))
 }
 
+/// Where a whole group is not served, the answer has nothing but the code.
 fn is_not_found(error: &Error) -> bool {
-    matches!(error, Error::Api(status) if status.is_not_found())
+    matches!(error, Error::Api(status) if status.code == 404)
 }
 
 fn with<T>(memory: &Mutex<Memory>, change: impl FnOnce(&mut Memory) -> T) -> T {

@@ -46,6 +46,8 @@ async fn a_monitor_is_made_where_the_cluster_knows_them() -> Result<()> {
         })
         .await?;
     tokio::time::sleep(A_WHILE).await;
+    let status = world.get(SPOD).await?["status"].take();
+    ensure!(status["state"] != "Error", "{status:#}");
     world.delete(OTHER).await?;
     let monitor = world.becomes(MONITOR, "there is a monitor", |_| true);
     let monitor = monitor.await?;
