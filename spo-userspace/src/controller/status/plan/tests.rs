@@ -283,6 +283,9 @@ fn pods_that_use_it_hold_it() {
     assert_eq!(plan.finalizers, Some(vec![FINALIZER.to_owned()]));
     let text = "False Deleting: to be removed on one";
     assert_eq!(told(&plan), (ProfileStatus::Terminating, text.to_owned()));
+    let lost = after(|observed| (observed.deleted, observed.nodes.desired) = (true, 0));
+    let more = "; more nodes have it than are to have a daemon (0): ";
+    assert!(told(&lost).1.starts_with(&format!("{text}{more}")));
 }
 
 #[test]
@@ -402,18 +405,4 @@ fn a_status_names_so_many_pods_only() {
         "{text}"
     );
     assert_eq!(plan.status.unwrap().pods.len(), MOST_PODS);
-}
-
-#[test]
-fn a_node_that_is_to_have_no_daemon_any_more_holds_what_is_deleted_and_says_how_to_go_on() {
-    let plan = after(|observed| {
-        observed.deleted = true;
-        observed.nodes.desired = 0;
-    });
-    assert_eq!(plan.finalizers, None);
-    let (status, text) = told(&plan);
-    assert_eq!(status, ProfileStatus::Terminating);
-    let begin =
-        "False Deleting: to be removed on one; more nodes have it than are to have a daemon (0)";
-    assert!(text.starts_with(begin), "{text}");
 }
