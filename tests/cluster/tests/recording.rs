@@ -24,6 +24,8 @@ const INTERVAL: Duration = Duration::from_millis(100);
 const PROFILES: &str = "/apis/security-profiles-operator.x-k8s.io/v1/seccompprofiles";
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 const UNMERGED: &str = "spo.x-k8s.io/has-unmerged-profiles";
+/// As in `deploy/`, so that `rights` knows whose requests these are.
+const ACCOUNT: &str = "security-profiles-operator";
 const LOCK: &str = "active-seccomp-profile-recording-lock";
 
 /// Definitions are of the whole cluster.
@@ -47,7 +49,7 @@ impl World {
             }
         }
         let name = namespace(&admin).await?;
-        let client = service_account(&admin, &name, "operator").await?;
+        let client = service_account(&admin, &name, ACCOUNT).await?;
         let all = documents("deploy/base/operator-role.yaml")?;
         let mut role = all.into_iter().next().context("no role")?;
         role["metadata"] = json!({ "name": name });
@@ -57,7 +59,7 @@ impl World {
             "kind": "ClusterRoleBinding",
             "metadata": { "name": name },
             "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name },
-            "subjects": [{ "kind": "ServiceAccount", "name": "operator", "namespace": name }],
+            "subjects": [{ "kind": "ServiceAccount", "name": ACCOUNT, "namespace": name }],
         });
         create(&admin, &format!("{RBAC}/clusterrolebindings"), &binding).await??;
         let stop = CancellationToken::new();

@@ -12,6 +12,7 @@ use crate::{A_WHILE, GROUP, base, pod, variable};
 const MONITOR: &str = "/apis/monitoring.coreos.com/v1/namespaces/security-profiles-operator/servicemonitors/security-profiles-operator-monitor";
 const DEFINITION: &str =
     "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/servicemonitors.monitoring.coreos.com";
+const RECORDING: &str = "recording.spo.io";
 /// Somebody else's, with the same name for its kind.
 const OTHER: &str =
     "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/others.monitoring.coreos.com";
@@ -227,5 +228,43 @@ async fn a_static_webhook_is_left_alone() -> Result<()> {
     for (path, _) in &before {
         world.delete(path).await?;
     }
+    world.remove().await
+}
+
+#[tokio::test]
+async fn pods_are_marked_while_a_recorder_is_switched_on() -> Result<()> {
+    let Some(base) = base()? else {
+        return Ok(());
+    };
+    let path =
+        format!("/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/{MUTATING}");
+    let world = World::install(&base).await?;
+    world.delete(&path).await?;
+    let operator = world.start("one")?;
+    world.becomes(SPOD, "there is one", |_| true).await?;
+    let on = json!({ "spec": { "enricher": { "enableBpfRecorder": true } } });
+    world.merge(SPOD, &on).await?;
+    world
+        .becomes(&path, "it is there", |object| {
+            object["webhooks"][0]["name"] == RECORDING
+        })
+        .await?;
+    let option = json!({ "name": RECORDING, "failurePolicy": "Fail" });
+    let options = json!({ "spec": { "webhook": { "options": [option] } } });
+    world.merge(SPOD, &options).await?;
+    world
+        .becomes(&path, "as it is asked for", |object| {
+            object["webhooks"][0]["failurePolicy"] == "Fail"
+        })
+        .await?;
+    let off = json!({ "spec": { "enricher": null, "webhook": null } });
+    world.merge(SPOD, &off).await?;
+    world
+        .until("nobody is asked about pods any more", async || {
+            Ok(get(&world.admin, &path).await?.is_none().then_some(()))
+        })
+        .await?;
+    operator.had_all_rights()?;
+    drop(operator);
     world.remove().await
 }

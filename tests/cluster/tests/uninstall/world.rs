@@ -136,6 +136,15 @@ impl World {
             };
             let made = create(&self.admin, &place, &object).await?;
             made.with_context(|| format!("{kind} is not accepted"))?;
+            if kind == "ProfileRecording" {
+                // The operator holds it as long as a node has something of it.
+                let nodes = json!([{ "name": "spo-node", "pods": ["a"], "dropped": 0 }]);
+                let change = json!({ "status": { "nodes": nodes } }).to_string();
+                let request = Request::patch(format!("{place}/old/status"))
+                    .header("Content-Type", "application/merge-patch+json")
+                    .body(change.into_bytes())?;
+                self.admin.request::<Value>(request).await?;
+            }
         }
         Ok(())
     }
