@@ -305,7 +305,20 @@ impl Flat {
                 ..Abstract::default()
             },
         };
-        Canon::new(&spec).fold()
+        let mut spec = Canon::new(&spec).fold();
+        // A path that has come to a list only there has its denial from the list, too.
+        let Abstract {
+            filesystem, rules, ..
+        } = &mut spec.abstract_;
+        for (list, denied) in [
+            (&filesystem.read_only_paths, Access::CHANGE),
+            (&filesystem.write_only_paths, Access::READ),
+        ] {
+            for path in list {
+                rules.deny.file.remove(&plain(path, denied));
+            }
+        }
+        spec
     }
 }
 
