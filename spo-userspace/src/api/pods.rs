@@ -121,6 +121,7 @@ mod tests {
             "operator/",
             "operator/a",
             "operator/a/b/c.json",
+            "operator/a/b.json/c.json",
             "other/a.json",
             "a.json",
         ] {

@@ -256,6 +256,15 @@ mod tests {
         Arc::try_unwrap(log).unwrap().into_inner().unwrap()
     }
 
+    /// Adds a key while the first ones are worked on.
+    fn add_later(queue: &Queue<&'static str>, key: &'static str) {
+        let queue = queue.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            queue.add(key);
+        });
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_key_waits_once() {
         let fill = |queue: &Queue<_>| {
@@ -288,6 +297,25 @@ mod tests {
         let log = run(0, fill, |_, _| Outcome::Done, 20_000).await;
         assert_eq!(log.len(), 1, "{log:?}");
         assert!(log[0].1 < 10, "{log:?}");
+        // So it does for a key that has been taken in.
+        let fill = |queue: &Queue<_>| {
+            queue.add_after("a", Duration::from_secs(5));
+            add_later(queue, "a");
+        };
+        let log = run(0, fill, |_, _| Outcome::Done, 20_000).await;
+        assert_eq!(log.len(), 1, "{log:?}");
+        assert!(log[0].1 < 10, "{log:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_asked_for_during_the_work_comes_after_it() {
+        let fill = |queue: &Queue<_>| {
+            queue.add("a");
+            add_later(queue, "a");
+        };
+        let log = run(0, fill, |_, _| Outcome::Done, 1_000).await;
+        assert_eq!(log.len(), 2, "{log:?}");
+        assert!(log[1].1 >= log[0].1 + 10, "{log:?}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -317,6 +345,8 @@ mod tests {
         };
         let log = run(0, fill, again, 1_000).await;
         assert_eq!(log.len(), 4, "{log:?}");
+        assert!(log[1].1 < log[0].1 + 10, "{log:?}");
+        assert!(log[2].1 >= log[0].1 + 10, "two at a time: {log:?}");
         let at = |key| log.iter().filter(move |(known, _)| *known == key);
         let times: Vec<_> = at("a").map(|(_, time)| *time).collect();
         assert!(times[1] >= times[0] + 10, "{log:?}");

@@ -209,6 +209,13 @@ mod tests {
         assert_eq!(outcome, (Kept::Asked, Ended::InTime));
     }
 
+    #[tokio::test]
+    async fn what_ends_by_itself_is_no_good_end() {
+        let work = CancellationToken::new();
+        let outcome = while_kept(std::future::pending(), async {}, work).await;
+        assert_eq!(outcome, (Kept::Lost, Ended::InTime));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_does_not_end_is_cut() {
         for kept in [Kept::Asked, Kept::Lost] {

@@ -587,6 +587,67 @@ mod tests {
         lines
     }
 
+    /// By this, the operator deletes profiles.
+    #[test]
+    fn a_node_had_a_profile_if_it_had_this_very_version() {
+        use ProfileStatus::{Error, Installed, Terminating};
+        let no_longer = Reason::NoLongerAllowed;
+        for (state, reason, observed, generation, had) in [
+            (Installed, None, Some(2), Some(2), true),
+            (Installed, None, Some(1), Some(2), false),
+            (Installed, None, None, Some(2), false),
+            (Installed, None, None, None, false),
+            (Installed, Some(Reason::InUse), Some(2), Some(2), false),
+            (Error, Some(no_longer), Some(2), Some(2), true),
+            (Error, Some(no_longer), Some(1), Some(2), false),
+            (
+                Error,
+                Some(Reason::ProfileNotAllowed),
+                Some(2),
+                Some(2),
+                false,
+            ),
+            (Terminating, None, Some(2), Some(2), false),
+        ] {
+            let mut claimant = claimant("a", Intent::Disabled);
+            claimant.generation = generation;
+            claimant.status = Some(NodeStatus {
+                reason: reason.map(|reason| reason.to_string()),
+                observed_generation: observed,
+                ..status(state, None)
+            });
+            let case = (state, reason, observed, generation);
+            assert_eq!(claimant.had_this(), had, "{case:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_version_nobody_has_looked() {
+        let mut claimant = claimant("a", Intent::Disabled);
+        claimant.word = looked(ProfileStatus::Disabled, "Unavailable");
+        assert_eq!(claimant.needs(), None);
+        (claimant.generation, claimant.word.generation) = (None, None);
+        assert!(claimant.needs().is_some());
+    }
+
+    #[test]
+    fn only_what_was_installed_is_repaired() {
+        for (state, reason) in [
+            (ProfileStatus::Installed, "RepairedSeccompProfile"),
+            (ProfileStatus::Error, "SavedSeccompProfile"),
+        ] {
+            let mut claimant = claimant("a", Intent::Install(Ok(content())));
+            claimant.status = Some(status(state, Some("new")));
+            let observed = Observed {
+                claimants: vec![claimant],
+                file: FileState::Missing,
+                is_ours: true,
+                is_allowed: true,
+            };
+            assert_eq!(plan(&observed).note.unwrap().reason, reason);
+        }
+    }
+
     #[test]
     fn files_without_a_profile_go_only_if_they_are_ours() {
         let gone = |file, is_ours| {

@@ -135,12 +135,16 @@ mod tests {
         let newest = written.newest("a", Some(&old)).unwrap();
         assert_eq!(newest.resource_version().as_deref(), Some("10"));
         assert!(!written.shown(&Change::Present(&object("1", "10"))));
+        assert!(written.map().is_empty());
         assert!(written.shown(&Change::Present(&object("1", "11"))));
         written.wrote(object("1", "12"));
         assert!(written.shown(&Change::Present(&object("1", "13"))));
         let stored = object("1", "13");
         let newest = written.newest("a", Some(&stored)).unwrap();
         assert_eq!(newest.resource_version().as_deref(), Some("13"));
+        written.wrote(object("1", "14"));
+        written.forget("a");
+        assert_eq!(written.newest("a", Some(&stored)), Some(stored));
     }
 
     #[test]
@@ -166,7 +170,7 @@ mod tests {
         assert_eq!(written.newest("a", Some(&old)), None);
         assert!(!written.shown(&Change::Present(&old)));
         assert!(!written.shown(&Change::Gone(&old)));
-        assert!(written.newest("a", None).is_none());
+        assert!(written.map().is_empty());
         written.deleted("a", Some("1".to_owned()));
         assert!(written.shown(&Change::Present(&object("2", "10"))));
         // The old one's end, shown after the new one was made.

@@ -222,9 +222,9 @@ mod tests {
     #[test]
     fn what_is_put_comes_out() {
         let mut reports = Reports::default();
-        let changed = reports.put(&object("seccompprofile-a-two", "a", "two"));
+        let changed = reports.put(&object("seccompprofile-a-one", "a", "one"));
         assert_eq!(changed, [key("a")].into());
-        reports.put(&object("of-an-older-version", "a", "one"));
+        reports.put(&object("of-an-older-version", "a", "two"));
         let report = |object: &str, node: &str, current| Report {
             object: object.to_owned(),
             node: node.to_owned(),
@@ -235,8 +235,8 @@ mod tests {
             current,
         };
         let expected = [
-            report("of-an-older-version", "one", false),
-            report("seccompprofile-a-two", "two", true),
+            report("seccompprofile-a-one", "one", true),
+            report("of-an-older-version", "two", false),
         ];
         assert_eq!(reports.of(&key("a"), &BTreeSet::new()), expected);
         assert_eq!(reports.of(&key("b"), &BTreeSet::new()), []);

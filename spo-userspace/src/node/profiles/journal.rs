@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn what_is_broken_does_not_count() {
         let folder = tempfile::tempdir().unwrap();
-        let text = b"+a.json\n+b.json\n-a.json\n+../../etc/passwd\n+\xff.json\nrubbish\n\n+half";
+        let text = b"+a.json\n-a.json\n+../../etc/passwd\n+\xff.json\nrubbish\n\n+b.json\n+half";
         fs::write(folder.path().join(NAME), text).unwrap();
         let open = OwnedFd::from(File::open(folder.path()).unwrap());
         let mut journal = Journal::default();
@@ -251,7 +251,7 @@ mod tests {
         assert_eq!(number(), before);
         assert_eq!(fs::read_to_string(&path).unwrap(), "+a.json\n+b.json\n");
         // What is in the way of a new one keeps nobody from going on with the old one.
-        fs::write(&path, "+a.json\n-a.json\n+b.json\n+half").unwrap();
+        fs::write(&path, "+a.json\n-a.json\n+b.json\n+half of a longer name").unwrap();
         fs::create_dir(folder.path().join(NEW)).unwrap();
         let mut journal = Journal::default();
         journal.belong_to(&open).unwrap();

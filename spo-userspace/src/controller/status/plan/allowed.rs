@@ -37,6 +37,11 @@ fn what_is_no_longer_allowed_is_deleted_but_not_what_somebody_changed() {
         observed.generation = 3;
     });
     assert!(!plan.delete, "it is about what was changed since");
+    let plan = after(|observed| {
+        refuse(observed, no_longer);
+        observed.deleted = true;
+    });
+    assert!(!plan.delete && plan.note.is_none(), "it is deleted already");
     // It was installed everywhere, and somebody changed the base that it stands on, or it is new.
     for reason in [Reason::BaseNotAllowed, Reason::ProfileNotAllowed] {
         let plan = after(|observed| refuse(observed, reason));

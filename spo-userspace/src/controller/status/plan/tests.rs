@@ -275,6 +275,14 @@ fn pods_that_use_it_hold_it() {
     assert_eq!(plan.finalizers, None);
     let text = "False Deleting: it is removed when no pod uses it any more; now default/a";
     assert_eq!(told(&plan), (ProfileStatus::Terminating, text.to_owned()));
+    // Even if no node has said that it has it.
+    let plan = after(|observed| {
+        use_it(observed);
+        observed.finalizers.clone_from(&both);
+        observed.deleted = true;
+        observed.reports.clear();
+    });
+    assert_eq!(plan.finalizers, None);
     // No longer used: the nodes may remove it.
     let plan = after(|observed| {
         observed.finalizers.clone_from(&both);
@@ -303,6 +311,7 @@ fn when_no_node_has_it_any_more_it_goes() {
     let plan = after(|observed| {
         observed.deleted = true;
         observed.reports.clear();
+        observed.syscalls = Some("[]".to_owned());
     });
     let expected = Plan {
         finalizers: Some(Vec::new()),
