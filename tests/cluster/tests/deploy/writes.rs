@@ -250,12 +250,13 @@ async fn pods_are_marked_while_a_recorder_is_switched_on() -> Result<()> {
             object["webhooks"][0]["name"] == RECORDING
         })
         .await?;
-    let option = json!({ "name": RECORDING, "failurePolicy": "Fail" });
+    let selector = json!({ "matchLabels": { "example.com/asks": "yes" } });
+    let option = json!({ "name": RECORDING, "objectSelector": selector });
     let options = json!({ "spec": { "webhook": { "options": [option] } } });
     world.merge(SPOD, &options).await?;
     world
         .becomes(&path, "as it is asked for", |object| {
-            object["webhooks"][0]["failurePolicy"] == "Fail"
+            object["webhooks"][0]["objectSelector"] == selector
         })
         .await?;
     let off = json!({ "spec": { "enricher": null, "webhook": null } });
