@@ -18,8 +18,8 @@ use super::error::told;
 const DURATION: Duration = Duration::from_secs(15);
 /// How long the leader tries to renew before it gives up, so that it has stopped when others begin.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// How long what the leader does may take to end after [`Election::keep`]: together with [`DEADLINE`]
-/// less than [`DURATION`], after which another one may lead.
+/// How long what the leader does may take to end after [`Election::keep`]: together with `DEADLINE`
+/// less than `DURATION`, after which another one may lead.
 pub const ENDING: Duration = Duration::from_secs(4);
 /// How often the leader renews, and others look.
 const INTERVAL: Duration = Duration::from_secs(2);
