@@ -90,7 +90,7 @@ impl Cluster {
             None => "the container ended",
         };
         let mut evidence = BTreeMap::from([
-            ("recorder", self.node.recorder.to_owned()),
+            ("recorder", "Bpf".to_owned()),
             ("uid", recording.uid.clone()),
             ("node", self.node.name.clone()),
             ("pod", format!("{}/{}", known.pod.namespace, known.pod.name)),

@@ -39,8 +39,6 @@ pub(super) struct Take {
     pub(super) last_new: Option<u64>,
     pub(super) filtered: bool,
     pub(super) with_setup: bool,
-    /// Those of them that ran before anybody looked.
-    late: BTreeSet<String>,
     /// What was lost before the first of its subjects, and up to now.
     lost_before: Option<Losses>,
     lost_until: Losses,
@@ -84,7 +82,6 @@ impl Take {
             unnamed,
             filtered,
             with_setup,
-            late,
             at,
             last_new,
             losses,
@@ -93,15 +90,11 @@ impl Take {
             self.calls.len(),
             self.filtered,
             self.with_setup,
-            self.late.len(),
             self.losses(),
         );
         self.calls.extend(calls);
         self.filtered |= filtered;
         self.with_setup |= with_setup;
-        if let Some(id) = kept.started.container.as_ref().filter(|_| *late) {
-            self.late.insert(id.clone());
-        }
         let began = kept.started.at;
         self.began = Some(self.began.map_or(began, |known| known.min(began)));
         self.until = self.until.max(*at);
@@ -122,7 +115,6 @@ impl Take {
             self.calls.len(),
             self.filtered,
             self.with_setup,
-            self.late.len(),
             self.losses(),
         );
         if kept.ended {
@@ -164,10 +156,8 @@ impl Take {
         self.seen.len()
     }
 
-    /// Of how many of these containers the beginning is not in it, or nothing at all: they ran
-    /// before anybody looked.
+    /// Which of these containers are not in it: they ran before anybody looked.
     pub(super) fn missed<'i>(&self, ids: impl Iterator<Item = &'i String>) -> usize {
-        ids.filter(|id| !self.seen.contains(*id) || self.late.contains(*id))
-            .count()
+        ids.filter(|id| !self.seen.contains(*id)).count()
     }
 }
