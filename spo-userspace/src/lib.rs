@@ -17,7 +17,6 @@ pub mod profile;
 pub mod recorder;
 pub mod server;
 pub mod services;
-pub mod source;
 pub mod telemetry;
 pub mod uninstall;
 pub mod webhook;

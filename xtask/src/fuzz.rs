@@ -1,4 +1,4 @@
-//! `fuzz`: broken files for everything that reads profiles or audit records.
+//! `fuzz`: broken files for everything that reads a profile.
 
 use std::ffi::OsString;
 use std::fs;
@@ -24,8 +24,6 @@ pub(crate) enum Target {
     /// AppArmor's policy text
     #[value(name = "apparmor_text")]
     AppArmorText,
-    /// Records of the kernel's audit, in all forms
-    Audit,
 }
 
 impl Target {
@@ -36,7 +34,6 @@ impl Target {
             Self::Seccomp => "seccomp",
             Self::Cil => "cil",
             Self::AppArmorText => "apparmor_text",
-            Self::Audit => "audit",
         }
     }
 }

@@ -1,3 +1,0 @@
-//! Where the node's news come from.
-
-pub mod audit;
