@@ -163,17 +163,22 @@ proptest! {
     }
 }
 
-/// A path that is in a list only for what other rules cover is denied there once, not twice.
+/// What a list says in short only because of what other rules cover is not said twice.
 #[test]
-fn a_denial_that_a_list_has_is_no_rule_beside_it() {
-    let text = "profile x {\n  \"/x y\" mr,\n  /* m,\n  deny \"/x y\" wlk,\n}\n";
+fn what_a_list_brings_along_is_no_rule_beside_it() {
     let told = |text: &str| {
         let (profile, diagnostics) = read_text("x", text.as_bytes());
         assert_eq!(diagnostics, [], "{text}");
         to_abstract(&profile.unwrap()).0
     };
+    let text = "profile x {\n  \"/x y\" mr,\n  /* m,\n  deny \"/x y\" wlk,\n}\n";
     let once = told(text);
     assert!(once.abstract_.filesystem.read_only_paths.contains("/x y"));
     assert!(once.abstract_.rules.deny.file.is_empty(), "{once:?}");
+    assert_eq!(told(&write_text("x", &once).unwrap()), once);
+    let text = "profile x {\n  /** r,\n  capability sys_rawio,\n  /sbin/fsck ix,\n}\n";
+    let once = told(text);
+    let executables = &once.abstract_.executable.allowed_executables;
+    assert!(executables.is_empty(), "sys_rawio brings it: {once:?}");
     assert_eq!(told(&write_text("x", &once).unwrap()), once);
 }

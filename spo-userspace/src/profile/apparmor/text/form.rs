@@ -165,6 +165,9 @@ fn additions(flat: &Flat, place: Place, includes: &[(Place, String)], problems: 
     }
 }
 
+/// How often a spec is folded again at most; two are enough for all that are known.
+const MOST_FOLDS: usize = 8;
+
 /// A profile as rules only, one for each line of its text.
 #[derive(Default)]
 struct Flat {
@@ -248,7 +251,21 @@ impl Flat {
         flat
     }
 
+    /// The spec, in the form that its own text has, too. What lists say in short may only then be
+    /// what another part of the spec brings along, and need not be said.
     fn fold(self) -> AppArmorSpec {
+        let mut spec = self.fold_once();
+        for _ in 0..MOST_FOLDS {
+            let again = Self::of(&spec).fold_once();
+            if again == spec {
+                break;
+            }
+            spec = again;
+        }
+        spec
+    }
+
+    fn fold_once(self) -> AppArmorSpec {
         let Self {
             mode,
             mut allow,
@@ -305,20 +322,7 @@ impl Flat {
                 ..Abstract::default()
             },
         };
-        let mut spec = Canon::new(&spec).fold();
-        // A path that has come to a list only there has its denial from the list, too.
-        let Abstract {
-            filesystem, rules, ..
-        } = &mut spec.abstract_;
-        for (list, denied) in [
-            (&filesystem.read_only_paths, Access::CHANGE),
-            (&filesystem.write_only_paths, Access::READ),
-        ] {
-            for path in list {
-                rules.deny.file.remove(&plain(path, denied));
-            }
-        }
-        spec
+        Canon::new(&spec).fold()
     }
 }
 
