@@ -14,6 +14,8 @@ use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
+use super::error::told;
+
 /// Something happened to an object.
 #[derive(Debug)]
 pub enum Change<'a, K> {
@@ -47,8 +49,8 @@ pub struct Wish {
 ///
 /// `trim` removes from each object what nobody here reads, and says whether the object is of
 /// interest at all; one that is not, or no longer, is as good as gone. Objects that vanished while
-/// the watch was broken are told as gone when it works again. What the server refuses is told to
-/// `failed`, and tried again, later each time.
+/// the watch was broken are told as gone when it works again. What the server refuses is logged, told to
+/// `failed` by what was watched, and tried again, later each time.
 pub async fn watch<K>(
     api: Api<K>,
     wish: Wish,
@@ -56,7 +58,7 @@ pub async fn watch<K>(
     stop: CancellationToken,
     trim: impl Fn(&mut K) -> bool + Send,
     mut changed: impl FnMut(Change<'_, K>) + Send,
-    failed: impl FnMut(&watcher::Error) + Send,
+    failed: impl FnMut(&str) + Send,
 ) where
     K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     K::DynamicType: Eq + Hash + Clone + Default + Debug,
@@ -77,9 +79,10 @@ pub async fn watch_events<K>(
     wish: Wish,
     stop: CancellationToken,
     mut take: impl FnMut(Event<K>) + Send,
-    mut failed: impl FnMut(&watcher::Error) + Send,
+    mut failed: impl FnMut(&str) + Send,
 ) where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    K::DynamicType: Default,
 {
     let Wish {
         labels,
@@ -101,7 +104,11 @@ pub async fn watch_events<K>(
         let mut event = match event {
             Ok(event) => event,
             Err(error) => {
-                failed(&error);
+                let kind = K::DynamicType::default();
+                let resource = K::plural(&kind);
+                let error = told(&error);
+                tracing::warn!(%resource, error, "the watch broke, and is tried again");
+                failed(&resource);
                 continue;
             }
         };

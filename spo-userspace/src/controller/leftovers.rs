@@ -8,7 +8,6 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::PartialObjectMeta;
-use kube::runtime::watcher;
 use kube::{Client, Error, Resource as _, ResourceExt as _};
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -103,11 +102,7 @@ async fn follow(context: Arc<Context>, queue: Queue<Work>, stop: CancellationTok
             }
         }
     };
-    let failed = |error: &watcher::Error| {
-        let resource = ProfileBinding::plural(&());
-        tracing::warn!(%resource, error = told(error), "the watch broke, and is tried again");
-        context.metrics.watch_failed(&resource);
-    };
+    let failed = |resource: &str| context.metrics.watch_failed(resource);
     let (_store, writer) = store();
     let all = Api::all(context.client.clone());
     watch(all, Wish::default(), writer, stop, trim, changed, failed).await;

@@ -11,7 +11,6 @@ use futures_util::FutureExt as _;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{Store, store::Writer};
-use kube::runtime::watcher;
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -246,11 +245,7 @@ impl Watches<'_> {
     {
         let (store, writer): (_, Writer<K>) = store();
         let metrics = Arc::clone(self.metrics);
-        let failed = move |error: &watcher::Error| {
-            let resource = K::plural(&());
-            tracing::warn!(%resource, error = told(error), "the watch broke, and is tried again");
-            metrics.watch_failed(&resource);
-        };
+        let failed = move |resource: &str| metrics.watch_failed(resource);
         let wish = Wish {
             fields,
             ..Wish::default()

@@ -16,7 +16,6 @@ use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
 };
 use k8s_openapi::api::core::v1::Secret;
-use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -165,13 +164,6 @@ async fn follow<K>(
         ..Wish::default()
     };
     let (_store, writer) = store();
-    let failed = |error: &watcher::Error| {
-        tracing::warn!(
-            name,
-            error = told(error),
-            "the watch broke, and is tried again"
-        );
-        metrics.watch_failed(&K::plural(&()));
-    };
+    let failed = |resource: &str| metrics.watch_failed(resource);
     watch(api, wish, writer, stop, |_| true, |_| words.add(()), failed).await;
 }

@@ -10,7 +10,6 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{Api, ObjectMeta};
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{Store, store::Writer};
-use kube::runtime::watcher::Error;
 use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
@@ -19,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 use super::Context;
 use super::render::{METRICS_SERVICE, OPERATOR, WEBHOOK, WEBHOOK_SERVICE};
 use crate::api::SecurityProfilesOperatorDaemon;
-use crate::cluster::error::told;
 use crate::cluster::queue::Queue;
 use crate::cluster::watch::{Change, Wish, store, watch};
 use crate::controller::status::DAEMONS;
@@ -123,11 +121,7 @@ impl Watches {
         let queue = self.queue.clone();
         let changed = move |_: Change<'_, K>| queue.add(());
         let metrics = self.metrics.clone();
-        let failed = move |error: &Error| {
-            let resource = K::plural(&());
-            tracing::warn!(%resource, error = told(error), "the watch broke, and is tried again");
-            metrics.watch_failed(&resource);
-        };
+        let failed = move |resource: &str| metrics.watch_failed(resource);
         let stop = self.stop.clone();
         self.tasks
             .spawn(watch(api, wish, writer, stop, trim, changed, failed));

@@ -12,7 +12,6 @@ use k8s_openapi::api::core::v1::{ContainerStatus, ObjectReference, Pod, PodSpec,
 use kube::api::{Api, DeleteParams, ObjectMeta, Preconditions};
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{Store, store::Writer};
-use kube::runtime::watcher;
 use kube::{Client, Error, ResourceExt as _};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -66,16 +65,9 @@ pub async fn run(
         ..Wish::default()
     };
     let own = Api::namespaced(context.client.clone(), &context.namespace);
-    let failed = |resource: &'static str| {
+    let failed = || {
         let metrics = context.metrics.clone();
-        move |error: &watcher::Error| {
-            tracing::warn!(
-                resource,
-                error = told(error),
-                "the watch broke, and is tried again"
-            );
-            metrics.watch_failed(resource);
-        }
+        move |resource: &str| metrics.watch_failed(resource)
     };
     let words = queue.clone();
     let changed = move |change: Change<'_, Pod>| {
@@ -90,7 +82,7 @@ pub async fn run(
         stop.clone(),
         trim,
         changed,
-        failed("pods"),
+        failed(),
     ));
     let errors = Wish {
         labels: Some(format!("{PROFILE_STATE}={}", ProfileStatus::Error.name())),
@@ -105,7 +97,7 @@ pub async fn run(
         stop.clone(),
         is_about_folder,
         changed,
-        failed("securityprofilenodestatuses"),
+        failed(),
     ));
     let last: Arc<Mutex<HashMap<String, Instant>>> = Arc::default();
     let handle = |node: String| {

@@ -13,7 +13,6 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::Store;
-use kube::runtime::watcher;
 use kube::{Api, Resource as _, ResourceExt as _};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -74,7 +73,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         stop.clone(),
         |_| true,
         of_recording(queue.clone()),
-        failed(&context, "profilerecordings"),
+        failed(&context),
     ));
     tasks.spawn(watch(
         Api::all(context.client.clone()),
@@ -83,7 +82,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         stop.clone(),
         |_| true,
         of_partial(queue),
-        failed(&context, "seccompprofiles"),
+        failed(&context),
     ));
     for part in complete {
         tokio::select! {
@@ -103,16 +102,9 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     tasks.join_all().await;
 }
 
-fn failed(context: &Context, resource: &'static str) -> impl FnMut(&watcher::Error) + use<> {
+fn failed(context: &Context) -> impl FnMut(&str) + use<> {
     let metrics = context.metrics.clone();
-    move |error| {
-        tracing::warn!(
-            resource,
-            error = told(error),
-            "the watch broke, and is tried again"
-        );
-        metrics.watch_failed(resource);
-    }
+    move |resource| metrics.watch_failed(resource)
 }
 
 fn labelled() -> Wish {

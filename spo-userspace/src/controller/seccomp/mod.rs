@@ -18,7 +18,6 @@ use std::time::Duration;
 use kube::api::Api;
 use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::Writer;
-use kube::runtime::watcher;
 use kube::{Client, Resource as _, ResourceExt as _};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -29,7 +28,6 @@ use self::written::Written;
 use super::bases::Bases;
 use crate::api;
 use crate::api::names::{NODE_NAME, PROFILE_KIND, node_label, seccomp_file};
-use crate::cluster::error::told;
 use crate::cluster::events::Events;
 use crate::cluster::queue::{Keys, Queue, queue};
 use crate::cluster::watch::{Change, Wish, store, watch};
@@ -177,7 +175,7 @@ impl Context {
             stop.clone(),
             trim,
             move |change| context.profile_changed(&bases, &change),
-            self.failed("seccompprofiles"),
+            self.failed(),
         ));
         let context = self.clone();
         let labels = format!(
@@ -194,7 +192,7 @@ impl Context {
             stop.clone(),
             |_| true,
             move |change| context.status_changed(&change),
-            self.failed("securityprofilenodestatuses"),
+            self.failed(),
         ));
         let context = self.clone();
         tasks.spawn(watch(
@@ -208,17 +206,13 @@ impl Context {
             stop.clone(),
             |_| true,
             move |change| context.configuration_changed(&change),
-            self.failed("securityprofilesoperatordaemons"),
+            self.failed(),
         ));
     }
 
-    fn failed(&self, resource: &'static str) -> impl FnMut(&watcher::Error) + Send + use<> {
+    fn failed(&self) -> impl FnMut(&str) + Send + use<> {
         let metrics = self.metrics.clone();
-        move |error| {
-            let error = told(error);
-            tracing::warn!(resource, error, "the watch broke, and is tried again");
-            metrics.watch_failed(resource);
-        }
+        move |resource| metrics.watch_failed(resource)
     }
 
     fn profile_changed(&self, bases: &Mutex<Bases>, change: &Change<'_, Guarded>) {

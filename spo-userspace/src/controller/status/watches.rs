@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::Api;
 use kube::core::ObjectMeta;
 use kube::runtime::reflector::store::Writer;
-use kube::runtime::watcher::{Error, Event};
+use kube::runtime::watcher::Event;
 use kube::{Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
@@ -20,7 +20,6 @@ use super::observe::{self, Guarded};
 use super::stores::{Stores, key_of};
 use super::{Context, DAEMONS, Work};
 use crate::api::{SeccompProfile, SecurityProfileNodeStatus};
-use crate::cluster::error::told;
 use crate::cluster::queue::Queue;
 use crate::cluster::watch::{Change, Wish, store, watch, watch_events};
 use crate::controller::profile::{Kind, Profile, ProfileKey};
@@ -99,7 +98,7 @@ impl Watches {
         self.complete.push(wish.complete.clone());
         let (stores, queue) = (self.stores.clone(), self.queue.clone());
         let take = move |event| of_report(&stores, &queue, event);
-        let failed = self.failed::<SecurityProfileNodeStatus>();
+        let failed = self.failed();
         let api = Api::all(self.client.clone());
         let stop = self.stop.clone();
         self.tasks
@@ -133,20 +132,16 @@ impl Watches {
         self.complete.push(wish.complete.clone());
         let (stores, queue) = (self.stores.clone(), self.queue.clone());
         let changed = move |change: Change<'_, K>| changed(&stores, &queue, &change);
-        let failed = self.failed::<K>();
+        let failed = self.failed();
         let stop = self.stop.clone();
         self.tasks
             .spawn(watch(api, wish, writer, stop, trim, changed, failed));
     }
 
-    /// Logs and counts that a watch broke.
-    fn failed<K: Resource<DynamicType = ()>>(&self) -> impl FnMut(&Error) + Send + use<K> {
+    /// Counts that a watch broke.
+    fn failed(&self) -> impl FnMut(&str) + Send + use<> {
         let metrics = self.metrics.clone();
-        move |error| {
-            let resource = K::plural(&());
-            tracing::warn!(%resource, error = told(error), "the watch broke, and is tried again");
-            metrics.watch_failed(&resource);
-        }
+        move |resource| metrics.watch_failed(resource)
     }
 }
 
