@@ -7,7 +7,14 @@ use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::api::{DeleteParams, ObjectMeta, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
-use serde_json::json;
+use serde_json::{Value, json};
+
+use crate::objects::create;
+
+/// Where roles of everywhere are.
+pub const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+/// Where they are bound.
+pub const BINDINGS: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
 
 /// How long a token is valid; the least that a server takes is ten minutes.
 const TOKEN_SECONDS: i64 = 3600;
@@ -21,6 +28,32 @@ pub async fn admin() -> Result<Client> {
          cargo xtask cluster kubeconfig prints"
     );
     client(Kubeconfig::read().context("failed to read KUBECONFIG")?).await
+}
+
+/// Lets an account do what rules say, everywhere, by a role of this name, which is removed by whoever
+/// asked for it.
+pub async fn allow(
+    admin: &Client,
+    (namespace, account): (&str, &str),
+    role: &str,
+    rules: &Value,
+) -> Result<()> {
+    let object = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": { "name": role },
+        "rules": rules,
+    });
+    create(admin, ROLES, &object).await??;
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": { "name": role },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role },
+        "subjects": [{ "kind": "ServiceAccount", "name": account, "namespace": namespace }],
+    });
+    create(admin, BINDINGS, &binding).await??;
+    Ok(())
 }
 
 /// A service account, which is made if it is not there. It may do what roles are bound to it for.

@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 use spo::cluster::events::Events;
 use spo::controller::recording;
 use spo::telemetry::metrics::Metrics;
-use spo_cluster_tests::access::{admin, namespace, remove_namespace, service_account};
+use spo_cluster_tests::access::{
+    BINDINGS, ROLES, admin, allow, namespace, remove_namespace, service_account,
+};
 use spo_cluster_tests::crd;
 use spo_cluster_tests::files::{documents, folder};
 use spo_cluster_tests::objects::{create, get, replace, send};
@@ -22,7 +24,6 @@ use tokio_util::sync::CancellationToken;
 const PATIENCE: Duration = Duration::from_secs(30);
 const INTERVAL: Duration = Duration::from_millis(100);
 const PROFILES: &str = "/apis/security-profiles-operator.x-k8s.io/v1/seccompprofiles";
-const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 const UNMERGED: &str = "spo.x-k8s.io/has-unmerged-profiles";
 /// As in `deploy/`, so that `rights` knows whose requests these are.
 const ACCOUNT: &str = "security-profiles-operator";
@@ -51,17 +52,8 @@ impl World {
         let name = namespace(&admin).await?;
         let client = service_account(&admin, &name, ACCOUNT).await?;
         let all = documents("deploy/base/operator-role.yaml")?;
-        let mut role = all.into_iter().next().context("no role")?;
-        role["metadata"] = json!({ "name": name });
-        create(&admin, &format!("{RBAC}/clusterroles"), &role).await??;
-        let binding = json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": { "name": name },
-            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name },
-            "subjects": [{ "kind": "ServiceAccount", "name": ACCOUNT, "namespace": name }],
-        });
-        create(&admin, &format!("{RBAC}/clusterrolebindings"), &binding).await??;
+        let role = all.into_iter().next().context("no role")?;
+        allow(&admin, (&name, ACCOUNT), &name, &role["rules"]).await?;
         let stop = CancellationToken::new();
         let metrics = Arc::new(Metrics::new("")?);
         let context = recording::Context {
@@ -164,8 +156,8 @@ impl World {
         self.stop.cancel();
         let profiles = ["app", "app-proposal"].map(|rest| self.profile(rest));
         self.task.await?;
-        for kind in ["clusterroles", "clusterrolebindings"] {
-            let path = format!("{RBAC}/{kind}/{}", self.name);
+        for collection in [ROLES, BINDINGS] {
+            let path = format!("{collection}/{}", self.name);
             send(&self.admin, Method::DELETE, &path, None).await??;
         }
         for profile in profiles {

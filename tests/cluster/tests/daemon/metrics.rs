@@ -7,11 +7,11 @@ use http::Method;
 use jiff::Timestamp;
 use serde_json::json;
 use spo::server::certificates::{Stored, authority, serving};
-use spo_cluster_tests::access::{bearer, service_account_config};
-use spo_cluster_tests::objects::{create, send};
+use spo_cluster_tests::access::{BINDINGS, ROLES, allow, bearer, service_account_config};
+use spo_cluster_tests::objects::send;
 use spo_cluster_tests::web::{Tls, https_get, mount, plain_get};
 
-use crate::world::{RBAC, World, allows, spo};
+use crate::world::{World, allows, spo};
 
 const NAME: &str = "metrics.security-profiles-operator.svc";
 const BOTH: &[&str] = &["h2", "http/1.1"];
@@ -40,25 +40,13 @@ pub(crate) async fn reader(world: &World, name: &str, paths: &[&str]) -> Result<
     let namespace = &world.namespace;
     let role = format!("reader-{namespace}");
     let rules = json!([{ "nonResourceURLs": paths, "verbs": ["get"] }]);
-    let object = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
-        "metadata": { "name": role }, "rules": rules,
-    });
-    create(&world.admin, &format!("{RBAC}/clusterroles"), &object).await??;
-    let binding = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
-        "metadata": { "name": role },
-        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role },
-        "subjects": [{ "kind": "ServiceAccount", "name": name, "namespace": namespace }],
-    });
-    let path = format!("{RBAC}/clusterrolebindings");
-    create(&world.admin, &path, &binding).await??;
+    allow(&world.admin, (namespace, name), &role, &rules).await?;
     bearer(&service_account_config(&world.admin, namespace, name).await?)
 }
 
 pub(crate) async fn forget(world: &World) -> Result<()> {
-    for kind in ["clusterroles", "clusterrolebindings"] {
-        let path = format!("{RBAC}/{kind}/reader-{}", world.namespace);
+    for collection in [ROLES, BINDINGS] {
+        let path = format!("{collection}/reader-{}", world.namespace);
         send(&world.admin, Method::DELETE, &path, None).await??;
     }
     Ok(())

@@ -7,7 +7,9 @@ use anyhow::{Context as _, Result, ensure};
 use http::Method;
 use kube::Client;
 use serde_json::{Value, json};
-use spo_cluster_tests::access::{admin, namespace, remove_namespace, service_account_config};
+use spo_cluster_tests::access::{
+    BINDINGS, ROLES, admin, allow, namespace, remove_namespace, service_account_config,
+};
 use spo_cluster_tests::crd::{self, Kind};
 use spo_cluster_tests::files::folder;
 use spo_cluster_tests::objects::{create, get, lost, replace, send};
@@ -16,8 +18,6 @@ use tokio::sync::{Mutex, MutexGuard};
 
 pub(crate) const GROUP: &str = "security-profiles-operator.x-k8s.io";
 pub(crate) const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
-const BINDINGS: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
 const PATIENCE: Duration = Duration::from_secs(30);
 const INTERVAL: Duration = Duration::from_millis(100);
 /// A server learns of a role a moment after it has taken it.
@@ -249,7 +249,7 @@ impl Old {
         if let Value::Array(rules) = &mut role["rules"] {
             rules.retain(&fits);
         }
-        self.bind(&self.namespace, role).await
+        self.bind(&self.namespace, &role).await
     }
 
     /// Binds a rule for one kind beside the others.
@@ -265,11 +265,10 @@ impl Old {
             { "apiGroups": [GROUP], "resources": others, "verbs": ["get", "list", "update"] },
             { "apiGroups": [GROUP], "resources": [plural], "verbs": verbs },
         ]);
-        self.bind(&format!("{}-only", self.namespace), role).await
+        self.bind(&format!("{}-only", self.namespace), &role).await
     }
 
-    async fn bind(&self, name: &str, mut role: Value) -> Result<()> {
-        role["metadata"] = json!({ "name": name });
+    async fn bind(&self, name: &str, role: &Value) -> Result<()> {
         for collection in [BINDINGS, ROLES] {
             send(
                 &self.admin,
@@ -280,23 +279,8 @@ impl Old {
             .await?
             .ok();
         }
-        create(&self.admin, ROLES, &role).await??;
-        let binding = json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": { "name": name },
-            "roleRef": {
-                "apiGroup": "rbac.authorization.k8s.io",
-                "kind": "ClusterRole",
-                "name": name,
-            },
-            "subjects": [{
-                "kind": "ServiceAccount",
-                "name": "migrate",
-                "namespace": self.namespace,
-            }],
-        });
-        create(&self.admin, BINDINGS, &binding).await??;
+        let account = (self.namespace.as_str(), "migrate");
+        allow(&self.admin, account, name, &role["rules"]).await?;
         tokio::time::sleep(ROLE_SETTLING).await;
         Ok(())
     }

@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use spo::api::daemon::WebhookOptions;
 use spo::api::webhooks::{MUTATING, Reach, VALIDATING, mutating, validating};
 use spo::server::certificates::{Stored, authority, serving};
-use spo_cluster_tests::access::{admin, namespace, remove_namespace, service_account_config};
+use spo_cluster_tests::access::{
+    BINDINGS, ROLES, admin, allow, namespace, remove_namespace, service_account_config,
+};
 use spo_cluster_tests::crd;
 use spo_cluster_tests::files::{documents, folder};
 use spo_cluster_tests::objects::{create, get, replace, send};
@@ -28,8 +30,6 @@ const CONFIGURATIONS: &str =
 const MUTATING_CONFIGURATIONS: &str =
     "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
-const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
-const BINDINGS: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
 
 /// Webhooks are registered for the whole cluster.
 static TURN: Mutex<()> = Mutex::const_new(());
@@ -108,22 +108,7 @@ impl Ground {
         if let Ok(mut roles) = self.roles.lock() {
             roles.push(role.clone());
         }
-        let object = json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRole",
-            "metadata": { "name": role },
-            "rules": rules,
-        });
-        create(&self.admin, ROLES, &object).await??;
-        let binding = json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": { "name": role },
-            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role },
-            "subjects": [{ "kind": "ServiceAccount", "name": account, "namespace": namespace }],
-        });
-        create(&self.admin, BINDINGS, &binding).await??;
-        Ok(())
+        allow(&self.admin, (namespace, account), &role, rules).await
     }
 }
 

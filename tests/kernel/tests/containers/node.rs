@@ -1,7 +1,7 @@
 //! The recorder, and what tests ask of it. Others may start containers on this machine meanwhile.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use spo::bpf::containers::{Changes, Containers};
 use spo::bpf::kernel::Kernel;
@@ -59,9 +59,10 @@ impl Node {
 
     /// The subject that began last among those whose arguments end with these words.
     pub(crate) fn find(&self, arguments: &[&str]) -> Option<Started> {
+        let words: Vec<_> = arguments.iter().map(ToString::to_string).collect();
         let mut told = self.told.iter().rev();
-        let ends = |started: &&Started| started.arguments.ends_with(&arguments.map_to_strings());
-        told.find(ends).cloned()
+        told.find(|started| started.arguments.ends_with(&words))
+            .cloned()
     }
 
     /// The rare calls in a subject's set.
@@ -82,26 +83,7 @@ impl Node {
     }
 }
 
-trait Words {
-    fn map_to_strings(&self) -> Vec<String>;
-}
-
-impl Words for &[&str] {
-    fn map_to_strings(&self) -> Vec<String> {
-        self.iter().map(|word| (*word).to_owned()).collect()
-    }
-}
-
 /// Waits until something is the case.
-pub(crate) fn until(what: &str, mut is: impl FnMut() -> bool) {
-    let limit = Duration::from_secs(if tier::is_vm() { 300 } else { 60 });
-    let began = Instant::now();
-    while !is() {
-        assert!(began.elapsed() < limit, "in vain: until {what}");
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "not all that is waited for is an event"
-        )]
-        std::thread::sleep(Duration::from_millis(2));
-    }
+pub(crate) fn until(what: &str, is: impl FnMut() -> bool) {
+    tier::until(Duration::from_mins(1), what, is);
 }

@@ -263,17 +263,8 @@ fn read(file: &Path) -> Profile {
 }
 
 /// Waits until something is the case.
-pub(crate) fn until(what: &str, mut is: impl FnMut() -> bool) {
-    let limit = Duration::from_secs(if tier::is_vm() { 300 } else { 30 });
-    let began = Instant::now();
-    while !is() {
-        assert!(began.elapsed() < limit, "in vain: until {what}");
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "not all that is waited for is an event"
-        )]
-        std::thread::sleep(Duration::from_millis(5));
-    }
+pub(crate) fn until(what: &str, is: impl FnMut() -> bool) {
+    tier::until(Duration::from_secs(30), what, is);
 }
 
 /// A size for this machine, or a smaller one for a guest, which is slow.
