@@ -148,9 +148,9 @@ pub(crate) fn kubelet(layout: &Layout, node: &Node, binaries: &Binaries) -> Resu
         // Pods get what has changed in secrets after seconds, not after a minute.
         "syncFrequency": "5s",
         "clusterDomain": "cluster.local",
-        // A machine with little space is no reason to end pods.
+        // A machine with little space is no reason to end pods: shares of a large disk are gigabytes.
         "evictionHard": {
-            "imagefs.available": "1%", "nodefs.available": "1%", "memory.available": "50Mi",
+            "imagefs.available": "100Mi", "nodefs.available": "100Mi", "memory.available": "50Mi",
         },
         // Images cannot be fetched again.
         "imageGCHighThresholdPercent": 100,
