@@ -45,7 +45,8 @@ fn go(args: DaemonArgs) -> Result<ExitCode, anyhow::Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn mandatory(name: &str, what: &str) -> Result<String, anyhow::Error> {
+/// A variable of the environment that must be set.
+pub(super) fn mandatory(name: &str, what: &str) -> Result<String, anyhow::Error> {
     std::env::var(name)
         .ok()
         .filter(|value| !value.is_empty())

@@ -1,6 +1,7 @@
 //! The command line: one file per verb, and what they share.
 
 mod args;
+mod bpf_recorder;
 mod check;
 mod children;
 mod convert;
@@ -68,6 +69,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Profiles(args) => profiles::run(&args),
         Verb::Operator(args) => operator::run(args),
         Verb::Daemon(args) => daemon::run(args),
+        Verb::BpfRecorder(args) => bpf_recorder::run(args),
         Verb::NodeCleanup(args) => node_cleanup::run(args),
         Verb::NodeSetup(args) => node_setup::run(args),
         Verb::Doctor(args) => doctor::run(&args),

@@ -10,6 +10,7 @@ pub mod index;
 pub mod leftovers;
 pub mod nodes;
 pub mod profile;
+pub mod recorder;
 pub mod recording;
 pub mod seccomp;
 pub mod status;

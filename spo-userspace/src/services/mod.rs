@@ -1,5 +1,6 @@
 //! The processes that run as long as the cluster does, and who talks to whom in them.
 
+pub mod bpf_recorder;
 pub mod daemon;
 pub mod operator;
 pub mod telling;

@@ -17,10 +17,12 @@ const NOT_COPIED: [&str; 4] = [
     "operator.yaml",
     "uninstall-job.yaml",
 ];
-/// What the daemon's own profile is made of: what it was seen to call, and what other machines add.
-const PARTS: [&str; 2] = ["additions.yaml", "recorded.yaml"];
-/// The profile.
+/// What the daemon's own profile is made of: what it was seen to call, and what other machines add;
+/// and what the recorder calls besides.
+const PARTS: [&str; 3] = ["additions.yaml", "bpf-recorder.yaml", "recorded.yaml"];
+/// The profiles.
 const PROFILE: &str = "profiles/security-profiles-operator.json";
+const RECORDER: &str = "profiles/bpf-recorder.json";
 /// Templates that are no copies.
 const OWN: [&str; 5] = [
     "NOTES.txt",
@@ -127,18 +129,27 @@ fn the_daemons_profile_is_what_was_recorded() {
     let recorded = allowed("profiles/recorded.yaml");
     let additions = allowed("profiles/additions.yaml");
     let base = spo::profile::base::BASE_SYSCALLS.map(str::to_owned);
-    let names: BTreeSet<_> = recorded.into_iter().chain(additions).chain(base).collect();
+    let mut names: BTreeSet<_> = recorded.into_iter().chain(additions).chain(base).collect();
+    is_there(PROFILE, &names);
+    names.extend(allowed("profiles/bpf-recorder.yaml"));
+    is_there(RECORDER, &names);
+}
+
+fn is_there(path: &str, names: &BTreeSet<String>) {
     let profile = json!({
         "defaultAction": "SCMP_ACT_ERRNO",
         "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64"],
         "syscalls": [{ "names": names, "action": "SCMP_ACT_ALLOW" }],
     });
-    let text = format!("{}\n", serde_json::to_string_pretty(&profile).unwrap());
+    let text = format!(
+        "{}\n",
+        serde_json::to_string_pretty(&profile).expect("it is JSON")
+    );
     if env::var_os(WRITE).is_some() {
-        fs::write(deploy(PROFILE), &text).unwrap();
+        fs::write(deploy(path), &text).expect("it can be written");
     }
-    let there = fs::read_to_string(deploy(PROFILE)).unwrap();
-    assert!(there == text, "{PROFILE}: rerun `cargo xtask codegen`");
+    let there = fs::read_to_string(deploy(path)).expect("it is there");
+    assert!(there == text, "{path}: rerun `cargo xtask codegen`");
 }
 
 /// The recording says of itself that nothing is missing in it.

@@ -15,6 +15,7 @@ use super::Counts;
 use crate::cluster::{self, ControlPlane, KUBECONFIG, Lifetime, TakenDown, View, binaries, node};
 use crate::env::root;
 use crate::process;
+use crate::setup;
 use crate::setup::needs::{self, Group};
 use crate::table::Outcome;
 
@@ -258,9 +259,13 @@ fn spo(target: &Path) -> PathBuf {
     target.join("debug/spo")
 }
 
-/// The binary that tests run: nothing here is recorded, so that it needs no eBPF objects, and a
-/// debug build has stubs where they cannot be built.
+/// The binary that tests run. It has the eBPF objects where they can be built; elsewhere a debug build
+/// has stubs, and tests that record fail.
 fn build(target: &Path) -> Result<()> {
+    let unmet = setup::for_building()?;
+    if !unmet.is_empty() {
+        eprintln!("nothing can be recorded: {unmet}");
+    }
     process::run(process::cargo(&root(), target).args([
         "build",
         "--quiet",

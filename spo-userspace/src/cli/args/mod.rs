@@ -21,7 +21,7 @@ pub(super) use self::profiles::{
     CheckArgs, ConvertArgs, DiffArgs, MergeArgs, ProfileForm, ReportForm, lints,
 };
 pub(super) use self::services::{
-    DaemonArgs, NodeSetupArgs, OperatorArgs, ProfilesArgs, profiling_at,
+    BpfRecorderArgs, DaemonArgs, NodeSetupArgs, OperatorArgs, ProfilesArgs, profiling_at,
 };
 pub(super) use self::uninstall::{KeepArg, NodeCleanupArgs, UninstallArgs};
 pub(super) use self::webhook::{TlsVersion, WebhookArgs};
@@ -76,6 +76,9 @@ pub(super) enum Verb {
     /// Install profiles on a node of a cluster (runs in a DaemonSet)
     #[command(visible_alias = "d")]
     Daemon(DaemonArgs),
+    /// Record the containers of a node of a cluster (runs in a DaemonSet)
+    #[command(visible_alias = "b")]
+    BpfRecorder(BpfRecorderArgs),
     /// Set a node up for the daemon, as root (runs in its init container)
     #[command(alias = "non-root-enabler")]
     NodeSetup(NodeSetupArgs),

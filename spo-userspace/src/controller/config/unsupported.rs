@@ -36,7 +36,7 @@ pub(super) fn unsupported(spec: &SecurityProfilesOperatorDaemonSpec) -> Vec<&'st
     let Enricher {
         enable_log_enricher,
         enable_json_enricher,
-        enable_bpf_recorder,
+        enable_bpf_recorder: _,
         log_enricher_source: _,
         log_enricher_filters: _,
         json_enricher_filters: _,
@@ -47,7 +47,6 @@ pub(super) fn unsupported(spec: &SecurityProfilesOperatorDaemonSpec) -> Vec<&'st
         (selinux == Some(true), "spec.selinux.enable"),
         (enable_log_enricher, "spec.enricher.enableLogEnricher"),
         (enable_json_enricher, "spec.enricher.enableJsonEnricher"),
-        (enable_bpf_recorder, "spec.enricher.enableBpfRecorder"),
         (other_proc, "spec.hostProcVolumePath"),
         (
             unsigned,

@@ -2,12 +2,13 @@
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::{Error, Resource as _, ResourceExt as _};
+use kube::{Client, Error, Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 
-use super::Context;
 use super::observe::Seen;
-use super::plan::{Profile, Step};
+use super::place::Profile;
+use super::plan::Step;
+use super::{Context, Guarded};
 use crate::api::{ProfileRecording, SeccompProfile};
 use crate::cluster::MANAGER;
 use crate::cluster::error::told;
@@ -21,7 +22,10 @@ pub(super) async fn apply(
     step: Step,
 ) -> Result<(), Error> {
     match step {
-        Step::Write(profile) => write(context, seen, *profile).await,
+        Step::Write(profile) => {
+            let present = seen.present.get(&profile.name);
+            write(&context.client, *profile, present).await
+        }
         Step::Delete(names) => {
             for (name, uid) in names {
                 delete(context, &name, uid).await?;
@@ -68,20 +72,23 @@ pub(super) async fn tell_failure(
 }
 
 /// Writes a profile. One that is there is replaced only if nobody changed it since it was looked at.
-async fn write(context: &Context, seen: &Seen, profile: Profile) -> Result<(), Error> {
+pub(in crate::controller) async fn write(
+    client: &Client,
+    profile: Profile,
+    present: Option<&Guarded<SeccompProfile>>,
+) -> Result<(), Error> {
     let Profile {
         name,
         labels,
         annotations,
         spec,
     } = profile;
-    let profiles: Api<SeccompProfile> = Api::all(context.client.clone());
+    let profiles: Api<SeccompProfile> = Api::all(client.clone());
     let parameters = PostParams {
         field_manager: Some(MANAGER.to_owned()),
         ..PostParams::default()
     };
     let mut object = SeccompProfile::new(&name, spec);
-    let present = seen.present.get(&name);
     if let Some(present) = present {
         object.metadata = present.meta().clone();
         object.metadata.managed_fields = None;
@@ -95,7 +102,7 @@ async fn write(context: &Context, seen: &Seen, profile: Profile) -> Result<(), E
         Some(_) => drop(profiles.replace(&name, &parameters, &object).await?),
         None => drop(profiles.create(&parameters, &object).await?),
     }
-    tracing::info!(recording = %seen.key, profile = name, "wrote a profile of what was recorded");
+    tracing::info!(profile = name, "wrote a profile of what was recorded");
     Ok(())
 }
 

@@ -14,25 +14,25 @@ const MOST: usize = 8;
 
 /// A profile that a node recorded.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Partial {
-    pub(super) name: String,
-    pub(super) uid: Option<String>,
-    pub(super) container: String,
-    pub(super) annotations: BTreeMap<String, String>,
+pub(in crate::controller) struct Partial {
+    pub(in crate::controller) name: String,
+    pub(in crate::controller) uid: Option<String>,
+    pub(in crate::controller) container: String,
+    pub(in crate::controller) annotations: BTreeMap<String, String>,
     /// Nothing if this version cannot read it.
-    pub(super) spec: Option<SeccompProfileSpec>,
+    pub(in crate::controller) spec: Option<SeccompProfileSpec>,
 }
 
 /// What they are together.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Whole {
-    pub(super) spec: SeccompProfileSpec,
+pub(in crate::controller) struct Whole {
+    pub(in crate::controller) spec: SeccompProfileSpec,
     /// Coverage and evidence.
-    pub(super) annotations: BTreeMap<String, String>,
+    pub(in crate::controller) annotations: BTreeMap<String, String>,
 }
 
 /// Merges profiles of one container.
-pub(super) fn whole(partials: &[&Partial]) -> Result<Whole, String> {
+pub(in crate::controller) fn whole(partials: &[&Partial]) -> Result<Whole, String> {
     let mut specs = Vec::new();
     for partial in partials {
         let spec = partial.spec.clone();

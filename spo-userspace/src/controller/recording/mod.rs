@@ -1,9 +1,10 @@
 //! Recordings: what nodes recorded of them is merged as it comes, and they stay until nodes have
 //! handed in what they have.
 
-mod apply;
-mod merge;
-mod observe;
+pub(super) mod apply;
+pub(super) mod merge;
+pub(super) mod observe;
+pub(super) mod place;
 mod plan;
 
 use std::sync::Arc;

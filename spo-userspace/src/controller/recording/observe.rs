@@ -11,7 +11,8 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Error, Resource as _, ResourceExt as _};
 
 use super::merge::Partial;
-use super::plan::{Observed, Present, Recording, places};
+use super::place::Present;
+use super::plan::{Observed, Recording, places};
 use super::{Context, Guarded, Key, Stores};
 use crate::api::names::{CONTAINER_ID, RECORDING_ID, RECORDING_NAMESPACE};
 use crate::api::profile_recording::ProfileRecordingStatus;
@@ -94,7 +95,7 @@ fn partials(stores: &Stores, key: &Key) -> Vec<Partial> {
     partials
 }
 
-fn present_of(profile: &Guarded<SeccompProfile>) -> Present {
+pub(in crate::controller) fn present_of(profile: &Guarded<SeccompProfile>) -> Present {
     Present {
         labels: profile.labels().clone(),
         annotations: profile.annotations().clone(),

@@ -4,14 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::merge::{Partial, Whole, whole};
-use crate::api::SeccompProfileSpec;
+use super::place::{PROPOSED, Present, Profile, Put, put};
 use crate::api::common::ProfileKind;
-use crate::api::names::{
-    CONTAINER_ID, RECORDED, RECORDING_ID, RECORDING_NAMESPACE, SPEC_DIGEST, UNMERGED, digest,
-};
+use crate::api::names::{CONTAINER_ID, RECORDED, RECORDING_ID, RECORDING_NAMESPACE, UNMERGED};
 use crate::api::profile_recording::MergeStrategy;
 use crate::cluster::events::Note;
-use crate::profile::seccomp::{SeccompSpec, diff};
 
 /// How long a node may take to hand in what it has when a recording is deleted.
 pub(super) const PATIENCE: Duration = Duration::from_mins(2);
@@ -42,15 +39,6 @@ pub(super) struct Recording {
     pub(super) workloads: Vec<String>,
 }
 
-/// A profile that is there.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Present {
-    pub(super) labels: BTreeMap<String, String>,
-    pub(super) annotations: BTreeMap<String, String>,
-    /// Nothing if this version cannot read it.
-    pub(super) spec: Option<SeccompProfileSpec>,
-}
-
 /// Something to be done; what follows is left out if it fails.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Step {
@@ -66,14 +54,6 @@ pub(super) enum Step {
     Tell(Note),
     /// Look again later.
     Again(Duration),
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Profile {
-    pub(super) name: String,
-    pub(super) labels: BTreeMap<String, String>,
-    pub(super) annotations: BTreeMap<String, String>,
-    pub(super) spec: SeccompProfileSpec,
 }
 
 /// The names where results of a container may stand.
@@ -214,87 +194,22 @@ fn merge_one(
         (RECORDING_NAMESPACE.to_owned(), observed.namespace.clone()),
         (CONTAINER_ID.to_owned(), container.to_owned()),
     ]);
-    let mut profile = Profile {
+    let profile = Profile {
         name,
         labels,
         annotations,
         spec,
     };
-    profile
-        .annotations
-        .insert(SPEC_DIGEST.to_owned(), digest_of(&profile.spec));
-    let Some(theirs) = taken(observed, &profile) else {
-        return Ok(write(observed, profile));
-    };
-    let name = std::mem::replace(&mut profile.name, proposal);
-    if let Some(reason) = taken(observed, &profile) {
-        return Err(format!(
-            "{name} is not overwritten: {theirs}; nor is {}: {reason}. Delete one of them to have what was recorded",
-            profile.name
-        ));
-    }
-    let difference = difference(observed, &name, &profile.spec);
-    let message = format!(
-        "{name} is not overwritten: {theirs}. What was recorded is in {}; {difference}",
-        profile.name
-    );
-    let mut steps = write(observed, profile);
-    if !steps.is_empty() {
-        steps.push(Step::Tell(Note {
+    let Put { write, proposed } = put(&observed.present, profile, proposal)?;
+    let write = write.map(|profile| Step::Write(Box::new(profile)));
+    let told = proposed.map(|message| {
+        Step::Tell(Note {
             warning: false,
-            reason: "ProfileProposed".to_owned(),
+            reason: PROPOSED.to_owned(),
             message,
-        }));
-    }
-    Ok(steps)
-}
-
-fn write(observed: &Observed, profile: Profile) -> Vec<Step> {
-    let present = observed.present.get(&profile.name);
-    let same = present.is_some_and(|present| {
-        let has = |(key, value): (&String, &String)| present.annotations.get(key) == Some(value);
-        present.spec.as_ref() == Some(&profile.spec) && profile.annotations.iter().all(has)
+        })
     });
-    if same {
-        return Vec::new();
-    }
-    vec![Step::Write(Box::new(profile))]
-}
-
-/// Why a profile must not be written where one is.
-fn taken(observed: &Observed, profile: &Profile) -> Option<&'static str> {
-    let present = observed.present.get(&profile.name)?;
-    let own = profile
-        .labels
-        .iter()
-        .all(|(key, value)| present.labels.get(key) == Some(value));
-    let digest = present.annotations.get(SPEC_DIGEST);
-    let untouched = present.spec.as_ref().map(digest_of);
-    if !own {
-        Some("it is not of this recording")
-    } else if digest.is_none() || untouched.as_ref() != digest {
-        Some("somebody has changed it since")
-    } else {
-        None
-    }
-}
-
-fn difference(observed: &Observed, name: &str, spec: &SeccompProfileSpec) -> String {
-    let present = observed.present.get(name);
-    let Some(theirs) = present.and_then(|present| present.spec.clone()) else {
-        return "what differs cannot be told, since this version cannot read it".to_owned();
-    };
-    let difference = diff(&SeccompSpec::from(theirs), &SeccompSpec::from(spec.clone()));
-    if difference.is_same() {
-        "both allow the same".to_owned()
-    } else {
-        difference.to_string()
-    }
-}
-
-/// Tells whether a profile is as it was written.
-pub(super) fn digest_of(spec: &SeccompProfileSpec) -> String {
-    digest(serde_json::to_vec(spec).unwrap_or_default())
+    Ok(write.into_iter().chain(told).collect())
 }
 
 fn warning(reason: &str, message: String) -> Step {

@@ -102,15 +102,6 @@ pub struct PodContainer {
     pub commands: Vec<Vec<String>>,
 }
 
-/// What the kernel keeps a set for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Subject {
-    /// The kernel's id of the mount namespace.
-    pub namespace: u64,
-    /// Which of those that entered it; 0 for the container itself.
-    pub entered: u32,
-}
-
 /// A subject is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Started {

@@ -24,19 +24,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::command::Command;
 pub use self::input::{
-    Entered, Limits, Node, Observed, Pod, PodContainer, Recording, RecordingKey, Started, Subject,
+    Entered, Limits, Node, Observed, Pod, PodContainer, Recording, RecordingKey, Started,
 };
 pub use self::output::Output;
 use self::output::partial;
 use self::status::History;
 pub use self::status::{ContainerStatus, Dropped, RecordingStatus};
 use self::take::{End, Take, TakeKey};
+use crate::event::SubjectId;
 
 /// Something to be done.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// The kernel need not keep this set any longer.
-    Release(Subject),
+    Release(SubjectId),
     /// A profile is to be written, in place of what was written for it before.
     Write(Box<Output>),
 }
@@ -50,7 +51,7 @@ pub struct Cluster {
     pods: BTreeMap<String, Known>,
     /// By the runtime's id: the pod and the container. Statuses tell only the last two of each.
     containers: BTreeMap<String, (String, String)>,
-    subjects: BTreeMap<Subject, Kept>,
+    subjects: BTreeMap<SubjectId, Kept>,
     takes: BTreeMap<TakeKey, Take>,
     /// Takes whose profiles are being written.
     writing: BTreeSet<TakeKey>,
@@ -121,6 +122,25 @@ impl Cluster {
         self.settle();
     }
 
+    /// The recorder is about to end: what there is, is written.
+    pub fn stop(&mut self) {
+        for take in self.takes.values_mut() {
+            take.finish(End::Recorder);
+        }
+    }
+
+    /// Whether something of a recording is still to be written.
+    pub fn is_unwritten(&self, key: &RecordingKey) -> bool {
+        let mut takes = self.takes.iter().filter(|(take, _)| take.recording == *key);
+        takes.any(|(key, take)| take.due || self.writing.contains(key))
+    }
+
+    /// Whether pods have ended in which something runs, as far as was told.
+    pub fn awaits_ends(&self) -> bool {
+        let mut takes = self.takes.values();
+        takes.any(|take| take.end.is_some() && !take.running.is_empty())
+    }
+
     /// The profiles of a recording are wanted as they are now.
     pub fn snapshot(&mut self, key: &RecordingKey) {
         for take in self.takes_of(key) {
@@ -171,17 +191,17 @@ impl Cluster {
     }
 
     /// The workload of a container started.
-    pub fn started(&mut self, subject: Subject, started: Started) {
+    pub fn started(&mut self, subject: SubjectId, started: Started) {
         self.keep(subject, started, None);
     }
 
     /// A task entered a container that was there already.
-    pub fn entered(&mut self, subject: Subject, entered: Entered) {
+    pub fn entered(&mut self, subject: SubjectId, entered: Entered) {
         let Entered { started, command } = entered;
         self.keep(subject, started, Some(command));
     }
 
-    fn keep(&mut self, subject: Subject, started: Started, command: Option<Command>) {
+    fn keep(&mut self, subject: SubjectId, started: Started, command: Option<Command>) {
         let kept = Kept {
             started,
             observed: Observed::default(),
@@ -193,7 +213,7 @@ impl Cluster {
     }
 
     /// What a subject did so far: all of it, and not only what is new.
-    pub fn observed(&mut self, subject: Subject, observed: Observed) {
+    pub fn observed(&mut self, subject: SubjectId, observed: Observed) {
         if let Some(kept) = self.subjects.get_mut(&subject)
             && !kept.ended
         {
@@ -203,7 +223,7 @@ impl Cluster {
     }
 
     /// A subject has no task any more, and this is all that it did. Its set is released.
-    pub fn ended(&mut self, subject: Subject, observed: Observed) {
+    pub fn ended(&mut self, subject: SubjectId, observed: Observed) {
         let Some(kept) = self.subjects.get_mut(&subject) else {
             return;
         };
@@ -218,7 +238,7 @@ impl Cluster {
     }
 
     /// The subjects of which sets are to be read: those that somebody wants.
-    pub fn wanted(&self) -> Vec<Subject> {
+    pub fn wanted(&self) -> Vec<SubjectId> {
         let wanted = self.subjects.iter().filter(|(_, kept)| {
             !kept.ended && self.place(kept).is_some_and(|place| self.is_wanted(&place))
         });
@@ -274,7 +294,7 @@ impl Cluster {
         }
     }
 
-    fn settle_one(&mut self, subject: Subject) {
+    fn settle_one(&mut self, subject: SubjectId) {
         let Some(kept) = self.subjects.get(&subject) else {
             return;
         };
@@ -347,7 +367,7 @@ impl Cluster {
     }
 
     /// Adds what a subject did to all takes that want it.
-    fn take_in(&mut self, subject: Subject, place: &(String, String)) {
+    fn take_in(&mut self, subject: SubjectId, place: &(String, String)) {
         let (uid, container) = place;
         for recording in self.recordings_at(place) {
             let key = TakeKey {
@@ -383,7 +403,7 @@ impl Cluster {
         }
     }
 
-    fn release(&mut self, subject: Subject) {
+    fn release(&mut self, subject: SubjectId) {
         if let Some(kept) = self.subjects.remove(&subject)
             && !kept.ended
         {

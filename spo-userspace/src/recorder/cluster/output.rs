@@ -16,6 +16,10 @@ use crate::recorder::{ANNOTATION_PREFIX, Settings, record};
 pub struct Output {
     /// The recording.
     pub recording: RecordingKey,
+    /// Which one of that name.
+    pub uid: String,
+    /// The pod's id.
+    pub pod: String,
     /// With its labels, and with its evidence as annotations.
     pub profile: SeccompProfile,
     /// Whether nothing more is to come.
@@ -69,6 +73,8 @@ impl Cluster {
         profile.metadata.annotations.extend(evidence);
         Some(Output {
             recording: key.recording.clone(),
+            uid: recording.uid.clone(),
+            pod: key.pod.clone(),
             profile,
             last: take.end.is_some() && take.running.is_empty(),
             key: key.clone(),
@@ -84,6 +90,7 @@ impl Cluster {
         (began, until): (u64, u64),
     ) -> BTreeMap<String, String> {
         let end = match take.end {
+            Some(End::Recorder) => "the recorder ended",
             _ if !take.running.is_empty() => "the container runs on",
             Some(End::RecordingDeleted) => "the recording was deleted",
             Some(End::Pod) => "the pod ended",
@@ -128,6 +135,9 @@ pub(super) fn partial(key: &TakeKey, take: &Take, known: &Known) -> Vec<String> 
         reasons.push(format!(
             "of {missed} of its runs the beginning was not seen: they began before the recorder did"
         ));
+    }
+    if take.end == Some(End::Recorder) && !take.running.is_empty() {
+        reasons.push("the recorder ended while it ran".to_owned());
     }
     if take.with_setup {
         reasons.push(

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Command, Dropped, Kept, Limits, Observed, RecordingKey, Subject};
-use crate::event::{Call, Losses};
+use super::{Command, Dropped, Kept, Limits, Observed, RecordingKey};
+use crate::event::{Call, Losses, SubjectId};
 
 /// Which take.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +21,8 @@ pub(super) enum End {
     RecordingDeleted,
     /// The pod ended, or was deleted.
     Pod,
+    /// The recorder ended before the container did.
+    Recorder,
 }
 
 /// What there is.
@@ -31,9 +33,9 @@ pub(super) struct Take {
     /// The containers that are in it, each once. After a restart it is another one.
     seen: BTreeSet<String>,
     /// What is not ended yet.
-    pub(super) running: BTreeSet<Subject>,
+    pub(super) running: BTreeSet<SubjectId>,
     /// Of each subject, what it passed of numbers without a name: it is told as a sum each time.
-    passed: BTreeMap<Subject, Vec<(Call, u64)>>,
+    passed: BTreeMap<SubjectId, Vec<(Call, u64)>>,
     pub(super) began: Option<u64>,
     pub(super) until: u64,
     pub(super) last_new: Option<u64>,
@@ -58,7 +60,7 @@ impl Take {
     /// pod's specification names its command.
     pub(super) fn take_in(
         &mut self,
-        subject: Subject,
+        subject: SubjectId,
         kept: &Kept,
         named: Option<bool>,
         limits: &Limits,
@@ -128,7 +130,7 @@ impl Take {
         }
     }
 
-    fn count(&mut self, subject: Subject, unnamed: &[(Call, u64)]) {
+    fn count(&mut self, subject: SubjectId, unnamed: &[(Call, u64)]) {
         let known = self.passed.entry(subject).or_default();
         for (call, times) in unnamed {
             let before = known.iter().find(|(known, _)| known == call);

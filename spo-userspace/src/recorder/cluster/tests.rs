@@ -12,7 +12,7 @@ use crate::profile::labels::{CONTAINER_ID, PARTIAL, RECORDING_ID, RECORDING_NAME
 /// The machine, and what it has asked for.
 struct World {
     cluster: Cluster,
-    released: BTreeSet<Subject>,
+    released: BTreeSet<SubjectId>,
     written: BTreeMap<String, Output>,
 }
 
@@ -103,11 +103,8 @@ fn pod(uid: &str, containers: &[(&str, &[&str])]) -> Pod {
     }
 }
 
-fn subject(namespace: u64) -> Subject {
-    Subject {
-        namespace,
-        entered: 0,
-    }
+fn subject(index: u32) -> SubjectId {
+    SubjectId { index, since_ns: 1 }
 }
 
 fn started(id: &str, pod: &str) -> Started {

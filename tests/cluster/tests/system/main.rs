@@ -5,6 +5,7 @@ mod certificates;
 mod faults;
 mod life;
 mod nodes;
+mod recording;
 mod second;
 mod unhooked;
 mod world;
@@ -69,6 +70,13 @@ fn main() -> Result<ExitCode> {
             faults::an_api_server_that_is_killed_is_waited_for,
             faults::an_etcd_that_is_killed_is_waited_for,
             faults::a_minute_of_silence_is_made_up_for,
+            recording::a_pod_runs_under_what_was_recorded,
+            recording::replicas_become_one_and_a_recording_may_end_early,
+            recording::commands_of_the_pod_join_and_those_of_people_are_listed,
+            recording::many_short_pods_of_a_job_are_all_recorded,
+            recording::what_crashes_and_restarts_is_one_profile,
+            recording::a_recorder_that_is_killed_says_what_is_missing,
+            recording::switched_off_nothing_of_it_is_left,
             unhooked::all_but_admission_works_with_no_webhook,
         ]
     );

@@ -3,7 +3,9 @@
 use k8s_openapi::api::apps::v1::DaemonSet;
 use serde_json::{Value, json};
 
-use super::{ROOT, Settings, USER, Wanted, asks, confined, environment, is_empty, labels};
+use super::{
+    ROOT, Settings, USER, Wanted, asks, confined, environment, is_empty, labels, recorder,
+};
 use crate::controller::status::DAEMONS;
 
 /// What the daemons run as, and the profile that confines them, in the kubelet's folder: `node-setup`
@@ -13,11 +15,11 @@ const PROFILE: &str = "security-profiles-operator.json";
 /// The `ConfigMap` with that profile.
 const PROFILES: &str = "security-profiles-operator-profile";
 /// Where the certificate of the metrics is found.
-const CERTIFICATES: &str = "/var/run/secrets/metrics";
+pub(super) const CERTIFICATES: &str = "/var/run/secrets/metrics";
 /// The `SELinux` type that may write what the daemons write, where nothing else is wished.
 const TYPE: &str = "spc_t";
 /// The port of profiles of the daemon's own time.
-const PROFILING: u16 = 6060;
+pub(super) const PROFILING: u16 = 6060;
 /// The class of pods that every node has to run.
 const PRIORITY: &str = "system-node-critical";
 
@@ -54,7 +56,7 @@ fn pod(settings: &Settings) -> Value {
             "seLinuxOptions": { "type": label },
         },
         "initContainers": [setup(settings)],
-        "containers": [daemon(settings)],
+        "containers": containers(settings),
         "volumes": volumes(settings),
     });
     let optional = [
@@ -105,6 +107,15 @@ fn setup(settings: &Settings) -> Value {
     container
 }
 
+fn containers(settings: &Settings) -> Vec<Value> {
+    let mut all = vec![daemon(settings)];
+    let enricher = settings.spec.enricher.as_ref();
+    if enricher.is_some_and(|enricher| enricher.enable_bpf_recorder) {
+        all.push(recorder::container(settings));
+    }
+    all
+}
+
 fn daemon(settings: &Settings) -> Value {
     let resources = settings.spec.daemon_resource_requirements.as_ref();
     // Samples, and the names of functions, need room.
@@ -144,17 +155,17 @@ fn daemon(settings: &Settings) -> Value {
         container["imagePullPolicy"] = json!(policy);
     }
     if settings.spec.enable_profiling {
-        profiled(&mut container);
+        profiled(&mut container, "profiling", PROFILING);
     }
     container
 }
 
-fn profiled(container: &mut Value) {
-    let port = json!({ "name": "profiling", "containerPort": PROFILING, "protocol": "TCP" });
+pub(super) fn profiled(container: &mut Value, name: &str, port: u16) {
     let variables = [
         json!({ "name": "SPO_PROFILING", "value": "true" }),
-        json!({ "name": "SPO_PROFILING_PORT", "value": PROFILING.to_string() }),
+        json!({ "name": "SPO_PROFILING_PORT", "value": port.to_string() }),
     ];
+    let port = json!({ "name": name, "containerPort": port, "protocol": "TCP" });
     if let Some(ports) = container["ports"].as_array_mut() {
         ports.push(port);
     }

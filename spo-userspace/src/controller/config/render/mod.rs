@@ -2,6 +2,7 @@
 //! same objects, whatever was there before.
 
 mod daemons;
+mod recorder;
 mod services;
 mod webhook;
 
@@ -194,8 +195,12 @@ fn confined(user: u32, capabilities: &[&str], seccomp: Option<&str>) -> Value {
 
 /// A question to `/healthz` and the like.
 fn asks(path: &str, period: u32, failures: u32) -> Value {
+    asks_at("liveness-port", path, period, failures)
+}
+
+fn asks_at(port: &str, path: &str, period: u32, failures: u32) -> Value {
     json!({
-        "httpGet": { "path": path, "port": "liveness-port", "scheme": "HTTP" },
+        "httpGet": { "path": path, "port": port, "scheme": "HTTP" },
         "periodSeconds": period,
         "failureThreshold": failures,
         "timeoutSeconds": 5,

@@ -91,13 +91,13 @@ fn what_is_not_built_changes_nothing() {
         "enableAppArmor": true,
         "selinux": { "enable": true },
         "enricher": {
-            "enableLogEnricher": true, "enableJsonEnricher": true, "enableBpfRecorder": true,
+            "enableLogEnricher": true, "enableJsonEnricher": true,
         },
     });
     assert_eq!(daemons(asked.clone()), daemons(json!({})));
     let spec = serde_json::from_value(asked).unwrap();
     let told = crate::controller::config::unsupported::unsupported(&spec);
-    assert_eq!(told.len(), 5);
+    assert_eq!(told.len(), 4);
     let nothing = serde_json::from_value(json!({ "selinux": { "enable": false } })).unwrap();
     assert!(crate::controller::config::unsupported::unsupported(&nothing).is_empty());
 }
@@ -142,6 +142,39 @@ fn the_daemon_has_no_privilege() {
         },
     });
     assert_eq!(*context, expected);
+}
+
+#[test]
+fn the_recorder_has_two_capabilities_and_no_other_privilege() {
+    let pod = daemons(json!({ "enricher": { "enableBpfRecorder": true } }));
+    assert_eq!(pod["hostPID"], Value::Null);
+    assert_eq!(pod["hostNetwork"], Value::Null);
+    let recorder = &pod["containers"][1];
+    assert_eq!(recorder["name"], "bpf-recorder");
+    let expected = json!({
+        "allowPrivilegeEscalation": false,
+        "capabilities": { "drop": ["ALL"], "add": ["BPF", "PERFMON"] },
+        "privileged": false,
+        "readOnlyRootFilesystem": true,
+        "runAsGroup": 0,
+        "runAsNonRoot": false,
+        "runAsUser": 0,
+        "seccompProfile": { "type": "Localhost", "localhostProfile": "bpf-recorder.json" },
+    });
+    assert_eq!(recorder["securityContext"], expected);
+    // Nothing of the host but what every pod has.
+    assert_eq!(recorder["volumeMounts"].as_array().unwrap().len(), 1);
+    let mut without = pod.clone();
+    without["containers"].as_array_mut().unwrap().pop();
+    assert_eq!(without, daemons(json!({})));
+    // A port of a pod is one of its containers alone.
+    let ports = pod["containers"].as_array().unwrap().iter();
+    let ports = ports.flat_map(|container| container["ports"].as_array().unwrap());
+    let mut ports: Vec<_> = ports.map(|port| port["containerPort"].as_u64()).collect();
+    let all = ports.len();
+    ports.sort_unstable();
+    ports.dedup();
+    assert_eq!(ports.len(), all);
 }
 
 #[test]

@@ -41,8 +41,8 @@ proptest! {
     fn nothing_is_kept_for_ever(happenings in prop::collection::vec(happening(), 0..60)) {
         use Happening as H;
         let mut world = World::new(Limits { waiting: 3, takes: 4, commands: 2 });
-        let mut generation = 0_u64;
-        let mut current = [0_u64; 6];
+        let mut generation = 0_u32;
+        let mut current = [0_u32; 6];
         for happening in happenings {
             let cluster = &mut world.cluster;
             match happening {
@@ -89,6 +89,6 @@ proptest! {
         prop_assert!(takes.is_empty(), "{:?}", takes);
         prop_assert!(recordings.is_empty() && history.is_empty());
         prop_assert!(pods.is_empty() && containers.is_empty(), "{:?}", pods);
-        prop_assert_eq!(world.released.len() as u64, generation);
+        prop_assert_eq!(world.released.len(), generation as usize);
     }
 }

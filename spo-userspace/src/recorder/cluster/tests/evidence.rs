@@ -93,7 +93,7 @@ fn replicas_that_differ() {
     });
     for (index, calls) in [&[0, 1][..], &[0, 1], &[0, 1, 2]].into_iter().enumerate() {
         let (uid, id) = (format!("u{index}"), format!("c{index}"));
-        let subject = subject(index as u64 + 1);
+        let subject = subject(u32::try_from(index).unwrap() + 1);
         world.cluster.pod(pod(&uid, &[("app", &[&id])]));
         world.cluster.started(subject, started(&id, &uid));
         world.cluster.ended(subject, observed(calls));
@@ -129,7 +129,7 @@ fn what_does_not_fit_is_counted() {
     assert_eq!(world.cluster.status()[0].dropped.waiting, 3);
     for uid in ["u1", "u2"] {
         let id = format!("of-{uid}");
-        let subject = subject(10 + u64::from(uid == "u2"));
+        let subject = subject(10 + u32::from(uid == "u2"));
         world.cluster.pod(pod(uid, &[("app", &[&id])]));
         world.cluster.started(subject, started(&id, uid));
         world.cluster.observed(subject, observed(&[0]));

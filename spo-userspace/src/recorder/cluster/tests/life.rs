@@ -207,10 +207,7 @@ fn commands_of_the_pod_join_and_others_are_listed() {
     cluster.pod(pod("u1", &[("app", &["c1"])]));
     cluster.started(subject(1), started("c1", "u1"));
     for (entered, command, call) in [(1, "probe", 1), (2, "sh\0-c\0\x1b", 2), (3, "other", 3)] {
-        let subject = Subject {
-            namespace: 1,
-            entered,
-        };
+        let subject = subject(10 + entered);
         let started = started("c1", "u1");
         let command = Command::new(command.as_bytes(), false);
         cluster.entered(subject, Entered { started, command });

@@ -1,0 +1,14 @@
+//! The cluster's side of a node's recorder: what is to be recorded, by recordings, namespaces and the
+//! node's own pods; and what was recorded, as profiles and in the status of recordings. What is made
+//! of the one to get the other is decided in [`recorder::cluster`](crate::recorder::cluster).
+
+mod pods;
+mod sight;
+mod status;
+mod watches;
+mod write;
+
+pub use self::sight::{News, Sight};
+pub use self::status::node_status;
+pub use self::watches::Change;
+pub use self::write::{Done, Job, Writer};

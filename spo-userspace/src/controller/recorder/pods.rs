@@ -1,0 +1,309 @@
+//! A pod, as the recorder has to know it. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::{
+    Container, ContainerStatus, EphemeralContainer, LifecycleHandler, Pod, Probe,
+};
+use kube::ResourceExt as _;
+use kube::core::{Selector, SelectorExt as _};
+
+use crate::api::ProfileRecordingSpec;
+use crate::api::common::ProfileKind;
+use crate::api::marks::{Mark, annotation};
+use crate::api::profile_recording::Recorder;
+use crate::recorder::cluster::{self, PodContainer};
+
+/// On the copy of a pod that the kubelet has from a file: the kubelet's id of the pod.
+const STATIC: &str = "kubernetes.io/config.mirror";
+/// Why a container is said to have ended that never ran.
+const NEVER_RAN: [&str; 2] = ["StartError", "ContainerCannotRun"];
+
+/// Removes what nobody here reads.
+pub(super) fn trim(pod: &mut Pod) {
+    let Some(spec) = &mut pod.spec else {
+        return;
+    };
+    let short = |container: &mut Container| {
+        *container = Container {
+            name: std::mem::take(&mut container.name),
+            liveness_probe: container.liveness_probe.take(),
+            readiness_probe: container.readiness_probe.take(),
+            startup_probe: container.startup_probe.take(),
+            lifecycle: container.lifecycle.take(),
+            ..Container::default()
+        };
+    };
+    spec.containers.iter_mut().for_each(short);
+    spec.init_containers.iter_mut().flatten().for_each(short);
+    for container in spec.ephemeral_containers.iter_mut().flatten() {
+        *container = EphemeralContainer {
+            name: std::mem::take(&mut container.name),
+            ..EphemeralContainer::default()
+        };
+    }
+    spec.volumes = None;
+    spec.affinity = None;
+    spec.tolerations = None;
+}
+
+/// Whether a recording is one of those that are done here.
+pub(super) fn is_ours(spec: &ProfileRecordingSpec) -> bool {
+    (spec.kind, spec.recorder) == (ProfileKind::SeccompProfile, Recorder::Bpf)
+}
+
+/// The pod with the recordings of its namespace that select it, or that its annotations name.
+pub(super) fn known(pod: &Pod, recordings: &[(String, ProfileRecordingSpec)]) -> cluster::Pod {
+    let status = pod.status.as_ref();
+    let phase = status.and_then(|status| status.phase.as_deref());
+    let containers = containers(pod);
+    let recordings = recordings
+        .iter()
+        .filter(|(name, spec)| {
+            is_ours(spec) && (is_selected(pod, spec) || is_marked(pod, &containers, name))
+        })
+        .map(|(name, _)| name.clone())
+        .collect();
+    cluster::Pod {
+        namespace: pod.namespace().unwrap_or_default(),
+        name: pod.name_any(),
+        generate_name: pod.metadata.generate_name.clone(),
+        uid: pod.uid().unwrap_or_default(),
+        static_hash: pod.annotations().get(STATIC).cloned(),
+        recordings,
+        containers,
+        ended: matches!(phase, Some("Succeeded" | "Failed")),
+    }
+}
+
+fn is_selected(pod: &Pod, spec: &ProfileRecordingSpec) -> bool {
+    // The API server takes no selector that cannot be read.
+    Selector::try_from(spec.pod_selector.clone())
+        .is_ok_and(|selector| selector.matches(pod.labels()))
+}
+
+/// Whether an annotation was set for a recording, when the labels were others perhaps.
+fn is_marked(pod: &Pod, containers: &[PodContainer], recording: &str) -> bool {
+    containers.iter().any(|container| {
+        let key = annotation(ProfileKind::SeccompProfile, Recorder::Bpf, &container.name);
+        let value = key.and_then(|key| pod.annotations().get(&key));
+        value.is_some_and(|value| {
+            let mut marks = Mark::all(value).into_iter();
+            marks.any(|mark| mark.recording == recording && mark.container == container.name)
+        })
+    })
+}
+
+/// How many of its containers run.
+pub(super) fn running(pod: &Pod) -> usize {
+    statuses(pod).filter(|status| is_running(status)).count()
+}
+
+fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
+    let lists = pod.status.iter().flat_map(|status| {
+        [
+            &status.init_container_statuses,
+            &status.container_statuses,
+            &status.ephemeral_container_statuses,
+        ]
+    });
+    lists.flat_map(|list| list.iter().flatten())
+}
+
+fn is_running(status: &ContainerStatus) -> bool {
+    let state = status.state.as_ref();
+    state.is_some_and(|state| state.running.is_some())
+}
+
+fn containers(pod: &Pod) -> Vec<PodContainer> {
+    let Some(spec) = &pod.spec else {
+        return Vec::new();
+    };
+    let statuses: BTreeMap<&str, &ContainerStatus> = statuses(pod)
+        .map(|status| (status.name.as_str(), status))
+        .collect();
+    let all = spec
+        .init_containers
+        .iter()
+        .flatten()
+        .chain(&spec.containers);
+    let all = all.map(|one| (one.name.as_str(), commands(one)));
+    let ephemeral = spec.ephemeral_containers.iter().flatten();
+    let ephemeral = ephemeral.map(|one| (one.name.as_str(), Vec::new()));
+    all.chain(ephemeral)
+        .map(|(name, commands)| {
+            let status = statuses.get(name).copied();
+            let ids = status.map(ids).unwrap_or_default();
+            let runtime = ids.iter().find_map(|id| id.split_once("://"));
+            PodContainer {
+                name: name.to_owned(),
+                runtime: runtime.map(|(runtime, _)| runtime.to_owned()),
+                image: status
+                    .map(|status| status.image_id.clone())
+                    .filter(|image| !image.is_empty()),
+                ids: ids.iter().map(|id| without_runtime(id)).collect(),
+                commands,
+            }
+        })
+        .collect()
+}
+
+fn without_runtime(id: &str) -> String {
+    id.split_once("://").map_or(id, |(_, id)| id).to_owned()
+}
+
+/// The containers that the status tells of and that ran: the last two of each name.
+fn ids(status: &ContainerStatus) -> BTreeSet<String> {
+    let both = [status.last_state.as_ref(), status.state.as_ref()];
+    let mut ids: BTreeSet<_> = both
+        .into_iter()
+        .flatten()
+        .filter_map(|state| state.terminated.as_ref())
+        .filter(|ended| !NEVER_RAN.contains(&ended.reason.as_deref().unwrap_or_default()))
+        .filter_map(|ended| ended.container_id.clone())
+        .collect();
+    if is_running(status) {
+        ids.extend(status.container_id.clone());
+    }
+    ids.retain(|id| !id.is_empty());
+    ids
+}
+
+/// The commands that the kubelet executes in a container.
+fn commands(container: &Container) -> Vec<Vec<String>> {
+    let Container {
+        liveness_probe,
+        readiness_probe,
+        startup_probe,
+        lifecycle,
+        ..
+    } = container;
+    let probe = |probe: &Option<Probe>| probe.as_ref()?.exec.as_ref()?.command.clone();
+    let hook = |hook: &Option<LifecycleHandler>| hook.as_ref()?.exec.as_ref()?.command.clone();
+    let hooks = lifecycle
+        .iter()
+        .flat_map(|lifecycle| [hook(&lifecycle.post_start), hook(&lifecycle.pre_stop)]);
+    [liveness_probe, readiness_probe, startup_probe]
+        .map(probe)
+        .into_iter()
+        .chain(hooks)
+        .flatten()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(value: Value) -> Pod {
+        let mut pod: Pod = serde_json::from_value(value).unwrap();
+        trim(&mut pod);
+        pod
+    }
+
+    fn recordings(kind: &str, recorder: &str) -> Vec<(String, ProfileRecordingSpec)> {
+        let spec = json!({
+            "kind": kind, "recorder": recorder, "podSelector": { "matchLabels": { "app": "web" } },
+        });
+        vec![("web".to_owned(), serde_json::from_value(spec).unwrap())]
+    }
+
+    #[test]
+    fn all_containers_that_ran_are_known_and_those_that_did_not_are_not() {
+        let known = known(
+            &pod(json!({
+                "metadata": {
+                    "name": "web-x", "namespace": "shop", "uid": "u1", "generateName": "web-",
+                    "annotations": { "kubernetes.io/config.mirror": "hash" },
+                },
+                "spec": {
+                    "initContainers": [{ "name": "init" }],
+                    "containers": [
+                        {
+                            "name": "app",
+                            "readinessProbe": { "exec": { "command": ["cat", "/ready"] } },
+                            "livenessProbe": { "httpGet": { "port": 80 } },
+                            "lifecycle": { "preStop": { "exec": { "command": ["bye"] } } },
+                        },
+                        { "name": "broken" },
+                        { "name": "new" },
+                    ],
+                    "ephemeralContainers": [{ "name": "debug" }],
+                },
+                "status": {
+                    "phase": "Running",
+                    "initContainerStatuses": [{
+                        "name": "init", "imageID": "sha256:1", "image": "a", "ready": true, "restartCount": 0,
+                        "containerID": "containerd://i1",
+                        "state": { "terminated": { "exitCode": 0, "containerID": "containerd://i1", "reason": "Completed" } },
+                    }],
+                    "containerStatuses": [
+                        {
+                            "name": "app", "imageID": "", "image": "a", "ready": true, "restartCount": 1,
+                            "containerID": "cri-o://a2",
+                            "state": { "running": {} },
+                            "lastState": { "terminated": { "exitCode": 1, "containerID": "cri-o://a1", "reason": "Error" } },
+                        },
+                        {
+                            "name": "broken", "imageID": "", "image": "a", "ready": false, "restartCount": 0,
+                            "containerID": "containerd://b1",
+                            "state": { "terminated": { "exitCode": 128, "containerID": "containerd://b1", "reason": "StartError" } },
+                        },
+                        {
+                            "name": "new", "imageID": "", "image": "a", "ready": false, "restartCount": 0,
+                            "state": { "waiting": { "reason": "ContainerCreating" } },
+                        },
+                    ],
+                    "ephemeralContainerStatuses": [{
+                        "name": "debug", "imageID": "", "image": "a", "ready": false, "restartCount": 0,
+                        "containerID": "containerd://d1", "state": { "running": {} },
+                    }],
+                },
+            })),
+            &[],
+        );
+        let ids: Vec<_> = known
+            .containers
+            .iter()
+            .map(|one| (one.name.as_str(), one.ids.join(" ")))
+            .collect();
+        let expected = [
+            ("init", "i1"),
+            ("app", "a1 a2"),
+            ("broken", ""),
+            ("new", ""),
+            ("debug", "d1"),
+        ];
+        assert_eq!(ids, expected.map(|(name, ids)| (name, ids.to_owned())));
+        let app = &known.containers[1];
+        assert_eq!(app.runtime.as_deref(), Some("cri-o"));
+        assert_eq!(app.commands, [vec!["cat", "/ready"], vec!["bye"]]);
+        assert_eq!(known.containers[0].image.as_deref(), Some("sha256:1"));
+        assert_eq!(known.static_hash.as_deref(), Some("hash"));
+        assert!(!known.ended);
+    }
+
+    #[test]
+    fn recordings_select_by_labels_and_by_annotations() {
+        let of = |metadata: Value, kind: &str, recorder: &str| {
+            let pod = pod(json!({
+                "metadata": metadata, "spec": { "containers": [{ "name": "app" }] },
+                "status": { "phase": "Failed" },
+            }));
+            let known = known(&pod, &recordings(kind, recorder));
+            assert!(known.ended);
+            !known.recordings.is_empty()
+        };
+        let labelled = || json!({ "name": "a", "labels": { "app": "web" } });
+        let marked = |text: &str| json!({ "name": "a", "annotations": { "io.containers.trace-bpf/app": text } });
+        assert!(of(labelled(), "SeccompProfile", "Bpf"));
+        assert!(!of(labelled(), "SeccompProfile", "Logs"));
+        assert!(!of(labelled(), "AppArmorProfile", "Bpf"));
+        assert!(of(marked("web_app_x_1"), "SeccompProfile", "Bpf"));
+        assert!(!of(marked("web_other_x_1"), "SeccompProfile", "Bpf"));
+        assert!(!of(marked("other_app_x_1"), "SeccompProfile", "Bpf"));
+        assert!(!of(json!({ "name": "a" }), "SeccompProfile", "Bpf"));
+    }
+}

@@ -1,0 +1,222 @@
+//! From changes of objects to what the recorder has to be told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::Client;
+use kube::ResourceExt as _;
+use kube::runtime::reflector::ObjectRef;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::pods::{is_ours, known, running};
+use super::watches::{Change, Stores, place, start};
+use crate::api::profile_recording::{MergeStrategy, RecordingNode};
+use crate::api::{ProfileRecording, ProfileRecordingSpec};
+use crate::recorder::cluster::{self, Recording, RecordingKey};
+use crate::telemetry::metrics::Metrics;
+
+/// What the recorder has to be told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum News {
+    /// A recording, and what it says of this node.
+    Recording(Recording, Option<RecordingNode>),
+    /// A recording is gone.
+    RecordingGone(RecordingKey),
+    /// A pod.
+    Pod(cluster::Pod),
+    /// A pod is gone; by its id.
+    PodGone(String),
+}
+
+impl News {
+    /// Whether something may have ended in a container that is recorded.
+    pub fn is_of_recorded_pod(&self) -> bool {
+        match self {
+            Self::Pod(pod) => !pod.recordings.is_empty(),
+            Self::PodGone(_) => true,
+            Self::Recording(..) | Self::RecordingGone(_) => false,
+        }
+    }
+}
+
+/// What is there.
+pub struct Sight {
+    node: String,
+    /// The operator's own namespace: its pods are never recorded.
+    own: String,
+    stores: Stores,
+    /// They end when this goes.
+    _watches: JoinSet<()>,
+    complete: [CancellationToken; 3],
+    /// What was told of pods, by where they are, and how many of their containers ran.
+    pods: BTreeMap<(String, String), (cluster::Pod, usize)>,
+    /// The recordings that were told.
+    recordings: BTreeSet<RecordingKey>,
+}
+
+impl Sight {
+    /// Watches until `stop`; what changes is told to `changes`.
+    pub fn new(
+        client: &Client,
+        node: String,
+        own: String,
+        metrics: &Arc<Metrics>,
+        changes: &UnboundedSender<Change>,
+        stop: &CancellationToken,
+    ) -> Self {
+        let (stores, watches, complete) = start(client, &node, metrics, changes, stop);
+        Self {
+            node,
+            own,
+            stores,
+            _watches: watches,
+            complete,
+            pods: BTreeMap::new(),
+            recordings: BTreeSet::new(),
+        }
+    }
+
+    /// Waits until all is known that was there at the beginning.
+    pub async fn complete(&self) {
+        for part in &self.complete {
+            part.cancelled().await;
+        }
+    }
+
+    /// What changes mean.
+    pub fn take(&mut self, changes: &[Change]) -> Vec<News> {
+        let mut news = Vec::new();
+        let mut spaces = BTreeSet::new();
+        let mut pods = BTreeSet::new();
+        for change in changes {
+            match change {
+                Change::Pod(place) => drop(pods.insert(place.clone())),
+                Change::PodGone(pod) => self.pod_gone(pod, &mut news),
+                Change::Recording(RecordingKey { namespace, .. })
+                | Change::Namespace(namespace) => {
+                    spaces.insert(namespace.clone());
+                }
+            }
+        }
+        for space in &spaces {
+            self.recordings_of(space, &mut news);
+            pods.extend(self.pods.keys().filter(|(of, _)| of == space).cloned());
+        }
+        for place in pods {
+            self.pod(place, &mut news);
+        }
+        news
+    }
+
+    fn recordings_of(&mut self, space: &str, news: &mut Vec<News>) {
+        let mut before: BTreeSet<_> = self.recordings.iter().cloned().collect();
+        before.retain(|key| key.namespace == space);
+        for object in self.stores.recordings.state() {
+            let Ok(object) = &object.0 else { continue };
+            if object.namespace().as_deref() != Some(space) || !is_ours(&object.spec) {
+                continue;
+            }
+            let key = key(object);
+            // Of a namespace without the label, nothing is recorded.
+            let is_known = before.remove(&key);
+            if is_known || self.is_enabled(space) || own(object, &self.node).is_some() {
+                self.recordings.insert(key);
+                news.push(News::Recording(
+                    known_recording(object),
+                    own(object, &self.node),
+                ));
+            }
+        }
+        for key in before {
+            self.recordings.remove(&key);
+            news.push(News::RecordingGone(key));
+        }
+    }
+
+    fn pod(&mut self, place: (String, String), news: &mut Vec<News>) {
+        let (namespace, name) = &place;
+        let object = ObjectRef::new(name).within(namespace);
+        let Some(object) = self.stores.pods.get(&object) else {
+            return;
+        };
+        let pod = known(&object, &self.specs(namespace));
+        let now = (pod, running(&object));
+        let before = self.pods.get(&place);
+        if before == Some(&now) {
+            return;
+        }
+        // One that vanished while the watch was broken, and whose name another one has.
+        if let Some((before, _)) = before.filter(|(before, _)| before.uid != now.0.uid) {
+            news.push(News::PodGone(before.uid.clone()));
+        }
+        news.push(News::Pod(now.0.clone()));
+        self.pods.insert(place, now);
+    }
+
+    fn pod_gone(&mut self, object: &Pod, news: &mut Vec<News>) {
+        let place = place(object);
+        let pod = known(object, &self.specs(&place.0));
+        let uid = pod.uid.clone();
+        if self
+            .pods
+            .get(&place)
+            .is_some_and(|(known, _)| known.uid == uid)
+        {
+            self.pods.remove(&place);
+        }
+        // How its containers ended may be news.
+        news.push(News::Pod(pod));
+        news.push(News::PodGone(uid));
+    }
+
+    /// The recordings of a namespace that pods there can have.
+    fn specs(&self, space: &str) -> Vec<(String, ProfileRecordingSpec)> {
+        if !self.is_enabled(space) {
+            return Vec::new();
+        }
+        let all = self.stores.recordings.state();
+        let own = all.iter().filter_map(|object| object.0.as_ref().ok());
+        own.filter(|object| object.namespace().as_deref() == Some(space))
+            .map(|object| (object.name_any(), object.spec.clone()))
+            .collect()
+    }
+
+    fn is_enabled(&self, space: &str) -> bool {
+        space != self.own && self.stores.namespaces.get(&ObjectRef::new(space)).is_some()
+    }
+}
+
+fn key(object: &ProfileRecording) -> RecordingKey {
+    RecordingKey {
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+    }
+}
+
+/// What a recording says of this node.
+fn own(object: &ProfileRecording, node: &str) -> Option<RecordingNode> {
+    let mut nodes = object.status.iter().flat_map(|status| &status.nodes);
+    nodes.find(|one| one.name == node).cloned()
+}
+
+fn known_recording(object: &ProfileRecording) -> Recording {
+    let ProfileRecordingSpec {
+        kind: _,
+        recorder: _,
+        merge_strategy,
+        pod_selector: _,
+        containers,
+        disable_profile_after_recording,
+    } = &object.spec;
+    Recording {
+        key: key(object),
+        uid: object.uid().unwrap_or_default(),
+        containers: containers.iter().cloned().collect(),
+        merge: *merge_strategy == MergeStrategy::Containers,
+        disabled: *disable_profile_after_recording,
+        deleting: object.metadata.deletion_timestamp.is_some(),
+    }
+}

@@ -1,0 +1,101 @@
+//! What a recording says of this node. Pure.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+
+use crate::api::profile_recording::{RecordedContainer, RecordingNode};
+use crate::recorder::cluster::{ContainerStatus, Dropped, RecordingStatus};
+
+/// A recording's status as its element in `status.nodes`; nothing if the node has nothing of it.
+pub fn node_status(node: &str, status: RecordingStatus) -> Option<RecordingNode> {
+    let RecordingStatus {
+        recording: _,
+        containers,
+        pods,
+        dropped:
+            Dropped {
+                waiting,
+                takes,
+                commands: _,
+            },
+    } = status;
+    if containers.is_empty() && pods.is_empty() {
+        return None;
+    }
+    Some(RecordingNode {
+        name: node.to_owned(),
+        pods: pods.into_iter().collect(),
+        containers: containers.into_iter().map(container).collect(),
+        dropped: waiting.saturating_add(takes),
+    })
+}
+
+fn container((name, status): (String, ContainerStatus)) -> RecordedContainer {
+    let ContainerStatus {
+        syscalls,
+        last_new,
+        replicas,
+        agreeing,
+        running,
+        lost,
+        partial,
+    } = status;
+    let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let last_new = last_new.and_then(|seconds| i64::try_from(seconds).ok());
+    RecordedContainer {
+        name,
+        syscalls: number(syscalls),
+        last_new_time: last_new
+            .and_then(|seconds| Timestamp::from_second(seconds).ok())
+            .map(Time),
+        replicas: number(replicas),
+        agreeing: number(agreeing),
+        running: number(running),
+        lost,
+        incomplete: partial.into_iter().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::recorder::cluster::RecordingKey;
+
+    #[test]
+    fn a_node_with_nothing_says_nothing() {
+        let mut status = RecordingStatus {
+            recording: RecordingKey {
+                namespace: "a".to_owned(),
+                name: "b".to_owned(),
+            },
+            containers: BTreeMap::new(),
+            pods: std::collections::BTreeSet::new(),
+            dropped: Dropped {
+                waiting: 1,
+                takes: 2,
+                commands: 4,
+            },
+        };
+        assert_eq!(node_status("node", status.clone()), None);
+        let container = ContainerStatus {
+            syscalls: 3,
+            last_new: Some(0),
+            partial: ["so".to_owned()].into(),
+            ..ContainerStatus::default()
+        };
+        status.containers.insert("app".to_owned(), container);
+        let told = serde_json::to_value(node_status("node", status)).unwrap();
+        let expected = json!({
+            "name": "node", "dropped": 3,
+            "containers": [{
+                "name": "app", "syscalls": 3, "lastNewTime": "1970-01-01T00:00:00Z", "replicas": 0,
+                "agreeing": 0, "running": 0, "lost": 0, "incomplete": ["so"],
+            }],
+        });
+        assert_eq!(told, expected);
+    }
+}

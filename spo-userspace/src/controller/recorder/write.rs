@@ -1,0 +1,451 @@
+//! Writes what was recorded, one thing after the other.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::api::{Api, Patch, PatchParams};
+use kube::core::DeserializeGuard;
+use kube::{Client, Resource as _};
+use serde_json::{Value, json};
+use thiserror::Error;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+
+use crate::api::names::COVERAGE;
+use crate::api::profile_recording::RecordingNode;
+use crate::api::seccomp_profile::NotAnObject;
+use crate::api::{ProfileRecording, SeccompProfile, SeccompProfileSpec};
+use crate::cluster::MANAGER;
+use crate::cluster::error::told;
+use crate::cluster::events::{Events, Note};
+use crate::controller::recording::apply;
+use crate::controller::recording::merge::{Partial, Whole, whole};
+use crate::controller::recording::observe::present_of;
+use crate::controller::recording::place::{PROPOSED, Profile, Put, is_own, is_untouched, put};
+use crate::profile::labels::CONTAINER_ID;
+use crate::recorder::ANNOTATION_PREFIX;
+use crate::recorder::cluster::{Output, RecordingKey};
+
+/// How long the API server may take to answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Something to be written.
+#[derive(Clone, Debug)]
+pub enum Job {
+    /// A profile.
+    Profile(Box<Output>),
+    /// What a recording says of this node; nothing takes it away.
+    Status(RecordingKey, Option<Box<RecordingNode>>),
+    /// An event of a recording.
+    Tell(RecordingKey, String, Note),
+}
+
+/// Something was written, or could not be.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// What was to be done.
+    pub job: Job,
+    /// Whether it was.
+    pub done: bool,
+}
+
+/// Why something was not written.
+#[derive(Debug, Error)]
+enum WriteError {
+    #[error(transparent)]
+    Refused(#[from] kube::Error),
+    #[error("the API server did not answer in {} s", PATIENCE.as_secs())]
+    Silent(#[from] tokio::time::error::Elapsed),
+    #[error(transparent)]
+    Profile(#[from] NotAnObject),
+    #[error("{0}")]
+    Place(String),
+}
+
+/// Writes. Nobody else writes these profiles but for the operator, which does not touch their `spec`.
+pub struct Writer {
+    client: Client,
+    node: String,
+    events: Events,
+    /// What was there before the first profile of a take was written, and what was written last.
+    written: BTreeMap<String, Written>,
+}
+
+/// Of a profile's name.
+struct Written {
+    pod: String,
+    before: Option<Partial>,
+    evidence: BTreeMap<String, String>,
+}
+
+impl Writer {
+    /// A writer for the recorder of a node.
+    pub fn new(client: Client, node: String, events: Events) -> Self {
+        Self {
+            client,
+            node,
+            events,
+            written: BTreeMap::new(),
+        }
+    }
+
+    /// Works until nobody has anything to be written any more.
+    pub async fn run(mut self, mut jobs: UnboundedReceiver<Job>, done: UnboundedSender<Done>) {
+        while let Some(job) = jobs.recv().await {
+            let tried = tokio::time::timeout(PATIENCE, self.write(&job)).await;
+            let result = tried.map_err(WriteError::from).and_then(|result| result);
+            if let Err(error) = &result {
+                self.failed(&job, error).await;
+            }
+            let is_done = result.is_ok();
+            // Who asked may have ended.
+            drop(done.send(Done { job, done: is_done }));
+        }
+    }
+
+    async fn write(&mut self, job: &Job) -> Result<(), WriteError> {
+        match job {
+            Job::Profile(output) => self.profile(output).await,
+            Job::Status(key, node) => Ok(self.status(key, node.as_deref()).await?),
+            Job::Tell(key, uid, note) => {
+                self.events.tell(&reference(key, uid), note.clone()).await;
+                Ok(())
+            }
+        }
+    }
+
+    async fn failed(&self, job: &Job, error: &WriteError) {
+        let text = match error {
+            WriteError::Refused(error) => told(error),
+            other => other.to_string(),
+        };
+        match job {
+            Job::Profile(output) => {
+                let profile = &output.profile.metadata.name;
+                tracing::warn!(profile, error = text, "cannot write a profile");
+                // Somebody else was faster, and it is tried again.
+                let conflict = matches!(error, WriteError::Refused(kube::Error::Api(status))
+                    if status.is_conflict() || status.is_already_exists());
+                if !conflict {
+                    let note = Note {
+                        warning: true,
+                        reason: "CannotCreateProfile".to_owned(),
+                        message: format!("cannot write {profile}: {text}"),
+                    };
+                    let reference = reference(&output.recording, &output.uid);
+                    self.events.tell(&reference, note).await;
+                }
+            }
+            Job::Status(key, _) | Job::Tell(key, ..) => {
+                let RecordingKey { namespace, name } = key;
+                tracing::warn!(namespace, name, error = text, "cannot tell of a recording");
+            }
+        }
+    }
+
+    async fn profile(&mut self, output: &Output) -> Result<(), WriteError> {
+        let Output {
+            recording,
+            uid,
+            pod,
+            profile: recorded,
+            last,
+            ..
+        } = output;
+        let name = recorded.metadata.name.clone();
+        let proposal = format!("{name}-proposal");
+        let profiles: Api<DeserializeGuard<SeccompProfile>> = Api::all(self.client.clone());
+        let mut objects = BTreeMap::new();
+        for place in [&name, &proposal] {
+            if let Some(found) = profiles.get_opt(place).await? {
+                objects.insert(place.clone(), found);
+            }
+        }
+        let present: BTreeMap<_, _> = objects
+            .iter()
+            .map(|(name, found)| (name.clone(), present_of(found)))
+            .collect();
+        let own = Partial {
+            name: name.clone(),
+            uid: None,
+            container: recorded.metadata.labels[CONTAINER_ID].clone(),
+            annotations: recorded.metadata.annotations.clone(),
+            spec: Some(SeccompProfileSpec::try_from(recorded.spec.clone())?),
+        };
+        // What this recording had of an earlier pod of the name, or from an earlier recorder, stays.
+        let key = format!("{ANNOTATION_PREFIX}uid");
+        let there = [&proposal, &name].into_iter().find_map(|name| {
+            let there = present.get(name)?;
+            let same = is_own(there, &recorded.metadata.labels)
+                && is_untouched(there)
+                && there.annotations.get(&key) == Some(uid);
+            same.then(|| Partial {
+                name: name.clone(),
+                uid: None,
+                container: own.container.clone(),
+                annotations: there.annotations.clone(),
+                spec: there.spec.clone(),
+            })
+        });
+        let evidence_before = there.as_ref().map(|there| evidence(&there.annotations));
+        let evidence_before = evidence_before.unwrap_or_default();
+        let known = self.written.get(&name).filter(|written| {
+            written.pod == *pod && (there.is_none() || evidence_before == written.evidence)
+        });
+        let before = match known {
+            Some(written) => written.before.clone(),
+            None => there,
+        };
+        let (spec, annotations) = joined(before.as_ref(), own).map_err(WriteError::Place)?;
+        let calls: usize = spec.syscalls.iter().map(|rule| rule.names.len()).sum();
+        let wanted = Profile {
+            name: name.clone(),
+            labels: recorded.metadata.labels.clone(),
+            annotations,
+            spec,
+        };
+        let is_partial = wanted
+            .annotations
+            .contains_key(&format!("{ANNOTATION_PREFIX}partial"));
+        let Put { write, proposed } = put(&present, wanted, proposal).map_err(WriteError::Place)?;
+        let reference = reference(recording, uid);
+        let wrote = write.as_ref().map(|profile| &profile.annotations);
+        let written = Written {
+            pod: pod.clone(),
+            evidence: wrote.map_or_else(|| evidence_before, evidence),
+            before,
+        };
+        if let Some(profile) = write {
+            let place = profile.name.clone();
+            let there = objects.get(&place);
+            apply::write(&self.client, profile, there).await?;
+            if there.is_none() && proposed.is_none() {
+                let incomplete = if is_partial { ", incomplete" } else { "" };
+                let note = Note {
+                    warning: false,
+                    reason: "ProfileCreated".to_owned(),
+                    message: format!("{place} allows {calls} system calls{incomplete}"),
+                };
+                self.events.tell(&reference, note).await;
+            }
+        }
+        if *last {
+            self.written.remove(&name);
+        } else {
+            self.written.insert(name, written);
+        }
+        if let Some(message) = proposed {
+            let note = Note {
+                warning: false,
+                reason: PROPOSED.to_owned(),
+                message,
+            };
+            self.events.tell(&reference, note).await;
+        }
+        Ok(())
+    }
+
+    /// Writes this node's part of a status, and no other node's.
+    async fn status(
+        &self,
+        key: &RecordingKey,
+        node: Option<&RecordingNode>,
+    ) -> Result<(), kube::Error> {
+        let recordings: Api<ProfileRecording> =
+            Api::namespaced(self.client.clone(), &key.namespace);
+        let Some(found) = recordings.get_opt(&key.name).await? else {
+            return Ok(());
+        };
+        let Some(patch) = status_patch(&found, &self.node, node) else {
+            return Ok(());
+        };
+        let parameters = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        recordings
+            .patch_status(&key.name, &parameters, &patch)
+            .await
+            .map(drop)
+    }
+}
+
+/// What changes this node's part of a status alone, whatever other nodes write meanwhile. (What
+/// server-side apply leaves of a list with one element that is taken away, older servers refuse.)
+fn status_patch(
+    found: &ProfileRecording,
+    name: &str,
+    node: Option<&RecordingNode>,
+) -> Option<Patch<Value>> {
+    let nodes = found.status.as_ref().map(|status| &status.nodes);
+    let nodes = nodes.map(Vec::as_slice).unwrap_or_default();
+    let index = nodes.iter().position(|one| one.name == name);
+    let is = |index: usize, name: &str| json!({ "op": "test", "path": format!("/status/nodes/{index}/name"), "value": name });
+    let operations = match (index, node, nodes.first()) {
+        (None, None, _) => return None,
+        (Some(index), Some(node), _) => json!([
+            is(index, name),
+            { "op": "replace", "path": format!("/status/nodes/{index}"), "value": node },
+        ]),
+        (Some(index), None, _) => json!([
+            is(index, name),
+            { "op": "remove", "path": format!("/status/nodes/{index}") },
+        ]),
+        (None, Some(node), Some(first)) => json!([
+            is(0, &first.name),
+            { "op": "add", "path": "/status/nodes/-", "value": node },
+        ]),
+        (None, Some(node), None) => {
+            return Some(Patch::Merge(json!({
+                "metadata": { "resourceVersion": found.metadata.resource_version },
+                "status": { "nodes": [node] },
+            })));
+        }
+    };
+    let operations = serde_json::from_value(operations).unwrap_or_default();
+    Some(Patch::Json(operations))
+}
+
+/// The annotations that tell how a profile came to be.
+fn evidence(annotations: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let own = annotations
+        .iter()
+        .filter(|(key, _)| key.starts_with(ANNOTATION_PREFIX));
+    own.map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+/// What was recorded, with what was recorded before.
+fn joined(
+    before: Option<&Partial>,
+    own: Partial,
+) -> Result<(SeccompProfileSpec, BTreeMap<String, String>), String> {
+    let Some(before) = before else {
+        let spec = own.spec.ok_or("there is nothing to write")?;
+        return Ok((spec, own.annotations));
+    };
+    let state = own.spec.as_ref().map(|spec| spec.state);
+    let Whole {
+        mut spec,
+        annotations: both,
+    } = whole(&[before, &own])?;
+    if let Some(state) = state {
+        spec.state = state;
+    }
+    let mut annotations = own.annotations;
+    annotations.extend(both);
+    annotations.remove(COVERAGE);
+    annotations.remove(&format!("{ANNOTATION_PREFIX}profiles"));
+    Ok((spec, annotations))
+}
+
+fn reference(key: &RecordingKey, uid: &str) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(ProfileRecording::api_version(&()).into_owned()),
+        kind: Some(ProfileRecording::kind(&()).into_owned()),
+        name: Some(key.name.clone()),
+        namespace: Some(key.namespace.clone()),
+        uid: Some(uid.to_owned()),
+        ..ObjectReference::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recording(nodes: &[&str]) -> ProfileRecording {
+        let nodes: Vec<_> = nodes.iter().map(|name| json!({ "name": name })).collect();
+        let object = json!({
+            "apiVersion": "security-profiles-operator.x-k8s.io/v1",
+            "kind": "ProfileRecording",
+            "metadata": { "name": "web", "namespace": "shop", "resourceVersion": "7" },
+            "spec": { "kind": "SeccompProfile", "podSelector": {} },
+            "status": { "nodes": nodes },
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn a_status_is_changed_for_this_node_alone() {
+        let node = RecordingNode {
+            name: "me".to_owned(),
+            ..RecordingNode::default()
+        };
+        let of = |nodes: &[&str], node: Option<&RecordingNode>| match status_patch(
+            &recording(nodes),
+            "me",
+            node,
+        ) {
+            Some(Patch::Merge(patch)) => patch,
+            Some(Patch::Json(patch)) => serde_json::to_value(patch).unwrap(),
+            _ => Value::Null,
+        };
+        assert_eq!(of(&[], None), Value::Null);
+        let first = of(&[], Some(&node));
+        assert_eq!(first["metadata"]["resourceVersion"], "7");
+        assert_eq!(first["status"]["nodes"][0]["name"], "me");
+        let words = |patch: Value| {
+            let operations = patch.as_array().unwrap().iter();
+            let words = operations.map(|one| format!("{} {}", one["op"], one["path"]));
+            words.collect::<Vec<_>>().join(", ").replace('"', "")
+        };
+        for (nodes, node, expected) in [
+            (
+                &["you"][..],
+                Some(&node),
+                "test /status/nodes/0/name, add /status/nodes/-",
+            ),
+            (
+                &["you", "me"],
+                Some(&node),
+                "test /status/nodes/1/name, replace /status/nodes/1",
+            ),
+            (
+                &["you", "me"],
+                None,
+                "test /status/nodes/1/name, remove /status/nodes/1",
+            ),
+        ] {
+            assert_eq!(words(of(nodes, node)), expected);
+        }
+    }
+
+    fn partial(name: &str, calls: &[&str], annotations: &[(&str, &str)]) -> Partial {
+        let spec = json!({
+            "defaultAction": "SCMP_ACT_ERRNO",
+            "syscalls": [{ "names": calls, "action": "SCMP_ACT_ALLOW" }],
+        });
+        let annotations = annotations.iter();
+        Partial {
+            name: name.to_owned(),
+            uid: None,
+            container: "app".to_owned(),
+            annotations: annotations
+                .map(|(name, value)| (format!("{ANNOTATION_PREFIX}{name}"), (*value).to_owned()))
+                .collect(),
+            spec: Some(serde_json::from_value(spec).unwrap()),
+        }
+    }
+
+    #[test]
+    fn what_was_recorded_before_stays_and_so_does_what_it_lacks() {
+        let before = partial(
+            "a",
+            &["read"],
+            &[
+                ("lost", "1"),
+                ("partial", "the recorder ended"),
+                ("pod", "x"),
+            ],
+        );
+        let own = partial("a", &["write"], &[("lost", "2"), ("pod", "y")]);
+        let (spec, annotations) = joined(Some(&before), own.clone()).unwrap();
+        assert_eq!(spec.syscalls[0].names, ["read", "write"]);
+        let own_key = |name: &str| &annotations[&format!("{ANNOTATION_PREFIX}{name}")];
+        assert_eq!(own_key("lost"), "3");
+        assert_eq!(own_key("partial"), "the recorder ended");
+        assert_eq!(own_key("pod"), "y");
+        assert_eq!(joined(None, own.clone()).unwrap().1, own.annotations);
+    }
+}

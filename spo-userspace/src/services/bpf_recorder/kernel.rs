@@ -1,0 +1,238 @@
+//! What the kernel's programs saw, as the state machine has to know it.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+
+use crate::bpf;
+use crate::bpf::containers::{Changes, Containers};
+use crate::bpf::kernel::Kernel;
+use crate::bpf::recorder::Limits;
+use crate::bpf::sweep::Swept;
+use crate::enrich;
+use crate::event::{self, CgroupNames, Losses, SubjectId, SubjectObservation};
+use crate::recorder::cluster::{Cluster, Command, Entered, Observed, Started};
+
+/// Programs that are attached, and what is known of their subjects.
+pub(super) struct Attached {
+    containers: Containers,
+    /// What was told and not released.
+    known: BTreeSet<SubjectId>,
+    /// What may have done something since it was looked at.
+    changed: BTreeSet<SubjectId>,
+    /// What is to be released.
+    release: BTreeSet<SubjectId>,
+    losses: Losses,
+    /// Whether it is time to make room.
+    pub(super) crowded: bool,
+}
+
+/// What was seen since the last time.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    started: Vec<(event::Started, Losses)>,
+    observed: Vec<(SubjectId, SubjectObservation)>,
+    ended: Vec<(SubjectId, SubjectObservation)>,
+    losses: Losses,
+    /// Mount namespaces that ended, in which programs ran, and of which no workload was seen.
+    pub(super) unrecognised: u64,
+}
+
+impl Attached {
+    /// Attaches the programs.
+    pub(super) fn start(pid_max: u32) -> Result<Self, bpf::Error> {
+        let kernel = Kernel::probe()?;
+        let mut containers = Containers::start(&kernel, Limits::for_containers(pid_max))?;
+        Ok(Self {
+            losses: containers.losses()?,
+            containers,
+            known: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            release: BTreeSet::new(),
+            crowded: false,
+        })
+    }
+
+    /// Tells when there is something to look at.
+    pub(super) fn ready(&self) -> io::Result<bpf::Ready> {
+        bpf::Ready::of(&self.containers)
+    }
+
+    /// Nobody wants what this subject does any more.
+    pub(super) fn release(&mut self, subject: SubjectId) {
+        self.release.insert(subject);
+    }
+
+    /// Whether something waits for a sweep.
+    pub(super) fn is_due(&self) -> bool {
+        self.crowded || !self.release.is_empty()
+    }
+
+    /// Looks at what changed. A sweep finds what ended as well, and takes some time.
+    pub(super) fn look(&mut self, sweep: bool) -> Result<Seen, bpf::Error> {
+        let Changes {
+            started,
+            grown,
+            crowded,
+        } = self.containers.poll()?;
+        let mut seen = Seen::default();
+        for started in started {
+            self.known.insert(started.id);
+            self.changed.insert(started.id);
+            // What was lost since the last look may be its own.
+            seen.started.push((started, self.losses));
+        }
+        self.changed.extend(grown);
+        if crowded {
+            self.crowded = true;
+            // Of some, it may not have been told that they did something.
+            self.changed.extend(&self.known);
+        }
+        self.losses = self.containers.losses()?;
+        seen.losses = self.losses;
+        for id in std::mem::take(&mut self.changed) {
+            if self.known.contains(&id) && !self.release.contains(&id) {
+                seen.observed.push((id, self.containers.observe(id)?));
+            }
+        }
+        if sweep {
+            self.sweep(&mut seen)?;
+        }
+        Ok(seen)
+    }
+
+    fn sweep(&mut self, seen: &mut Seen) -> Result<(), bpf::Error> {
+        self.release.retain(|id| self.known.contains(id));
+        let release: Vec<_> = self.release.iter().copied().collect();
+        let Swept {
+            ended,
+            unrecognised,
+        } = self.containers.sweep(&release)?;
+        self.crowded = false;
+        for id in std::mem::take(&mut self.release) {
+            self.known.remove(&id);
+        }
+        seen.unrecognised = unrecognised;
+        for id in ended {
+            if self.known.contains(&id) {
+                seen.ended.push((id, self.containers.observe(id)?));
+            }
+        }
+        self.losses = self.containers.losses()?;
+        seen.losses = self.losses;
+        Ok(())
+    }
+}
+
+/// The difference between the clock of the kernel's programs and that of people.
+pub(super) struct Clock {
+    wall: Duration,
+    monotonic: Duration,
+}
+
+impl Clock {
+    /// As it is now.
+    pub(super) fn now() -> io::Result<Self> {
+        let read = |clock: ClockId| clock_gettime(clock).map(Duration::from);
+        Ok(Self {
+            wall: read(ClockId::CLOCK_REALTIME)?,
+            monotonic: read(ClockId::CLOCK_MONOTONIC)?,
+        })
+    }
+
+    /// Now, in seconds since 1970.
+    pub(super) fn seconds(&self) -> u64 {
+        self.wall.as_secs()
+    }
+
+    fn at(&self, monotonic_ns: u64) -> u64 {
+        let ago = self
+            .monotonic
+            .saturating_sub(Duration::from_nanos(monotonic_ns));
+        self.wall.saturating_sub(ago).as_secs()
+    }
+}
+
+/// Tells the machine what was seen.
+pub(super) fn tell(cluster: &mut Cluster, seen: Seen, clock: &Clock) {
+    let Seen {
+        started,
+        observed,
+        ended,
+        losses,
+        unrecognised: _,
+    } = seen;
+    for (started, losses) in started {
+        begin(cluster, started, losses, clock);
+    }
+    for (id, observation) in observed {
+        cluster.observed(id, observed_of(observation, losses, clock));
+    }
+    for (id, observation) in ended {
+        cluster.ended(id, observed_of(observation, losses, clock));
+    }
+}
+
+fn begin(cluster: &mut Cluster, started: event::Started, losses: Losses, clock: &Clock) {
+    let event::Started {
+        id,
+        entered,
+        namespace_id: _,
+        namespace_inum: _,
+        tgid: _,
+        comm,
+        time_ns,
+        arguments,
+        arguments_cut,
+        unified,
+        controller,
+    } = started;
+    let container = [&unified, &controller].into_iter().find_map(container);
+    let (container, pod) = container.map_or((None, None), |found| (Some(found.id), found.pod));
+    let started = Started {
+        container,
+        pod,
+        comm: comm.to_string(),
+        at: clock.at(time_ns),
+        losses,
+    };
+    if entered {
+        let arguments = arguments.join("\0");
+        let command = Command::new(arguments.as_bytes(), arguments_cut);
+        cluster.entered(id, Entered { started, command });
+    } else {
+        cluster.started(id, started);
+    }
+}
+
+fn container(names: &CgroupNames) -> Option<enrich::Container> {
+    let CgroupNames { leaf, parent } = names;
+    enrich::container([leaf.as_bytes(), parent.as_bytes()])
+}
+
+fn observed_of(observation: SubjectObservation, losses: Losses, clock: &Clock) -> Observed {
+    let SubjectObservation {
+        index: _,
+        phase: _,
+        namespace_inum: _,
+        namespace_id: _,
+        tgid: _,
+        comm: _,
+        last_new_ns,
+        filtered,
+        executed: _,
+        calls,
+        unnamed,
+    } = observation;
+    Observed {
+        calls: calls.into_iter().collect(),
+        unnamed,
+        filtered,
+        with_setup: false,
+        at: clock.seconds(),
+        last_new: (last_new_ns != 0).then(|| clock.at(last_new_ns)),
+        losses,
+    }
+}

@@ -1,0 +1,143 @@
+//! The recorder of a node: records the containers that recordings of the cluster ask for.
+//!
+//! One task has the [state machine](crate::recorder::cluster) and the kernel's programs. What happens
+//! in the cluster it is told by watches, and what is to be written it gives to another task, so that
+//! it never waits for the API server.
+
+mod kernel;
+mod state;
+mod work;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::task::JoinError;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::state::{State, gauges, ready};
+use self::work::Recorder;
+use super::stop_on_signals;
+use super::telling::{Places, TellError, tell};
+use crate::bpf;
+use crate::cluster::events::Events;
+use crate::cluster::{ConnectError, connect};
+use crate::controller::recorder::{Sight, Writer};
+use crate::node::process;
+use crate::profile::arch::Arch;
+use crate::profile::base::BASE_SYSCALLS;
+use crate::recorder::cluster::Node;
+use crate::telemetry::metrics::Metrics;
+
+/// How long what was recorded may take to be written at the end.
+const END: Duration = Duration::from_secs(20);
+
+/// What a recorder has to know.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The name of the node that it runs on.
+    pub node: String,
+    /// The operator's namespace.
+    pub namespace: String,
+    /// Where it tells about itself.
+    pub places: Places,
+}
+
+/// Why a recorder ended that was not asked to.
+#[derive(Debug, Error)]
+pub enum RecorderError {
+    /// No cluster.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// It cannot tell about itself.
+    #[error(transparent)]
+    Tell(#[from] TellError),
+    /// The kernel does not say what it is.
+    #[error("cannot find out what kernel this is")]
+    Kernel(#[source] io::Error),
+    /// There is no table of its system calls.
+    #[error("the architecture {0} is not supported: its system calls are in no table")]
+    Architecture(String),
+    /// Signals cannot be taken.
+    #[error("cannot wait for signals")]
+    Signals(#[source] io::Error),
+    /// Two metrics have one name.
+    #[error("cannot set up metrics")]
+    Metrics(#[from] prometheus::Error),
+    /// A part of it failed.
+    #[error("a part of the recorder failed")]
+    Part(#[from] JoinError),
+    /// What the programs saw cannot be read.
+    #[error(transparent)]
+    Programs(#[from] bpf::Error),
+    /// The clock, or the descriptor of the programs.
+    #[error("cannot wait for what the kernel sees")]
+    Wait(#[source] io::Error),
+}
+
+/// Runs until it is asked to end (SIGTERM, SIGINT). What was recorded is written first.
+pub async fn run(options: Options) -> Result<(), RecorderError> {
+    let Options {
+        node,
+        namespace,
+        places,
+    } = options;
+    let stop = stop_on_signals().map_err(RecorderError::Signals)?;
+    let metrics = Arc::new(Metrics::new(&node)?);
+    let (kernel, machine) = process::kernel().map_err(RecorderError::Kernel)?;
+    let arch = Arch::from_machine(&machine).ok_or(RecorderError::Architecture(machine))?;
+    let client = connect().await?;
+    let tasks = TaskTracker::new();
+    let end = CancellationToken::new();
+    let state = Arc::<State>::default();
+    tell(
+        places,
+        client.clone(),
+        &metrics,
+        ready(state.clone()),
+        &tasks,
+        &end,
+    )
+    .await?;
+    gauges(&metrics, &state);
+    let (tell_change, changes) = unbounded_channel();
+    let (jobs, job) = unbounded_channel();
+    let (done, dones) = unbounded_channel();
+    let watches = CancellationToken::new();
+    let sight = Sight::new(
+        &client,
+        node.clone(),
+        namespace.clone(),
+        &metrics,
+        &tell_change,
+        &watches,
+    );
+    let events = Events::new(client.clone(), &node, metrics.events_over_budget());
+    let writer = Writer::new(client, node.clone(), events);
+    let writing = tokio::spawn(writer.run(job, done));
+    tracing::info!(node, namespace, "the recorder begins");
+    let machine = Node {
+        name: node,
+        arch,
+        kernel,
+        base: BASE_SYSCALLS.map(str::to_owned).to_vec(),
+    };
+    let recorder = Recorder::new(machine, sight, jobs, state);
+    recorder.work(changes, dones, &stop).await?;
+    // The last sender of jobs is gone.
+    if let Ok(ended) = timeout(END, writing).await {
+        ended?;
+    } else {
+        tracing::warn!("not all that was recorded could be written before the end");
+    }
+    watches.cancel();
+    end.cancel();
+    tasks.close();
+    tasks.wait().await;
+    tracing::info!("the recorder ends");
+    Ok(())
+}

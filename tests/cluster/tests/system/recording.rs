@@ -1,0 +1,378 @@
+//! Recording what pods do, and running them under what was recorded.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result, ensure};
+use http::Request;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use spo_cluster_tests::node::{self, exec, pod};
+use spo_cluster_tests::objects::{create, get};
+
+use crate::world::{PODS, PROFILES, SPOD, World, localhost};
+
+const ATTACHED: &str = "the programs are attached";
+const DETACHED: &str = "the programs are detached";
+
+/// A recording of the pods with the label `app` of this value.
+struct Recording<'w> {
+    world: &'w World,
+    name: String,
+}
+
+impl<'w> Recording<'w> {
+    /// Switches the recorder on, and waits until it records.
+    async fn begin(world: &'w World, name: &str, strategy: &str) -> Result<Self> {
+        let on = json!({ "spec": { "enricher": { "enableBpfRecorder": true } } });
+        world.merge(SPOD, &on).await?;
+        world.runs().await?;
+        let label = json!({ "metadata": { "labels": { "spo.x-k8s.io/enable-recording": "" } } });
+        let space = format!("/api/v1/namespaces/{}", world.users);
+        world.merge(&space, &label).await?;
+        let recording = Self {
+            world,
+            name: name.to_owned(),
+        };
+        // A test that failed left its own.
+        world.delete(&recording.all()).await?;
+        let none = |list: &Value| list["items"] == json!([]);
+        world.becomes(&recording.all(), "gone", none).await?;
+        let before = world
+            .until("the recorder has what it needs", async || {
+                let said = said(world).await?;
+                let times = said.matches(ATTACHED).count();
+                Ok((times == said.matches(DETACHED).count()).then_some(times))
+            })
+            .await?;
+        let object = json!({
+            "apiVersion": "security-profiles-operator.x-k8s.io/v1",
+            "kind": "ProfileRecording",
+            "metadata": { "name": name },
+            "spec": {
+                "kind": "SeccompProfile",
+                "recorder": "Bpf",
+                "mergeStrategy": strategy,
+                "podSelector": { "matchLabels": { "app": name } },
+            },
+        });
+        create(&world.admin, &recording.all(), &object).await??;
+        world
+            .until("the recorder records", async || {
+                let now = said(world).await?.matches(ATTACHED).count();
+                Ok((now > before).then_some(()))
+            })
+            .await?;
+        Ok(recording)
+    }
+
+    fn all(&self) -> String {
+        format!(
+            "/apis/security-profiles-operator.x-k8s.io/v1/namespaces/{}/profilerecordings",
+            self.world.users
+        )
+    }
+
+    fn path(&self) -> String {
+        format!("{}/{}", self.all(), self.name)
+    }
+
+    /// A pod that it records.
+    fn pod(&self, name: &str, script: &str) -> Value {
+        let mut pod = pod(name, script);
+        pod["metadata"]["labels"] = json!({ "app": self.name });
+        pod
+    }
+
+    /// What was recorded under a name, once it is so.
+    async fn profile(&self, rest: &str, is: impl Fn(&Value) -> bool) -> Result<Value> {
+        let path = format!("{PROFILES}/{}-{rest}", self.name);
+        let is = |found: &Value| !found.is_null() && is(found);
+        self.world.becomes(&path, "recorded", is).await
+    }
+
+    /// Deletes it, and waits until it is gone.
+    async fn end(&self) -> Result<()> {
+        self.world.delete(&self.path()).await?;
+        self.world.not_there(&self.path()).await
+    }
+
+    /// Runs a script in a pod whose container is bound by a profile; what it printed.
+    async fn bound(&self, name: &str, profile: &str, script: &str) -> Result<String> {
+        self.world.installed(profile, 1).await?;
+        let mut bound = pod(name, script);
+        bound["spec"]["containers"][0]["securityContext"] =
+            json!({ "seccompProfile": localhost(profile) });
+        let said = node::run(&self.world.admin, &self.world.users, &bound).await?;
+        self.world.end_pod(name).await?;
+        Ok(said)
+    }
+}
+
+/// What the recorder logged.
+async fn said(world: &World) -> Result<String> {
+    let pods = get(&world.admin, PODS).await?.context("not served")?;
+    let pods = pods["items"].as_array().context("no list")?;
+    let name = pods.iter().find_map(|pod| {
+        let name = pod["metadata"]["name"].as_str()?;
+        let is_daemon = pod["metadata"]["labels"]["name"] == "spod";
+        (is_daemon && pod["metadata"]["deletionTimestamp"].is_null()).then_some(name)
+    });
+    let name = name.context("no daemon")?;
+    let path = format!("{PODS}/{name}/log?container=bpf-recorder");
+    Ok(world
+        .admin
+        .request_text(Request::get(&path).body(Vec::new())?)
+        .await?)
+}
+
+fn calls(profile: &Value) -> BTreeSet<&str> {
+    let rules = profile["spec"]["syscalls"].as_array();
+    let names = rules
+        .into_iter()
+        .flatten()
+        .filter_map(|rule| rule["names"].as_array());
+    names.flatten().filter_map(Value::as_str).collect()
+}
+
+fn evidence<'p>(profile: &'p Value, name: &str) -> &'p Value {
+    &profile["metadata"]["annotations"][format!("spo.x-k8s.io/recording-{name}")]
+}
+
+fn ensure_whole(profile: &Value) -> Result<()> {
+    ensure!(evidence(profile, "partial").is_null(), "{profile:#}");
+    ensure!(evidence(profile, "lost") == "0", "{profile:#}");
+    Ok(())
+}
+
+/// Says what of its work was refused.
+const WORK: &str = "cd /tmp; mkdir new && rmdir new && echo done || echo refused";
+
+pub(crate) async fn a_pod_runs_under_what_was_recorded(world: &World) -> Result<()> {
+    let recording = Recording::begin(world, "plainly", "None").await?;
+    let mut one = recording.pod("one", WORK);
+    one["spec"]["initContainers"] = json!([one["spec"]["containers"][0].clone()]);
+    one["spec"]["initContainers"][0]["name"] = json!("first");
+    one["spec"]["initContainers"][0]["command"] =
+        json!(["sh", "-c", "cd /tmp; echo a > a; ln a b"]);
+    let printed = node::run(&world.admin, &world.users, &one).await?;
+    ensure!(printed == "done\n", "{printed}");
+    let main = recording.profile("main", |_| true).await?;
+    ensure_whole(&main)?;
+    let main = calls(&main);
+    ensure!(main.contains("mkdir") && main.contains("rmdir"), "{main:?}");
+    ensure!(
+        !main.contains("link") && !main.contains("linkat"),
+        "{main:?}"
+    );
+    let first = recording.profile("first", |_| true).await?;
+    ensure_whole(&first)?;
+    let first = calls(&first);
+    ensure!(
+        first.contains("link") || first.contains("linkat"),
+        "{first:?}"
+    );
+    ensure!(!first.contains("mkdir"), "{first:?}");
+
+    let printed = recording.bound("bound", "plainly-main", WORK).await?;
+    ensure!(printed == "done\n", "{printed}");
+    // One call less is noticed.
+    let path = format!("{PROFILES}/plainly-main");
+    let mut less = get(&world.admin, &path).await?.context("it is gone")?["spec"].take();
+    let names = less["syscalls"][0]["names"]
+        .as_array_mut()
+        .context("no names")?;
+    names.retain(|name| name != "mkdir");
+    world.apply("plainly-less", &less).await?;
+    let printed = recording.bound("bound", "plainly-less", WORK).await?;
+    ensure!(printed.contains("refused"), "{printed}");
+    recording.end().await?;
+    for name in ["plainly-main", "plainly-first", "plainly-less"] {
+        world.delete_profile(name).await?;
+    }
+    world.end_pod("one").await
+}
+
+pub(crate) async fn replicas_become_one_and_a_recording_may_end_early(world: &World) -> Result<()> {
+    let recording = Recording::begin(world, "replicas", "Containers").await?;
+    let names = ["replica-a", "replica-b", "replica-c"];
+    for name in names {
+        let extra = if name == "replica-b" {
+            "mkdir /tmp/extra; "
+        } else {
+            ""
+        };
+        let script = format!("cd /tmp; echo a > a; ln a b; {extra}sleep 1000");
+        world.runs_pod(&recording.pod(name, &script)).await?;
+    }
+    // How far it is.
+    let path = recording.path();
+    let told = world.becomes(&path, "three run", |found| {
+        let main = &found["status"]["nodes"][0]["containers"][0];
+        main["replicas"] == 3
+            && main["running"] == 3
+            && main["agreeing"] == 1
+            && found["status"]["activeWorkloads"] == json!(names)
+    });
+    let told = told.await?;
+    let node = &told["status"]["nodes"][0];
+    ensure!(node["containers"][0]["incomplete"].is_null(), "{told:#}");
+    ensure!(node["pods"] == json!(names), "{told:#}");
+    recording.end().await?;
+    let merged = recording.profile("main", |_| true).await?;
+    ensure_whole(&merged)?;
+    let all = calls(&merged);
+    ensure!(all.contains("mkdir"), "{all:?}");
+    let coverage = &merged["metadata"]["annotations"]["spo.x-k8s.io/syscall-coverage"];
+    let coverage: Value = serde_json::from_str(coverage.as_str().unwrap_or_default())?;
+    ensure!(coverage["total"] == 3, "{coverage}");
+    ensure!(coverage["syscalls"]["mkdir"] == 1, "{coverage}");
+    world.delete_profile("replicas-main").await?;
+    for name in names {
+        world.end_pod(name).await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn commands_of_the_pod_join_and_those_of_people_are_listed(
+    world: &World,
+) -> Result<()> {
+    let recording = Recording::begin(world, "entered", "None").await?;
+    let mut probed = recording.pod("probed", "until [ -e /tmp/end ]; do sleep 1; done");
+    let probe = ["sh", "-c", "cd /tmp; mkdir probe; rmdir probe"];
+    probed["spec"]["containers"][0]["readinessProbe"] =
+        json!({ "exec": { "command": probe }, "periodSeconds": 1 });
+    world.runs_pod(&probed).await?;
+    let path = format!("/api/v1/namespaces/{}/pods/probed", world.users);
+    let is_ready = |pod: &Value| {
+        let conditions = pod["status"]["conditions"].as_array();
+        conditions
+            .into_iter()
+            .flatten()
+            .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+    };
+    world.becomes(&path, "ready", is_ready).await?;
+    let person = ["sh", "-c", "cd /tmp; echo a > a; ln a b; echo > end"];
+    let output = exec(&world.users, "probed", &person)?;
+    ensure!(output.status.success(), "{output:?}");
+    // What was there when a probe had ended was written before.
+    let is_last = |found: &Value| evidence(found, "end") == "the pod ended";
+    let profile = recording.profile("main", is_last).await?;
+    ensure_whole(&profile)?;
+    let all = calls(&profile);
+    ensure!(
+        all.contains("mkdir"),
+        "the probe's calls are missing: {all:?}"
+    );
+    ensure!(!all.contains("link") && !all.contains("linkat"), "{all:?}");
+    let left_out = evidence(&profile, "left-out").as_str().unwrap_or_default();
+    ensure!(left_out.contains("ln a b"), "listed is: {left_out}");
+    recording.end().await?;
+    world.delete_profile("entered-main").await?;
+    world.end_pod("probed").await
+}
+
+pub(crate) async fn many_short_pods_of_a_job_are_all_recorded(world: &World) -> Result<()> {
+    let recording = Recording::begin(world, "short", "Containers").await?;
+    let mut template = recording.pod("short", "cd /tmp; echo a > a; ln a b");
+    let job = json!({
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": { "name": "short" },
+        "spec": {
+            "completions": 50,
+            "parallelism": 10,
+            "template": { "metadata": { "labels": { "app": "short" } }, "spec": template["spec"].take() },
+        },
+    });
+    let jobs = format!("/apis/batch/v1/namespaces/{}/jobs", world.users);
+    create(&world.admin, &jobs, &job).await??;
+    let path = format!("{jobs}/short");
+    world
+        .becomes(&path, "completed", |job| job["status"]["succeeded"] == 50)
+        .await?;
+    let merged = recording
+        .profile("main", |found| {
+            let coverage = &found["metadata"]["annotations"]["spo.x-k8s.io/syscall-coverage"];
+            coverage
+                .as_str()
+                .unwrap_or_default()
+                .contains("\"total\":50")
+        })
+        .await?;
+    ensure_whole(&merged)?;
+    let coverage = &merged["metadata"]["annotations"]["spo.x-k8s.io/syscall-coverage"];
+    let coverage: Value = serde_json::from_str(coverage.as_str().unwrap_or_default())?;
+    let links = [
+        &coverage["syscalls"]["link"],
+        &coverage["syscalls"]["linkat"],
+    ];
+    ensure!(links.contains(&&json!(50)), "{coverage}");
+    recording.end().await?;
+    world
+        .delete(&format!("{path}?propagationPolicy=Background"))
+        .await?;
+    world.delete_profile("short-main").await
+}
+
+pub(crate) async fn what_crashes_and_restarts_is_one_profile(world: &World) -> Result<()> {
+    let recording = Recording::begin(world, "crashing", "None").await?;
+    // Each run does something else.
+    let script =
+        "cd /data; if [ -e first ]; then mkdir new; else echo a > first; ln first b; exit 1; fi";
+    let mut crashing = recording.pod("crashing", script);
+    crashing["spec"]["restartPolicy"] = json!("OnFailure");
+    crashing["spec"]["volumes"] = json!([{ "name": "data", "emptyDir": {} }]);
+    crashing["spec"]["containers"][0]["volumeMounts"] =
+        json!([{ "name": "data", "mountPath": "/data" }]);
+    node::run(&world.admin, &world.users, &crashing).await?;
+    let profile = recording
+        .profile("main", |found| evidence(found, "runs") == "2")
+        .await?;
+    ensure_whole(&profile)?;
+    let all = calls(&profile);
+    ensure!(all.contains("mkdir"), "{all:?}");
+    ensure!(all.contains("link") || all.contains("linkat"), "{all:?}");
+    recording.end().await?;
+    world.delete_profile("crashing-main").await?;
+    world.end_pod("crashing").await
+}
+
+/// What a recorder had that is killed is gone, and this is told.
+pub(crate) async fn a_recorder_that_is_killed_says_what_is_missing(world: &World) -> Result<()> {
+    let recording = Recording::begin(world, "killed", "None").await?;
+    let script = "cd /tmp; mkdir a; until [ -e /tmp/end ]; do sleep 1; done";
+    world.runs_pod(&recording.pod("witness", script)).await?;
+    let runs = |found: &Value| found["status"]["nodes"][0]["containers"][0]["running"] == 1;
+    world.becomes(&recording.path(), "told", runs).await?;
+    let recorders = world.processes("bpf-recorder")?;
+    let [recorder] = recorders[..] else {
+        anyhow::bail!("{recorders:?} are recorders")
+    };
+    kill(Pid::from_raw(recorder), Signal::SIGKILL)?;
+    let path = recording.path();
+    let told = world.becomes(&path, "told to be incomplete", |found| {
+        let main = &found["status"]["nodes"][0]["containers"][0];
+        main["incomplete"]
+            .to_string()
+            .contains("before the recorder did")
+    });
+    told.await?;
+    exec(&world.users, "witness", &["sh", "-c", "echo > /tmp/end"])?;
+    recording.end().await?;
+    world.runs().await?;
+    world.delete_profile("killed-main").await?;
+    world.end_pod("witness").await
+}
+
+/// Without the recorder, its container is gone, and no program is attached.
+pub(crate) async fn switched_off_nothing_of_it_is_left(world: &World) -> Result<()> {
+    let off = json!({ "spec": { "enricher": { "enableBpfRecorder": null } } });
+    world.merge(SPOD, &off).await?;
+    world.runs().await?;
+    world
+        .until("no recorder runs", async || {
+            Ok(world.processes("bpf-recorder")?.is_empty().then_some(()))
+        })
+        .await
+}
