@@ -102,8 +102,10 @@ named! {
         CannotRemoveSeccompProfile = "CannotRemoveSeccompProfile",
         /// Another profile has the same file.
         NameCollision = "NameCollision",
-        /// The folder of profiles is gone, or we may not write into it.
+        /// The folder of profiles is gone, we may not write into it, or the kubelet does not find it.
         FolderUnusable = "FolderUnusable",
+        /// What is not ours keeps `node-setup` from setting up the node.
+        SetupBlocked = "SetupBlocked",
         /// Pods use the profile, so that it stays.
         InUse = "InUse",
     }

@@ -1,5 +1,6 @@
 //! `spo daemon`: installs profiles on a node.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
@@ -21,6 +22,7 @@ fn go(args: DaemonArgs) -> Result<ExitCode, anyhow::Error> {
         with_seccomp,
         later,
         root,
+        kubelet,
         with_insecure_metrics_access,
         telling,
     } = args;
@@ -33,6 +35,7 @@ fn go(args: DaemonArgs) -> Result<ExitCode, anyhow::Error> {
         namespace: mandatory("OPERATOR_NAMESPACE", "the namespace of the operator")?,
         configuration: std::env::var("SPOD_NAME").unwrap_or_else(|_| CONFIGURATION.to_owned()),
         root,
+        kubelet: kubelet.map(PathBuf::from),
         places: telling.places(with_insecure_metrics_access),
         with_seccomp,
     };

@@ -15,12 +15,12 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::profiles::{Cleared, clear};
-use super::setup::{KUBELET_CONFIG, LINK, SetupError, UNFINISHED, check};
+use super::setup::{KUBELET_CONFIG, LINK, OWN_PROFILE, SetupError, UNFINISHED, check};
 
 /// What the operator's `ConfigMap` put into the kubelet's folder of profiles, ours and that of the
 /// reference, whose place we may have taken.
 const COPIES: [&str; 9] = [
-    "security-profiles-operator.json",
+    OWN_PROFILE,
     "bpf-recorder.json",
     "bpfrecorder-apparmor.yaml",
     "json-enricher-log-volume-mount-path",

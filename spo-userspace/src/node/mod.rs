@@ -2,6 +2,7 @@
 
 pub mod capabilities;
 pub mod cleanup;
+pub mod entrance;
 pub mod filter;
 pub mod machine;
 pub mod output;

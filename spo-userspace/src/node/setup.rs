@@ -24,6 +24,8 @@ pub const KUBELET: &str = "/var/lib/kubelet";
 pub const KUBELET_CONFIG: &str = "kubelet-config.json";
 /// The link in the kubelet's folder of profiles.
 pub(super) const LINK: &str = "operator";
+/// The profile that confines the daemon, in the kubelet's folder of profiles.
+pub const OWN_PROFILE: &str = "security-profiles-operator.json";
 /// The root folder's mode.
 const ROOT_MODE: u32 = 0o744;
 /// What is written before it gets its name.

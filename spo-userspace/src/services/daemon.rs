@@ -13,6 +13,7 @@ use super::stop_on_signals;
 use super::telling::{Places, TellError, tell};
 use crate::cluster::{ConnectError, connect};
 use crate::controller::seccomp;
+use crate::node::entrance::Entrance;
 use crate::node::profiles::Profiles;
 use crate::node::seccomp::actions;
 use crate::telemetry::metrics::Metrics;
@@ -28,6 +29,8 @@ pub struct Options {
     pub configuration: String,
     /// The folder of profiles.
     pub root: PathBuf,
+    /// The kubelet's folder; without it, nobody looks whether the kubelet finds profiles.
+    pub kubelet: Option<PathBuf>,
     /// Where it tells about itself.
     pub places: Places,
     /// Whether seccomp profiles are installed.
@@ -64,6 +67,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
         namespace,
         configuration,
         root,
+        kubelet,
         places,
         with_seccomp,
     } = options;
@@ -82,6 +86,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
             node,
             namespace,
             configuration,
+            entrance: kubelet.map(|kubelet| Entrance::new(&kubelet, root.clone())),
             folder: Arc::new(Profiles::at(root)),
             actions: actions().map_err(DaemonError::Kernel)?,
             metrics,

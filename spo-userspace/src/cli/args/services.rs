@@ -16,7 +16,8 @@ pub(super) const PROFILING_PORT: u16 = 6060;
 
 const DAEMON_HELP: &str = "\
 Environment: NODE_NAME and OPERATOR_NAMESPACE must be set; SPOD_NAME names the configuration
-(default spod). The cluster is the one that this runs in, or that KUBECONFIG names.
+(default spod). With KUBELET_DIR, the kubelet's folder, it looks whether the kubelet finds profiles.
+The cluster is the one that this runs in, or that KUBECONFIG names.
 
 Exit codes: 0 it was asked to end; 1 it failed; 2 wrong command line.";
 
@@ -36,6 +37,10 @@ pub(in crate::cli) struct DaemonArgs {
     /// The folder of profiles
     #[arg(long, value_name = "DIR", default_value = ROOT, hide = true)]
     pub(in crate::cli) root: PathBuf,
+
+    /// The kubelet's folder, to see whether it finds profiles
+    #[arg(long, env = "KUBELET_DIR", value_name = "DIR", value_parser = absolute, hide = true)]
+    pub(in crate::cli) kubelet: Option<String>,
 
     /// Let everybody read metrics, by plain HTTP
     #[arg(long, env = "ENABLE_INSECURE_METRICS_ACCESS", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]

@@ -12,6 +12,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::Context;
+use super::entrance::behind;
 use super::observe::{Guarded, Objects, Sight, chain};
 use super::plan::{FileStep, Plan, StatusStep, failed, plan};
 use super::status::{KIND, Target, status_patch};
@@ -49,6 +50,7 @@ impl Context {
             self.metrics.seccomp_error(&reason.to_string());
             planned = failed(&sight.observed, &planned, reason, &why);
         }
+        let planned = behind(self.trouble().as_ref(), &sight.observed, planned);
         let mut is_said = true;
         for (objects, step) in sight.objects.iter().zip(&planned.statuses) {
             if let Err(error) = self.apply_status(objects, step).await {

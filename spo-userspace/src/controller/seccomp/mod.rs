@@ -5,6 +5,7 @@
 
 mod apply;
 mod content;
+mod entrance;
 mod observe;
 mod plan;
 mod seen;
@@ -31,6 +32,7 @@ use crate::api::names::{NODE_NAME, PROFILE_KIND, node_label, seccomp_file};
 use crate::cluster::events::Events;
 use crate::cluster::queue::{Keys, Queue, queue};
 use crate::cluster::watch::{Change, Wish, store, watch};
+use crate::node::entrance::{Entrance, Trouble};
 use crate::node::profiles::{self, Noticed, Profiles, ProfilesError};
 use crate::telemetry::metrics::Metrics;
 
@@ -51,6 +53,8 @@ pub struct Settings {
     pub configuration: String,
     /// The folder of profiles.
     pub folder: Arc<Profiles>,
+    /// How the kubelet gets to it, where that can be seen.
+    pub entrance: Option<Entrance>,
     /// What the kernel's filters can do, in its own words.
     pub actions: BTreeSet<String>,
     /// Where to count.
@@ -63,6 +67,9 @@ struct Context {
     namespace: String,
     configuration: String,
     folder: Arc<Profiles>,
+    entrance: Option<Arc<Entrance>>,
+    /// What was wrong with the entrance when it was looked at.
+    trouble: Mutex<Option<Trouble>>,
     actions: BTreeSet<String>,
     metrics: Arc<Metrics>,
     events: Events,
@@ -102,8 +109,10 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Join
     if is_ready {
         let profiles = context.profiles.len();
         tracing::info!(profiles, "all objects are known; the work begins");
+        context.look().await;
         context.clean().await;
         context.all().await;
+        tasks.spawn(context.clone().notice_entrance(stop.clone()));
         tasks.spawn(context.clone().notice(stop.clone()));
         let handle = |file| context.clone().reconcile(file);
         keys.work(MOST, SETTLE, stop.clone(), handle).await;
@@ -123,6 +132,7 @@ impl Context {
             namespace,
             configuration,
             folder,
+            entrance,
             actions,
             metrics,
         } = settings;
@@ -138,6 +148,8 @@ impl Context {
             namespace,
             configuration,
             folder,
+            entrance: entrance.map(Arc::new),
+            trouble: Mutex::default(),
             actions,
             metrics,
             profiles,

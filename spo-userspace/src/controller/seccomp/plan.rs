@@ -129,7 +129,7 @@ impl Say {
 }
 
 /// An event for what a status says, unless the status says it already.
-fn warn_once(claimant: &Claimant, reason: Reason, message: &str) -> Option<Note> {
+pub(super) fn warn_once(claimant: &Claimant, reason: Reason, message: &str) -> Option<Note> {
     let said = claimant.status.as_ref().is_some_and(|status| {
         status.reason.as_deref() == Some(reason.to_string().as_str())
             && status.message.as_deref() == Some(message)

@@ -1,13 +1,14 @@
 //! Whatever breaks, it recovers by itself, and nothing is left behind.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use crate::world::{World, allows};
+use crate::world::{World, allows, spo};
 
 #[tokio::test]
 async fn a_folder_that_is_gone_is_said_and_comes_back() -> Result<()> {
@@ -35,6 +36,91 @@ async fn a_folder_that_is_gone_is_said_and_comes_back() -> Result<()> {
     for name in ["a", "c"] {
         world.is_installed(name).await?;
     }
+    world.remove().await
+}
+
+/// Between the kubelet and the folder.
+#[tokio::test]
+async fn what_the_kubelet_does_not_find_is_not_installed() -> Result<()> {
+    let world = World::new().await?;
+    let seccomp = world.kubelet()?;
+    let (link, own) = (
+        seccomp.join("operator"),
+        seccomp.join("security-profiles-operator.json"),
+    );
+    let start = || {
+        let mut command = Command::new(spo());
+        command.args(world.arguments()).arg(world.told_of_kubelet());
+        world.start_as(command)
+    };
+    let daemon = start()?;
+    for name in ["a", "b"] {
+        world.apply(name, &allows(&["read"])).await?;
+        world.is_installed(name).await?;
+    }
+    let right = fs::read(world.file("a"))?;
+
+    fs::remove_file(&link)?;
+    for name in ["a", "b"] {
+        let status = world.is(name, "Error", "FolderUnusable").await?;
+        let message = status["status"]["message"].to_string();
+        ensure!(message.contains("operator, through which"), "{message}");
+    }
+    world.event("a", "FolderUnusable").await?;
+    // Files are kept in order, and what comes meanwhile is no better off.
+    fs::remove_file(world.file("a"))?;
+    world
+        .until("repaired", || {
+            fs::read(world.file("a")).is_ok_and(|text| text == right)
+        })
+        .await?;
+    world.apply("c", &allows(&["read"])).await?;
+    world.is("c", "Error", "FolderUnusable").await?;
+    // As node-setup does it.
+    let unfinished = seccomp.join(".spo-setup");
+    symlink(&world.root, &unfinished)?;
+    fs::rename(&unfinished, &link)?;
+    for name in ["a", "b", "c"] {
+        world.is_installed(name).await?;
+    }
+
+    // A daemon that begins sees it as well.
+    drop(daemon);
+    fs::remove_file(&link)?;
+    symlink("/elsewhere", &link)?;
+    let _daemon = start()?;
+    let status = world.is("a", "Error", "FolderUnusable").await?;
+    let message = status["status"]["message"].to_string();
+    ensure!(message.contains("/elsewhere"), "{message}");
+
+    // What is not ours, nobody replaces.
+    fs::remove_file(&link)?;
+    fs::create_dir(&link)?;
+    let status = world.is("a", "Error", "SetupBlocked").await?;
+    let message = status["status"]["message"].to_string();
+    ensure!(message.contains("is no link"), "{message}");
+    fs::remove_dir(&link)?;
+    world.is("a", "Error", "FolderUnusable").await?;
+    symlink(&world.root, &link)?;
+    world.is_installed("a").await?;
+
+    // Its own profile.
+    fs::write(&own, "{ }")?;
+    world.is("a", "Error", "FolderUnusable").await?;
+    fs::write(&own, "{}")?;
+    world.is_installed("a").await?;
+    fs::remove_file(&own)?;
+    world.is("b", "Error", "FolderUnusable").await?;
+    fs::write(&own, "{}")?;
+    for name in ["a", "b", "c"] {
+        world.is_installed(name).await?;
+    }
+
+    // All of it goes, and comes back.
+    fs::remove_dir_all(&seccomp)?;
+    world.is("a", "Error", "FolderUnusable").await?;
+    world.kubelet()?;
+    world.is_installed("a").await?;
     world.remove().await
 }
 

@@ -115,10 +115,12 @@ impl Below {
             }
             argument
         });
+        world.kubelet()?;
         above
             .arg("--")
             .arg(spo())
             .args(arguments)
+            .arg(world.told_of_kubelet())
             .args(["-p", &format!("--profiling-port={profiling}")])
             .process_group(0);
         let daemon = world.start_as(above)?;
@@ -229,9 +231,27 @@ impl Below {
         Ok(())
     }
 
-    /// The folder goes, and comes back.
+    /// The folder goes, and comes back, as does the kubelet's, and what is in that is not right.
     async fn folder(&self) -> Result<()> {
         let world = &self.world;
+        let seccomp = world.files.path().join("kubelet/seccomp");
+        let link = seccomp.join("operator");
+        fs::remove_file(&link)?;
+        world.is("a", "Error", "FolderUnusable").await?;
+        std::os::unix::fs::symlink("/elsewhere", &link)?;
+        world
+            .says("a", "led elsewhere", |status| {
+                status["message"].to_string().contains("/elsewhere")
+            })
+            .await?;
+        fs::remove_dir_all(&seccomp)?;
+        world.is("a", "Error", "FolderUnusable").await?;
+        world.kubelet()?;
+        world.is_installed("a").await?;
+        fs::write(seccomp.join("security-profiles-operator.json"), "{ }")?;
+        world.is("a", "Error", "FolderUnusable").await?;
+        fs::write(seccomp.join("security-profiles-operator.json"), "{}")?;
+        world.is_installed("a").await?;
         fs::remove_dir_all(&world.root)?;
         world.is("a", "Error", "FolderUnusable").await?;
         fs::create_dir(&world.root)?;

@@ -2,7 +2,7 @@
 //! that is a node.
 
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -171,6 +171,22 @@ impl World {
             format!("--metrics-address=127.0.0.1:{}", self.metrics),
             format!("--metrics-certificates={}", self.certificates().display()),
         ]
+    }
+
+    /// A folder of the kubelet, as `node-setup` leaves it; returns what of it is about profiles. For
+    /// daemons that are told `--kubelet`.
+    pub(crate) fn kubelet(&self) -> Result<PathBuf> {
+        let seccomp = self.files.path().join("kubelet/seccomp");
+        fs::create_dir_all(&seccomp)?;
+        symlink(&self.root, seccomp.join("operator"))?;
+        fs::write(seccomp.join("security-profiles-operator.json"), "{}")?;
+        Ok(seccomp)
+    }
+
+    /// How a daemon is told of that folder.
+    pub(crate) fn told_of_kubelet(&self) -> String {
+        let kubelet = self.files.path().join("kubelet");
+        format!("--kubelet={}", kubelet.display())
     }
 
     pub(crate) fn start(&self) -> Result<Daemon> {

@@ -107,6 +107,61 @@ pub(crate) async fn a_folder_that_is_removed_is_set_up_again(world: &World) -> R
     Ok(())
 }
 
+/// The link through which the kubelet finds profiles, and the daemon's own profile beside it.
+pub(crate) async fn what_the_kubelet_does_not_find_is_set_up_again(world: &World) -> Result<()> {
+    world.apply("linked", &refuses(&["mkdir"])).await?;
+    world.installed("linked", 1).await?;
+    let seccomp = world.root().join("var/lib/kubelet/seccomp");
+    let (link, own) = (
+        seccomp.join("operator"),
+        seccomp.join("security-profiles-operator.json"),
+    );
+    let (target, profile) = (fs::read_link(&link)?, fs::read(&own)?);
+
+    // What is not ours stays, and so does the daemon, which says so.
+    fs::remove_file(&link)?;
+    fs::create_dir(&link)?;
+    fs::write(link.join("theirs"), "")?;
+    let said = world.is("linked", "Error").await?;
+    let said = said["status"]["conditions"][0]["message"].to_string();
+    ensure!(said.contains("is no link"), "{said}");
+    let daemons = daemons(world).await?;
+    tokio::time::sleep(SETTLED).await;
+    ensure!(link.join("theirs").exists());
+    ensure!(self::daemons(world).await? == daemons, "it begins anew");
+
+    // Out of the way, and all of it is set up again, at once: a node is, every two minutes at most.
+    fs::remove_file(&own)?;
+    fs::remove_dir_all(&link)?;
+    world
+        .until(
+            "the link and the daemon's own profile are there",
+            async || {
+                let link = fs::read_link(&link).is_ok_and(|found| found == target);
+                let own = fs::read(&own).is_ok_and(|found| found == profile);
+                Ok((link && own).then_some(()))
+            },
+        )
+        .await?;
+    world.installed("linked", 1).await?;
+    world.runs().await?;
+    world.runs_pod(&user("after-link", "linked")).await?;
+    world.end_pod("after-link").await?;
+    world.delete_profile("linked").await?;
+    world.gone("linked").await
+}
+
+/// Which pods of the daemon there are.
+async fn daemons(world: &World) -> Result<Vec<Value>> {
+    let pods = get(&world.admin, &format!("{PODS}?labelSelector=name%3Dspod")).await?;
+    let pods = pods.context("no pods")?;
+    let pods = pods["items"].as_array().context("no pods")?;
+    Ok(pods
+        .iter()
+        .map(|pod| pod["metadata"]["uid"].clone())
+        .collect())
+}
+
 pub(crate) async fn an_api_server_that_is_killed_is_waited_for(world: &World) -> Result<()> {
     is_waited_for(world, "kube-apiserver", None).await
 }

@@ -7,12 +7,11 @@ use super::{
     ROOT, Settings, USER, Wanted, asks, confined, environment, is_empty, labels, recorder,
 };
 use crate::controller::status::DAEMONS;
+use crate::node::setup::OWN_PROFILE;
 
-/// What the daemons run as, and the profile that confines them, in the kubelet's folder: `node-setup`
-/// puts it there.
+/// What the daemons run as.
 const ACCOUNT: &str = "spod";
-const PROFILE: &str = "security-profiles-operator.json";
-/// The `ConfigMap` with that profile.
+/// The `ConfigMap` with the profile that confines them, which `node-setup` puts on the node.
 const PROFILES: &str = "security-profiles-operator-profile";
 /// Where the certificate of the metrics is found.
 pub(super) const CERTIFICATES: &str = "/var/run/secrets/metrics";
@@ -84,7 +83,7 @@ fn setup(settings: &Settings) -> Value {
     let seccomp = format!("/host{}/seccomp", settings.kubelet);
     let root = format!("/host{ROOT}");
     let mut environment = environment(settings);
-    environment.push(json!({ "name": "KUBELET_DIR", "value": settings.kubelet }));
+    environment.push(kubelet(settings));
     let mut container = json!({
         "name": "non-root-enabler",
         "image": settings.own.image,
@@ -116,7 +115,14 @@ fn containers(settings: &Settings) -> Vec<Value> {
     all
 }
 
+fn kubelet(settings: &Settings) -> Value {
+    json!({ "name": "KUBELET_DIR", "value": settings.kubelet })
+}
+
 fn daemon(settings: &Settings) -> Value {
+    let seccomp = format!("{}/seccomp", settings.kubelet);
+    let mut environment = environment(settings);
+    environment.push(kubelet(settings));
     let resources = settings.spec.daemon_resource_requirements.as_ref();
     // Samples, and the names of functions, need room.
     let memory = if settings.spec.enable_profiling {
@@ -137,17 +143,19 @@ fn daemon(settings: &Settings) -> Value {
         "name": "security-profiles-operator",
         "image": settings.own.image,
         "args": arguments(settings),
-        "env": environment(settings),
+        "env": environment,
         "ports": [
             { "name": "liveness-port", "containerPort": 8085, "protocol": "TCP" },
             { "name": "metrics", "containerPort": 9443, "protocol": "TCP" },
         ],
-        "securityContext": confined(USER, &[], Some(PROFILE)),
+        "securityContext": confined(USER, &[], Some(OWN_PROFILE)),
         "resources": resources,
         "startupProbe": asks("/healthz", 3, 10),
         "livenessProbe": asks("/healthz", 10, 3),
         "volumeMounts": [
             { "name": "host-operator-volume", "mountPath": ROOT },
+            // Only root may mend what is wrong there, which is looked for.
+            { "name": "host-seccomp-volume", "mountPath": seccomp, "readOnly": true },
             { "name": "metrics-cert-volume", "mountPath": CERTIFICATES, "readOnly": true },
         ],
     });
