@@ -1,6 +1,7 @@
 //! Whatever breaks, all of it recovers by itself, and nothing is lost or left behind.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -63,7 +64,15 @@ pub(crate) async fn a_folder_that_is_removed_is_set_up_again(world: &World) -> R
     }
     let before = get(&world.admin, &format!("{PODS}?labelSelector=name%3Dspod")).await?;
     let before = before.context("no pods")?["items"][0]["metadata"]["uid"].clone();
-    fs::remove_dir_all(world.folder())?;
+    world
+        .until("the folder is gone", async || {
+            // The daemon may be putting a file back.
+            match fs::remove_dir_all(world.folder()) {
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(None),
+                removed => Ok(Some(removed?)),
+            }
+        })
+        .await?;
     world
         .until("another pod of the daemon", async || {
             let pods = get(&world.admin, &format!("{PODS}?labelSelector=name%3Dspod")).await?;
