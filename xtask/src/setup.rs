@@ -19,7 +19,7 @@ pub(crate) fn run(tests: bool, ci: bool) -> Result<ExitCode> {
     let mut groups = vec![Group::Base];
     if tests {
         groups.extend([Group::Oracle, Group::Host, Group::Vm]);
-        groups.extend([Group::Cluster, Group::Node, Group::Chart]);
+        groups.extend([Group::Cluster, Group::Node, Group::ClusterOracle]);
     }
     let mut unmet = packages(&groups);
     let (found, missing) = ebpf::ensure()?;

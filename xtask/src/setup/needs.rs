@@ -25,8 +25,8 @@ pub(crate) enum Group {
     Cluster,
     /// A node of such a cluster.
     Node,
-    /// What renders the chart, for a test of the cluster tier, which is skipped without it.
-    Chart,
+    /// Programs that tests of the cluster tier ask. Without one, its tests are skipped.
+    ClusterOracle,
     /// Building the programs of a cluster, where nobody has.
     ClusterBuild,
 }
@@ -255,14 +255,20 @@ const NEEDS: &[Need] = &[
         ],
     ),
     need(
-        Group::Chart,
+        Group::ClusterOracle,
+        "Prometheus",
+        Probe::Programs(&["prometheus", "promtool"]),
+        ["prometheus", "", "prometheus", "prometheus"],
+    ),
+    need(
+        Group::ClusterOracle,
         "Go, for the chart",
         Probe::Programs(&["go"]),
         ["golang-go", "", "", ""],
     ),
     // Where Debian puts the sources of Go packages, and tests/helm looks for them.
     need(
-        Group::Chart,
+        Group::ClusterOracle,
         "sprig for Go",
         Probe::InFolder(
             &["/usr/share/gocode/src/github.com/Masterminds/sprig"],
@@ -271,7 +277,7 @@ const NEEDS: &[Need] = &[
         ["golang-github-masterminds-sprig-dev", "", "", ""],
     ),
     need(
-        Group::Chart,
+        Group::ClusterOracle,
         "yaml for Go",
         Probe::InFolder(&["/usr/share/gocode/src/github.com/ghodss/yaml"], "yaml.go"),
         ["golang-github-ghodss-yaml-dev", "", "", ""],

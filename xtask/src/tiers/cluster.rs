@@ -32,9 +32,9 @@ pub(crate) fn run(target: &Path) -> Result<Outcome> {
     if !unmet.is_empty() {
         return Ok(Outcome::Skipped(unmet.to_string()));
     }
-    let chart = needs::ensure(&[Group::Chart]);
-    if !chart.is_empty() {
-        eprintln!("some tests are skipped: {chart}");
+    let oracles = needs::ensure(&[Group::ClusterOracle]);
+    if !oracles.is_empty() {
+        eprintln!("some tests are skipped: {oracles}");
     }
     if let Some(kubeconfig) = cluster::named() {
         eprintln!(

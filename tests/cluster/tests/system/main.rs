@@ -5,6 +5,7 @@ mod certificates;
 mod faults;
 mod life;
 mod nodes;
+mod prometheus;
 mod recording;
 mod second;
 mod unhooked;
@@ -71,6 +72,7 @@ fn main() -> Result<ExitCode> {
             faults::an_etcd_that_is_killed_is_waited_for,
             faults::a_minute_of_silence_is_made_up_for,
             faults::what_the_kubelet_does_not_find_is_set_up_again,
+            prometheus::all_is_read_as_the_monitor_says,
             recording::a_pod_runs_under_what_was_recorded,
             recording::replicas_become_one_and_a_recording_may_end_early,
             recording::commands_of_the_pod_join_and_those_of_people_are_listed,
