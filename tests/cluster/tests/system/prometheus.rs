@@ -118,10 +118,8 @@ async fn key(world: &World, reference: &Value, files: &Path) -> Result<PathBuf> 
     .await?;
     let data = secret.with_context(|| format!("there is no secret {name}"))?["data"][key].take();
     let file = files.join(format!("{name}-{key}"));
-    fs::write(
-        &file,
-        BASE64.decode(data.as_str().context("not in the secret")?)?,
-    )?;
+    let data: ByteString = serde_json::from_value(data).context("it is not in the secret")?;
+    fs::write(&file, data.0)?;
     Ok(file)
 }
 
