@@ -13,6 +13,7 @@ use crate::{build, process};
 
 const PROGRAM: &str = "bench-record";
 const OPERATOR: &str = "bench-operator";
+const RECORDING: &str = "bench-recording";
 
 /// Builds what measures reading and merging profiles, and runs it. It loads no eBPF programs, so
 /// that it is built without them.
@@ -49,15 +50,42 @@ pub(crate) fn operator(args: Vec<OsString>) -> Result<ExitCode> {
     let target = env::target_dir()?;
     let spo = build::release(&target)?;
     let program = measuring(&target, "spo-cluster-tests", OPERATOR)?;
-    let status = cluster::fresh(OPERATOR, |kubeconfig| {
-        let mut command = Command::new(&program);
-        command
-            .args(args)
-            .env(KUBECONFIG, kubeconfig)
-            .env("SPO_BIN", spo);
-        let status = process::without_cargo(&mut command).status();
-        status.with_context(|| format!("failed to run {}", program.display()))
-    })?;
+    cluster::fresh(OPERATOR, |kubeconfig| {
+        measured(
+            Command::new(&program).args(args).env("SPO_BIN", spo),
+            kubeconfig,
+        )
+    })
+}
+
+/// Builds the measuring program, and runs it against a cluster that nobody else uses, with a node.
+pub(crate) fn recording(args: Vec<OsString>) -> Result<ExitCode> {
+    let redis = ["redis-server", "redis-benchmark"].map(env::which);
+    let [Some(server), Some(client)] = &redis else {
+        bail!("what is measured is Redis: install redis-server and redis-benchmark");
+    };
+    let target = env::target_dir()?;
+    let spo = build::release(&target)?;
+    let program = measuring(&target, "spo-cluster-tests", RECORDING)?;
+    let images = [
+        (spo.as_path(), "localhost/spo:test"),
+        (server.as_path(), "localhost/redis:test"),
+    ];
+    cluster::fresh_with_node(RECORDING, &images, |kubeconfig| {
+        measured(
+            Command::new(&program)
+                .args(args)
+                .env("REDIS_BENCHMARK", client),
+            kubeconfig,
+        )
+    })
+}
+
+/// Runs a program that measures against a cluster.
+fn measured(command: &mut Command, kubeconfig: &Path) -> Result<ExitCode> {
+    command.env(KUBECONFIG, kubeconfig);
+    let status = process::without_cargo(command).status();
+    let status = status.with_context(|| format!("failed to run {}", process::line(command)))?;
     // It has said why.
     Ok(if status.success() {
         ExitCode::SUCCESS

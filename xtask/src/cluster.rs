@@ -71,18 +71,42 @@ pub(crate) enum Verb {
 /// Does something with a control plane that is made for it, and that nobody else uses: its folder,
 /// of this name, is in the target directory. It is taken down afterwards, whatever went wrong.
 pub(crate) fn fresh<T>(name: &str, work: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    made(name, None, work)
+}
+
+/// The same with a node, which has images of these programs, each under its name.
+pub(crate) fn fresh_with_node<T>(
+    name: &str,
+    images: &[(&Path, &str)],
+    work: impl FnOnce(&Path) -> Result<T>,
+) -> Result<T> {
+    made(name, Some(images), work)
+}
+
+fn made<T>(
+    name: &str,
+    images: Option<&[(&Path, &str)]>,
+    work: impl FnOnce(&Path) -> Result<T>,
+) -> Result<T> {
     let unmet = needs::ensure(&[Group::Base]);
     if !unmet.is_empty() {
         bail!("{unmet}");
     }
     let binaries =
         binaries::find()?.map_err(|reason| anyhow!("there is no Kubernetes: {reason}"))?;
+    let node = images.map(|_| View::default());
+    if node.is_some() {
+        node::possible(&binaries)?.map_err(|reason| anyhow!("there can be no node: {reason}"))?;
+    }
     let own = ControlPlane::at(target_dir()?.join(name));
     let _lock = own.lock()?;
     // A run that was killed left its folder.
     own.down()?;
     let taken_down = TakenDown(own);
-    taken_down.0.up(&binaries, Lifetime::Ours, None)?;
+    taken_down.0.up(&binaries, Lifetime::Ours, node)?;
+    for (program, name) in images.unwrap_or_default() {
+        taken_down.0.load(program, name)?;
+    }
     work(&taken_down.0.kubeconfig())
 }
 

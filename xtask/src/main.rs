@@ -83,7 +83,7 @@ enum Verb {
         #[command(subcommand)]
         what: cluster::Verb,
     },
-    /// Measure what spo costs: `bench record`, `bench profiles`, `bench operator`; `-o json` for programs
+    /// Measure what spo costs: `bench record`, `bench recording`, `bench profiles`, `bench operator`; `-o json` for programs
     Bench {
         /// What to measure
         #[command(subcommand)]
@@ -121,6 +121,13 @@ enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// What recording costs a server in a pod of a real node, and what a node's recorder itself does
+    #[command(disable_help_flag = true)]
+    Recording {
+        /// Passed to the measuring program as they stand
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// What operator, daemon and webhook cost: times, requests, memory; `--idle SECONDS` to be idle
     #[command(disable_help_flag = true)]
     Operator {
@@ -149,6 +156,9 @@ fn main() -> ExitCode {
         Verb::Bench {
             what: Bench::Record { args: _ },
         } => bench::record(std::env::args_os().skip(3).collect()),
+        Verb::Bench {
+            what: Bench::Recording { args: _ },
+        } => bench::recording(std::env::args_os().skip(3).collect()),
         Verb::Bench {
             what: Bench::Operator { args: _ },
         } => bench::operator(std::env::args_os().skip(3).collect()),

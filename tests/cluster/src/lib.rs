@@ -7,6 +7,7 @@ pub mod access;
 pub mod crd;
 pub mod files;
 pub mod manifests;
+pub mod meter;
 pub mod node;
 pub mod objects;
 pub mod proxy;

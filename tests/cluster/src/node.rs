@@ -47,6 +47,41 @@ pub struct Node {
     pub holder: Option<i32>,
 }
 
+impl Node {
+    /// A program in the network of the cluster.
+    pub fn inside(&self, program: &str) -> Command {
+        let Some(holder) = self.holder else {
+            return Command::new(program);
+        };
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--net=/proc/{holder}/ns/net"))
+            .args(["--", program]);
+        command
+    }
+
+    /// The processes of a verb of `spo` in this cluster's pods, each by its id. Other clusters of this
+    /// machine have such processes, too.
+    pub fn processes(&self, verb: &str) -> Result<Vec<i32>> {
+        let [_, _, number, _] = self.host_address.octets();
+        let cgroup = format!("/spo-{number}/");
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir("/proc")? {
+            let entry = entry?;
+            let Ok(id) = entry.file_name().to_string_lossy().parse() else {
+                continue;
+            };
+            // Whoever has ended by now has neither.
+            let read = |file: &str| std::fs::read(entry.path().join(file)).unwrap_or_default();
+            let is_here = String::from_utf8_lossy(&read("cgroup")).contains(&cgroup);
+            if is_here && read("cmdline").starts_with(format!("/spo\0{verb}\0").as_bytes()) {
+                found.push(id);
+            }
+        }
+        Ok(found)
+    }
+}
+
 /// What is known about the cluster; nothing about those that were made elsewhere.
 pub fn about() -> Result<Option<About>> {
     let kubeconfig = std::env::var_os("KUBECONFIG").context("KUBECONFIG is not set")?;

@@ -126,7 +126,7 @@ pub(crate) async fn what_has_expired_is_made_anew_and_trusted(world: &World) -> 
         "--selector=name=security-profiles-operator-webhook",
         "spo-test/look=now",
     ])?;
-    for id in world.processes("webhook")? {
+    for id in world.node.processes("webhook")? {
         let mounted = format!("/proc/{id}/root{MOUNTED}");
         world
             .until("what the webhook reads is renewed", async || {

@@ -46,7 +46,7 @@ pub(crate) async fn a_daemon_that_is_killed_goes_on(world: &World) -> Result<()>
         let calls = ["mkdir".to_owned(), format!("call{round}")];
         let calls: Vec<_> = calls.iter().map(String::as_str).collect();
         world.apply("killed", &refuses(&calls)).await?;
-        for id in world.processes("daemon")? {
+        for id in world.node.processes("daemon")? {
             kill(Pid::from_raw(id), Signal::SIGKILL)?;
         }
         world.installed("killed", 1).await?;

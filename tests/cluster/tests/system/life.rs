@@ -71,7 +71,7 @@ pub(crate) async fn a_profile_gets_to_a_node_binds_a_pod_and_stays_while_it_is_u
 /// None of our processes has a capability, or root's id, or no filter.
 fn processes_have_no_rights(world: &World) -> Result<()> {
     for verb in ["operator", "daemon", "webhook"] {
-        let found = world.processes(verb)?;
+        let found = world.node.processes(verb)?;
         ensure!(!found.is_empty(), "no spo {verb} runs");
         for id in found {
             let status = fs::read_to_string(format!("/proc/{id}/status"))?;

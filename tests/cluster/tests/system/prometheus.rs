@@ -37,24 +37,22 @@ pub(crate) async fn all_is_read_as_the_monitor_says(world: &World) -> Result<()>
 
     // Of each process both pages are read.
     let is_all = |found: &[Sample]| found.len() == 6 && found.iter().all(|(_, up)| up == "1");
-    prometheus.says(world, "up", is_all).await?;
+    prometheus.says("up", is_all).await?;
     let is_much = |found: &[Sample]| found.len() == 6 && found.iter().all(|(_, many)| many != "0");
-    prometheus
-        .says(world, "scrape_samples_scraped", is_much)
-        .await?;
+    prometheus.says("scrape_samples_scraped", is_much).await?;
     // What an alert would ask, before, meanwhile and after.
     let refused = "sum(security_profiles_operator_node_profiles{state=\"Error\"}) or vector(0)";
     let is =
         |count: &'static str| move |found: &[Sample]| found.iter().all(|(_, now)| now == count);
-    prometheus.says(world, refused, is("0")).await?;
+    prometheus.says(refused, is("0")).await?;
     let mut bad = refuses(&["mkdir"]);
     bad["baseProfileName"] = json!("there-is-none");
     let bad = object("SeccompProfile", "prometheus", &bad);
     create(&world.admin, PROFILES, &bad).await??;
     world.is("prometheus", "Error").await?;
-    prometheus.says(world, refused, is("1")).await?;
+    prometheus.says(refused, is("1")).await?;
     world.delete_profile("prometheus").await?;
-    prometheus.says(world, refused, is("0")).await?;
+    prometheus.says(refused, is("0")).await?;
 
     drop(prometheus);
     world.delete(DEFINITION).await?;
@@ -126,19 +124,20 @@ async fn key(world: &World, reference: &Value, files: &Path) -> Result<PathBuf> 
 /// Of which job, and what.
 type Sample = (String, String);
 
-struct Prometheus {
+struct Prometheus<'w> {
+    world: &'w World,
     process: Child,
-    holder: Option<i32>,
     files: TempDir,
 }
 
-impl Prometheus {
-    fn start(world: &World, config: &Value, files: TempDir) -> Result<Self> {
+impl<'w> Prometheus<'w> {
+    fn start(world: &'w World, config: &Value, files: TempDir) -> Result<Self> {
         let file = files.path().join("prometheus.json");
         fs::write(&file, config.to_string())?;
         let log = fs::File::create(files.path().join("log"))?;
-        let holder = world.node.holder;
-        let process = inside(holder, "prometheus")
+        let process = world
+            .node
+            .inside("prometheus")
             .arg(format!("--config.file={}", file.display()))
             .arg(format!(
                 "--storage.tsdb.path={}",
@@ -149,21 +148,16 @@ impl Prometheus {
             .stderr(log)
             .spawn()?;
         Ok(Self {
+            world,
             process,
-            holder,
             files,
         })
     }
 
     /// Waits until the answer to a question is as it should be.
-    async fn says(
-        &self,
-        world: &World,
-        question: &str,
-        is: impl Fn(&[Sample]) -> bool,
-    ) -> Result<()> {
+    async fn says(&self, question: &str, is: impl Fn(&[Sample]) -> bool) -> Result<()> {
         let last = RefCell::new(String::new());
-        let done = world.until(question, async || {
+        let done = self.world.until(question, async || {
             let found = self.ask(question)?;
             last.replace(format!("{found:?}"));
             Ok((!found.is_empty() && is(&found)).then_some(()))
@@ -176,7 +170,10 @@ impl Prometheus {
     }
 
     fn ask(&self, question: &str) -> Result<Vec<Sample>> {
-        let output = inside(self.holder, "promtool")
+        let output = self
+            .world
+            .node
+            .inside("promtool")
             .args(["query", "-o", "json", "instant"])
             .args([&format!("http://{ADDRESS}"), question])
             .output()?;
@@ -192,22 +189,9 @@ impl Prometheus {
     }
 }
 
-impl Drop for Prometheus {
+impl Drop for Prometheus<'_> {
     fn drop(&mut self) {
         drop(self.process.kill());
         drop(self.process.wait());
     }
-}
-
-/// A program in the network of the cluster.
-fn inside(holder: Option<i32>, program: &str) -> Command {
-    let Some(holder) = holder else {
-        return Command::new(program);
-    };
-    let mut command = Command::new("nsenter");
-    command
-        .arg(format!("--net=/proc/{holder}/ns/net"))
-        .arg("--")
-        .arg(program);
-    command
 }

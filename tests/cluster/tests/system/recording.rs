@@ -345,7 +345,7 @@ pub(crate) async fn a_recorder_that_is_killed_says_what_is_missing(world: &World
     world.runs_pod(&recording.pod("witness", script)).await?;
     let runs = |found: &Value| found["status"]["nodes"][0]["containers"][0]["running"] == 1;
     world.becomes(&recording.path(), "told", runs).await?;
-    let recorders = world.processes("bpf-recorder")?;
+    let recorders = world.node.processes("bpf-recorder")?;
     let [recorder] = recorders[..] else {
         anyhow::bail!("{recorders:?} are recorders")
     };
@@ -372,7 +372,11 @@ pub(crate) async fn switched_off_nothing_of_it_is_left(world: &World) -> Result<
     world.runs().await?;
     world
         .until("no recorder runs", async || {
-            Ok(world.processes("bpf-recorder")?.is_empty().then_some(()))
+            Ok(world
+                .node
+                .processes("bpf-recorder")?
+                .is_empty()
+                .then_some(()))
         })
         .await
 }

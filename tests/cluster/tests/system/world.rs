@@ -239,27 +239,6 @@ impl World {
         self.admin.request(request).await.with_context(context)
     }
 
-    /// The processes of a verb in this cluster's pods, each by its id. Other clusters of this machine
-    /// have such processes, too.
-    pub(crate) fn processes(&self, verb: &str) -> Result<Vec<i32>> {
-        let [_, _, number, _] = self.node.host_address.octets();
-        let cgroup = format!("/spo-{number}/");
-        let mut found = Vec::new();
-        for entry in std::fs::read_dir("/proc")? {
-            let entry = entry?;
-            let Ok(id) = entry.file_name().to_string_lossy().parse() else {
-                continue;
-            };
-            // Whoever has ended by now has neither.
-            let read = |file: &str| std::fs::read(entry.path().join(file)).unwrap_or_default();
-            let is_here = String::from_utf8_lossy(&read("cgroup")).contains(&cgroup);
-            if is_here && read("cmdline").starts_with(format!("/spo\0{verb}\0").as_bytes()) {
-                found.push(id);
-            }
-        }
-        Ok(found)
-    }
-
     /// What kubectl says.
     pub(crate) fn kubectl(arguments: &[&str]) -> Result<String> {
         let about = node::about()?.context("this cluster says nothing about itself")?;

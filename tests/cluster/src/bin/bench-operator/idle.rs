@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::meter::{count, cpu};
 use crate::world::World;
+use spo_cluster_tests::meter::{count, cpu};
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Idle {

@@ -4,7 +4,6 @@
 mod burst;
 mod idle;
 mod many;
-mod meter;
 mod report;
 mod single;
 mod watched;
@@ -14,6 +13,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use spo_cluster_tests::meter::load;
 
 use crate::report::Report;
 use crate::world::World;
@@ -72,7 +72,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options> {
 }
 
 async fn bench(options: &Options) -> Result<Report> {
-    let load = meter::load()?;
+    let before = load()?;
     let mut world = World::new().await?;
     let start = world.memory()?;
     eprintln!("one profile after the other");
@@ -86,7 +86,7 @@ async fn bench(options: &Options) -> Result<Report> {
     eprintln!("statuses of many nodes at once");
     let burst = burst::measure(&world).await?;
     Ok(Report {
-        load: [load, meter::load()?],
+        load: [before, load()?],
         start,
         single,
         many,

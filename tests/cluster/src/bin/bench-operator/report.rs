@@ -10,8 +10,8 @@ use serde::Serialize;
 use crate::burst::Burst;
 use crate::idle::Idle;
 use crate::many::{Many, Restart};
-use crate::meter::Memory;
 use crate::single::{Single, Times};
+use spo_cluster_tests::meter::Memory;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {

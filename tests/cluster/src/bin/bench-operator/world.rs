@@ -21,7 +21,7 @@ use spo_cluster_tests::objects::{create, get};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
-use crate::meter::{Audit, Mark, Memory};
+use spo_cluster_tests::meter::{Audit, Mark, Memory};
 
 /// Accounts of the processes, as the manifests name them.
 pub(crate) const OPERATOR: &str = "security-profiles-operator";
@@ -94,7 +94,7 @@ impl World {
             .env("POD_NAME", "bench");
         let calls: Vec<_> = CALLS.split_whitespace().collect();
         let world = Self {
-            audit: Audit::at(&about.audit_log),
+            audit: Audit::at(&about.audit_log, &ACCOUNTS),
             spec: json!({
                 "defaultAction": "SCMP_ACT_ERRNO",
                 "architectures": ["SCMP_ARCH_X86_64"],

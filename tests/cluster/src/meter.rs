@@ -11,18 +11,20 @@ use serde::{Deserialize, Serialize};
 
 /// Resident memory in KiB.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Memory {
-    pub(crate) all: u64,
+pub struct Memory {
+    /// All of it.
+    pub all: u64,
     /// What it allocated.
-    pub(crate) anonymous: u64,
+    pub anonymous: u64,
     /// Pages of files: the program and its libraries, which processes share.
-    pub(crate) file: u64,
+    pub file: u64,
     /// The most that it ever was.
-    pub(crate) peak: u64,
+    pub peak: u64,
 }
 
 impl Memory {
-    pub(crate) fn of(process: u32) -> Result<Self> {
+    /// Of a process now.
+    pub fn of(process: u32) -> Result<Self> {
         let path = format!("/proc/{process}/status");
         let text = fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))?;
         let field = |name: &str| -> Result<u64> {
@@ -42,7 +44,7 @@ impl Memory {
 }
 
 /// The time that a process was on a CPU, its ended threads included.
-pub(crate) fn cpu(process: u32) -> Result<Duration> {
+pub fn cpu(process: u32) -> Result<Duration> {
     /// The kernel's unit for programs, on all architectures that we know.
     const TICKS: u64 = 100;
     let path = format!("/proc/{process}/stat");
@@ -59,23 +61,28 @@ pub(crate) fn cpu(process: u32) -> Result<Duration> {
 }
 
 /// How many processes wanted a CPU in the last minute.
-pub(crate) fn load() -> Result<f64> {
+pub fn load() -> Result<f64> {
     let text = fs::read_to_string("/proc/loadavg").context("failed to read /proc/loadavg")?;
     let first = text.split(' ').next().context("/proc/loadavg is empty")?;
     first.parse().context("/proc/loadavg has no number")
 }
 
 /// The API server's audit log.
-pub(crate) struct Audit(PathBuf);
+#[derive(Debug)]
+pub struct Audit {
+    path: PathBuf,
+    /// Whose requests count.
+    accounts: &'static [&'static str],
+}
 
 /// A moment in it.
-#[derive(Clone, Copy)]
-pub(crate) struct Mark(u64);
+#[derive(Clone, Copy, Debug)]
+pub struct Mark(u64);
 
 /// A request.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Asked {
+pub struct Asked {
     stage: String,
     verb: String,
     user: User,
@@ -98,7 +105,7 @@ struct Reference {
 
 impl Asked {
     /// Such as `patch seccompprofiles/status`.
-    pub(crate) fn what(&self) -> String {
+    pub fn what(&self) -> String {
         let Some(reference) = &self.object_ref else {
             let path = self.uri.split('?').next().unwrap_or_default();
             return format!("{} {path}", self.verb);
@@ -114,47 +121,53 @@ impl Asked {
         }
     }
 
-    pub(crate) fn verb(&self) -> &str {
+    /// Such as `patch`.
+    pub fn verb(&self) -> &str {
         &self.verb
     }
 
-    pub(crate) fn resource(&self) -> &str {
+    /// Such as `seccompprofiles`; empty where nothing is.
+    pub fn resource(&self) -> &str {
         self.object_ref
             .as_ref()
             .map_or("", |reference| &reference.resource)
     }
 
-    pub(crate) fn name(&self) -> Option<&str> {
+    /// Of the object.
+    pub fn name(&self) -> Option<&str> {
         self.object_ref.as_ref()?.name.as_deref()
     }
 
     /// Whether it is a lease that is kept, or a watch that goes on.
-    pub(crate) fn is_upkeep(&self) -> bool {
+    pub fn is_upkeep(&self) -> bool {
         self.verb == "watch" || self.resource() == "leases"
     }
 
     /// The service account, without its namespace.
-    pub(crate) fn account(&self) -> &str {
+    pub fn account(&self) -> &str {
         self.user.username.rsplit(':').next().unwrap_or_default()
     }
 }
 
 impl Audit {
-    pub(crate) fn at(path: &Path) -> Self {
-        Self(path.to_owned())
+    /// Reads the log of this name, for what these service accounts asked.
+    pub fn at(path: &Path, accounts: &'static [&'static str]) -> Self {
+        let path = path.to_owned();
+        Self { path, accounts }
     }
 
-    pub(crate) fn mark(&self) -> Result<Mark> {
-        let about = fs::metadata(&self.0);
-        let about = about.with_context(|| format!("failed to look at {}", self.0.display()))?;
+    /// Now.
+    pub fn mark(&self) -> Result<Mark> {
+        let about = fs::metadata(&self.path);
+        let about = about.with_context(|| format!("failed to look at {}", self.path.display()))?;
         Ok(Mark(about.len()))
     }
 
-    /// What our processes asked since then.
-    pub(crate) fn since(&self, mark: Mark) -> Result<Vec<Asked>> {
-        let path = self.0.display();
+    /// What they asked since then.
+    pub fn since(&self, mark: Mark) -> Result<Vec<Asked>> {
+        let path = self.path.display();
         ensure!(self.mark()?.0 >= mark.0, "{path} was begun anew meanwhile");
-        let mut file = File::open(&self.0).with_context(|| format!("failed to open {path}"))?;
+        let mut file = File::open(&self.path).with_context(|| format!("failed to open {path}"))?;
         file.seek(SeekFrom::Start(mark.0))
             .with_context(|| format!("failed to read {path}"))?;
         let mut all = Vec::new();
@@ -169,7 +182,7 @@ impl Audit {
                 "watch" => asked.stage == "ResponseStarted",
                 _ => asked.stage == "ResponseComplete",
             };
-            if counts && crate::world::ACCOUNTS.contains(&asked.account()) {
+            if counts && self.accounts.contains(&asked.account()) {
                 all.push(asked);
             }
         }
@@ -178,7 +191,7 @@ impl Audit {
 }
 
 /// Requests by account and kind.
-pub(crate) fn count<'a>(
+pub fn count<'a>(
     asked: impl IntoIterator<Item = &'a Asked>,
 ) -> BTreeMap<String, BTreeMap<String, usize>> {
     let mut counts: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
