@@ -7,7 +7,7 @@ use aya::sys::{BpfHelper, is_helper_supported};
 use btf::btf::{Btf, Struct, Type};
 use spo_common::layout::Layout;
 
-use super::Error;
+use super::{Error, memory};
 
 /// Where the kernel describes its types.
 pub const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
@@ -132,34 +132,13 @@ use arch::{COMPAT, COMPAT_MASK, REGS_ARG0, REGS_SYSCALL, X32_BIT};
 impl Kernel {
     /// Looks at the running kernel.
     pub fn probe() -> Result<Self, Error> {
-        let types = Btf::from_file(BTF_PATH).map_err(|source| Error::Btf {
-            path: BTF_PATH,
-            source: Box::new(source),
-        })?;
+        // Each of the two takes dozens of megabytes: one after the other.
+        let layout = layout()?;
+        memory::give_back();
         let btf = aya::Btf::from_sys_fs().map_err(|source| Error::Btf {
             path: BTF_PATH,
             source: Box::new(source),
         })?;
-        let types = Types::new(&types);
-        let mut layout = Layout {
-            typed_loads: u32::from(has_helper(BpfHelper::BPF_FUNC_get_current_task_btf)?),
-            task_regs: u32::from(has_helper(BpfHelper::BPF_FUNC_task_pt_regs)?),
-            x32_bit: X32_BIT,
-            ..Layout::UNSET
-        };
-        for (field, members) in REQUIRED {
-            *field(&mut layout) = types
-                .first_of(members)
-                .ok_or_else(|| Error::Member(members.join(" or ")))?;
-        }
-        for (field, members) in OPTIONAL {
-            *field(&mut layout) = types.first_of(members).unwrap_or(0);
-        }
-        layout.mnt_ns_references = types.first_of(REFERENCES).unwrap_or(u32::MAX);
-        layout.css_set_controller = types.controller().unwrap_or(0);
-        if layout.task_compat != 0 {
-            layout.compat_mask = COMPAT_MASK;
-        }
         Ok(Self { btf, layout })
     }
 
@@ -198,6 +177,35 @@ pub(super) fn set_globals<'a>(loader: &mut EbpfLoader<'a>, globals: &'a Globals)
     for (name, value) in globals {
         loader.override_global(name, value, false);
     }
+}
+
+/// What the programs must know.
+fn layout() -> Result<Layout, Error> {
+    let types = Btf::from_file(BTF_PATH).map_err(|source| Error::Btf {
+        path: BTF_PATH,
+        source: Box::new(source),
+    })?;
+    let types = Types::new(&types);
+    let mut layout = Layout {
+        typed_loads: u32::from(has_helper(BpfHelper::BPF_FUNC_get_current_task_btf)?),
+        task_regs: u32::from(has_helper(BpfHelper::BPF_FUNC_task_pt_regs)?),
+        x32_bit: X32_BIT,
+        ..Layout::UNSET
+    };
+    for (field, members) in REQUIRED {
+        *field(&mut layout) = types
+            .first_of(members)
+            .ok_or_else(|| Error::Member(members.join(" or ")))?;
+    }
+    for (field, members) in OPTIONAL {
+        *field(&mut layout) = types.first_of(members).unwrap_or(0);
+    }
+    layout.mnt_ns_references = types.first_of(REFERENCES).unwrap_or(u32::MAX);
+    layout.css_set_controller = types.controller().unwrap_or(0);
+    if layout.task_compat != 0 {
+        layout.compat_mask = COMPAT_MASK;
+    }
+    Ok(layout)
 }
 
 /// The kernel offers the same helpers to the type that our programs have (`tp_btf`) and to raw tracepoints, which

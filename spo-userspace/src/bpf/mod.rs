@@ -7,6 +7,7 @@ mod error;
 mod grace;
 mod info;
 pub mod kernel;
+pub mod memory;
 mod objects;
 mod places;
 mod ready;

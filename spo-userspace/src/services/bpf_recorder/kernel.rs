@@ -45,6 +45,8 @@ impl Attached {
     pub(super) fn start(pid_max: u32) -> Result<Self, bpf::Error> {
         let kernel = Kernel::probe()?;
         let mut containers = Containers::start(&kernel, Limits::for_containers(pid_max))?;
+        drop(kernel);
+        bpf::memory::give_back();
         Ok(Self {
             losses: containers.losses()?,
             containers,
