@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use serde::Serialize;
+use spo_cluster_tests::meter::{count, cpu};
 
 use crate::world::World;
-use spo_cluster_tests::meter::{count, cpu};
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Idle {

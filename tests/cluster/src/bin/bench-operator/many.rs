@@ -6,10 +6,10 @@ use std::time::Instant;
 use anyhow::Result;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
+use spo_cluster_tests::meter::{Memory, count};
 
 use crate::watched::Watched;
 use crate::world::{DAEMON, OPERATOR, PROFILES, World, is_installed};
-use spo_cluster_tests::meter::{Memory, count};
 
 pub(crate) const COUNT: usize = 1000;
 /// Requests of the one who applies them.

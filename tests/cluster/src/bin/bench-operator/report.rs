@@ -6,12 +6,12 @@ use std::io::Write as _;
 
 use anyhow::Result;
 use serde::Serialize;
+use spo_cluster_tests::meter::Memory;
 
 use crate::burst::Burst;
 use crate::idle::Idle;
 use crate::many::{Many, Restart};
 use crate::single::{Single, Times};
-use spo_cluster_tests::meter::Memory;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
@@ -103,7 +103,7 @@ impl Report {
         single.text(out)?;
         many.text(out)?;
         memory(out, "1 profile", start)?;
-        memory(out, "1,201 profiles", &many.memory)?;
+        memory(out, "1,001 profiles", &many.memory)?;
         let anew = BTreeMap::from([("daemon".to_owned(), restart.memory)]);
         memory(out, "begun anew", &anew)?;
         let with_nodes = BTreeMap::from([("operator".to_owned(), burst.operator_after)]);

@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use http::Method;
 use serde::Serialize;
 use serde_json::{Value, json};
-use spo_cluster_tests::objects::create;
+use spo_cluster_tests::objects::{create, send};
 
 use crate::watched::Watched;
-use crate::world::{PROFILES, STATUSES, World, is_installed, status_name};
+use crate::world::{PROFILES, STATUSES, World, is_installed, status_name, until};
 
 const ROUNDS: usize = 200;
 
@@ -64,6 +65,18 @@ pub(crate) async fn measure(world: &World) -> Result<Single> {
         times[2].push(statuses.when(&status).await? - start);
         times[3].push(profiles.when(&name).await? - start);
     }
+    // The thousand that follow are all there are.
+    for round in 0..ROUNDS {
+        let path = format!("{PROFILES}/one-{round}");
+        send(admin, Method::DELETE, &path, None).await??;
+    }
+    until("the profiles are gone", async || {
+        let files = std::fs::read_dir(&world.root)?.filter_map(Result::ok);
+        let is_left = |name: &str| name.starts_with("one-");
+        let left = files.filter(|file| file.file_name().to_str().is_some_and(is_left));
+        Ok(left.count() == 0)
+    })
+    .await?;
     let [config_map, file, node_status, installed] = times.map(Times::of);
     Ok(Single {
         rounds: ROUNDS,

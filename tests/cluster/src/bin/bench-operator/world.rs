@@ -16,12 +16,11 @@ use spo::api::webhooks::{Reach, validating};
 use spo::server::certificates::{Stored, authority, serving};
 use spo_cluster_tests::access::{admin, service_account_config};
 use spo_cluster_tests::manifests::{apply, kustomized};
+use spo_cluster_tests::meter::{Audit, Mark, Memory};
 use spo_cluster_tests::node::about;
 use spo_cluster_tests::objects::{create, get};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-
-use spo_cluster_tests::meter::{Audit, Mark, Memory};
 
 /// Accounts of the processes, as the manifests name them.
 pub(crate) const OPERATOR: &str = "security-profiles-operator";
