@@ -242,6 +242,14 @@ impl<'s, 'p, 'f> Checker<'s, 'p, 'f> {
                 None => self.unknown(name, place, &inner, properties),
             }
         }
+        if bound(schema, "minProperties").is_some_and(|least| least > 0)
+            && fields.present().next().is_none()
+        {
+            let names = properties.keys().map(|name| format!("`{name}`"));
+            let help = format!("give one of {}", names.collect::<Vec<_>>().join(", "));
+            let message = format!("`{path}` must not be empty");
+            self.problems.error(node.place, message, Some(help));
+        }
         self.required(&fields, schema, path);
         if properties.contains_key("matchLabels") {
             selector::check(&fields, path, self.problems);

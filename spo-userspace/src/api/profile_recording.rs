@@ -1,6 +1,9 @@
 //! `ProfileRecording`.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, Time};
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector, Time};
+use k8s_openapi::jiff::SignedDuration;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -79,10 +82,61 @@ pub struct ProfileRecordingSpec {
     /// Whether the profiles are made with `state: Disabled`, so that nothing installs them.
     #[serde(default)]
     pub disable_profile_after_recording: bool,
+    /// When the recording ends by itself; without it, it ends when it is deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finish: Option<Finish>,
+}
+
+/// When a recording ends by itself: as soon as one of these is so.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(inline, extend("minProperties" = 1))]
+#[serde(rename_all = "camelCase")]
+pub struct Finish {
+    /// So long after the first container was recorded, such as `1h30m`, `10m` or `45s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::period")]
+    pub after: Option<String>,
+    /// When no container has made a system call for so long that it had not made before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::period")]
+    pub quiet: Option<String>,
+    /// When this Job of the recording's namespace has completed, or has failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    )]
+    pub job: Option<String>,
+}
+
+/// Reads a time such as `1h30m`; the schema takes no other.
+pub fn period(text: &str) -> Option<Duration> {
+    let period: SignedDuration = text.parse().ok()?;
+    period.try_into().ok()
+}
+
+/// The type of the condition of a recording that has ended by a rule.
+pub const FINISHED: &str = "Finished";
+/// Its reasons.
+pub const TIME_OVER: &str = "TimeOver";
+/// No new calls came.
+pub const QUIET: &str = "Quiet";
+/// The job completed.
+pub const JOB_COMPLETED: &str = "JobCompleted";
+/// The job failed.
+pub const JOB_FAILED: &str = "JobFailed";
+
+impl ProfileRecording {
+    /// What is said of its end by a rule: `True` as soon as all nodes have handed in what they have. Nodes
+    /// record nothing more for it as soon as it is there.
+    pub fn finished(&self) -> Option<&Condition> {
+        let mut conditions = self.status.iter().flat_map(|status| &status.conditions);
+        conditions.find(|condition| condition.type_ == FINISHED)
+    }
 }
 
 /// What is known about a recording.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProfileRecordingStatus {
     /// The pods that are recorded.
@@ -93,6 +147,14 @@ pub struct ProfileRecordingStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub nodes: Vec<RecordingNode>,
+    /// When the first container was recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Time>,
+    /// `Finished` is there once the recording has ended by a rule, which is its reason. It is `True` when
+    /// all nodes have handed in what they recorded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
 }
 
 /// What a node has recorded so far.
@@ -113,6 +175,9 @@ pub struct RecordingNode {
     #[serde(default)]
     #[schemars(with = "i64", range(min = 0))]
     pub dropped: u64,
+    /// Whether the node has handed in all that it recorded, as the recording is finished.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub finished: bool,
 }
 
 /// What is known of a container that is recorded.

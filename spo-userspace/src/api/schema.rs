@@ -88,6 +88,15 @@ pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// A time such as `1h30m`, and none that is no time at all. Servers older than CEL refuse it as well.
+pub(super) fn period(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        "pattern": "^([1-9][0-9]{0,4}h)?([1-9][0-9]{0,4}m)?([1-9][0-9]{0,4}s)?$"
+    })
+}
+
 /// A label selector.
 pub(super) fn selector(generator: &mut SchemaGenerator) -> Schema {
     foreign::<LabelSelector>(generator)

@@ -24,7 +24,7 @@ const OLD_PROFILE: &str = "container.seccomp.security.alpha.kubernetes.io/";
 const EPHEMERAL: &str = "ephemeralContainers";
 const LISTS: [&str; 3] = ["initContainers", "containers", EPHEMERAL];
 
-/// A recording of the pod's namespace that is not being deleted.
+/// A recording of the pod's namespace that has not ended.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Recording {
     pub(super) name: String,

@@ -224,7 +224,7 @@ impl State {
         }
     }
 
-    /// The recordings of a namespace that are not being deleted. They are asked for, since no watch
+    /// The recordings of a namespace that have not ended. They are asked for, since no watch
     /// may have told of one that was made just before its pods.
     pub(super) async fn recordings_of(&self, namespace: &str) -> Vec<Recording> {
         let api =
@@ -260,7 +260,11 @@ impl State {
 
 fn recording(object: &DeserializeGuard<ProfileRecording>) -> Option<Recording> {
     let deleting = object.meta().deletion_timestamp.is_some();
-    (!deleting).then(|| Recording {
+    let finished = object
+        .0
+        .as_ref()
+        .is_ok_and(|found| found.finished().is_some());
+    (!deleting && !finished).then(|| Recording {
         name: object.name_any(),
         spec: object.0.as_ref().ok().map(|found| found.spec.clone()),
     })

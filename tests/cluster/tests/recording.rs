@@ -152,6 +152,55 @@ impl World {
         Ok(())
     }
 
+    /// Gives the recording a rule for its end.
+    async fn finish(&self, rule: Value) -> Result<()> {
+        let mut object = get(&self.admin, &self.recording())
+            .await?
+            .context("no recording")?;
+        object["spec"]["finish"] = rule;
+        replace(&self.admin, &self.recording(), &object).await??;
+        Ok(())
+    }
+
+    /// Makes a Job of which no pod runs; how it ends is for the test to say.
+    async fn job(&self, name: &str) -> Result<()> {
+        let job = json!({
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": { "name": name },
+            "spec": {
+                "parallelism": 0,
+                "template": { "spec": {
+                    "restartPolicy": "Never",
+                    "containers": [{ "name": "app", "image": "app" }],
+                } },
+            },
+        });
+        create(&self.admin, &self.jobs(), &job).await??;
+        Ok(())
+    }
+
+    fn jobs(&self) -> String {
+        format!("/apis/batch/v1/namespaces/{}/jobs", self.name)
+    }
+
+    async fn end_job(&self, name: &str, condition: &str) -> Result<()> {
+        let path = format!("{}/{name}", self.jobs());
+        // Whoever else writes it may be faster.
+        let start = Instant::now();
+        loop {
+            let mut job = get(&self.admin, &path).await?.context("no job")?;
+            let now = jiff::Timestamp::now().to_string();
+            job["status"]["conditions"] =
+                json!([{ "type": condition, "status": "True", "lastTransitionTime": now }]);
+            let replaced = replace(&self.admin, &format!("{path}/status"), &job).await?;
+            if replaced.is_ok() || start.elapsed() > PATIENCE {
+                replaced?;
+                return Ok(());
+            }
+        }
+    }
+
     async fn remove(self) -> Result<()> {
         self.stop.cancel();
         let profiles = ["app", "app-proposal"].map(|rest| self.profile(rest));
@@ -279,4 +328,115 @@ async fn what_a_person_changed_is_not_overwritten() -> Result<()> {
     world.until(&world.recording(), Value::is_null).await?;
     world.until(&world.profile("app-a"), Value::is_null).await?;
     world.remove().await
+}
+
+/// What a recording says of its end by a rule.
+fn finished(recording: &Value) -> &Value {
+    &recording["status"]["conditions"][0]
+}
+
+#[tokio::test]
+async fn a_recording_ends_with_a_job_and_says_so_when_nodes_have_handed_in() -> Result<()> {
+    let world = World::new().await?;
+    let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": world.name } });
+    create(&world.admin, "/api/v1/nodes", &node).await??;
+    world
+        .finish(json!({ "after": "1h", "quiet": "1h", "job": "e2e" }))
+        .await?;
+    world.record("a", &["read"]).await?;
+    let path = world.recording();
+    let say = async |pods: &[&str], finished: bool| {
+        let mut object = get(&world.admin, &path).await?.context("no recording")?;
+        let app = json!({ "name": "app", "replicas": 1, "lastNewTime": jiff::Timestamp::now().to_string() });
+        object["status"]["nodes"] = json!([
+            { "name": world.name, "pods": pods, "containers": [app], "finished": finished },
+        ]);
+        replace(&world.admin, &format!("{path}/status"), &object).await??;
+        Ok::<_, anyhow::Error>(())
+    };
+    say(&["pod"], false).await?;
+    let started = |found: &Value| found["status"]["startTime"].is_string() && has(found, LOCK);
+    let found = world.until(&path, started).await?;
+    ensure!(finished(&found).is_null(), "{found}");
+
+    // One that is gone before it was looked at counts as well.
+    world.job("e2e").await?;
+    world.end_job("e2e", "Failed").await?;
+    let job = format!("{}/e2e", world.jobs());
+    send(&world.admin, Method::DELETE, &job, None).await??;
+    let ends = |found: &Value| !finished(found).is_null();
+    let found = world.until(&path, ends).await?;
+    ensure!(finished(&found)["reason"] == "JobFailed", "{found}");
+    ensure!(finished(&found)["status"] == "False", "{found}");
+    let failed = "the Job that was to exercise it failed";
+    let says = |found: &Value| {
+        found["metadata"]["annotations"]["spo.x-k8s.io/recording-partial"] == failed
+    };
+    world.until(&world.profile("app"), says).await?;
+    // The node has more, and hands it in.
+    world.record("b", &["write"]).await?;
+    say(&[], true).await?;
+    let is_over = |found: &Value| finished(found)["status"] == "True";
+    let found = world.until(&path, is_over).await?;
+    ensure!(!has(&found, LOCK), "{found}");
+    ensure!(
+        finished(&found)["message"] == "the Job e2e failed",
+        "{found}"
+    );
+    let merged = get(&world.admin, &world.profile("app")).await?;
+    let merged = merged.context("no profile")?;
+    ensure!(names(&merged) == ["read", "write"], "{merged}");
+    let events = format!("/apis/events.k8s.io/v1/namespaces/{}/events", world.name);
+    let told = |found: &Value| {
+        let events = found["items"].as_array();
+        let mut events = events.into_iter().flatten();
+        events.any(|event| event["reason"] == "RecordingFinished" && event["type"] == "Warning")
+    };
+    world.until(&events, told).await?;
+
+    // Without its rule, it stays finished.
+    world.finish(Value::Null).await?;
+    world.record("c", &["mknod"]).await?;
+    let merged = |found: &Value| coverage(found)["total"] == 3;
+    world.until(&world.profile("app"), merged).await?;
+    let found = get(&world.admin, &path).await?.context("it is gone")?;
+    ensure!(is_over(&found), "{found}");
+    send(&world.admin, Method::DELETE, &path, None).await??;
+    world.until(&path, Value::is_null).await?;
+    let path = format!("/api/v1/nodes/{}", world.name);
+    send(&world.admin, Method::DELETE, &path, None).await??;
+    world.remove().await
+}
+
+#[tokio::test]
+async fn a_recording_ends_when_its_time_is_over_or_nothing_new_comes() -> Result<()> {
+    for (rule, reason) in [
+        (json!({ "after": "1s" }), "TimeOver"),
+        (json!({ "after": "1h", "quiet": "1s" }), "Quiet"),
+    ] {
+        let world = World::new().await?;
+        world.finish(rule).await?;
+        // A node that is gone by then hands in nothing.
+        let mut object = get(&world.admin, &world.recording())
+            .await?
+            .context("no recording")?;
+        let last = jiff::Timestamp::now().to_string();
+        let app = json!({ "name": "app", "replicas": 1, "lastNewTime": last });
+        object["status"]["nodes"] = json!([{ "name": "no-such-node", "containers": [app] }]);
+        let path = format!("{}/status", world.recording());
+        replace(&world.admin, &path, &object).await??;
+        let is_over = |found: &Value| {
+            finished(found)["status"] == "True" && finished(found)["reason"] == reason
+        };
+        let found = world.until(&world.recording(), is_over).await?;
+        let message = finished(&found)["message"].as_str().unwrap_or_default();
+        ensure!(
+            message.contains("1s") && !message.contains("handed"),
+            "{message}"
+        );
+        send(&world.admin, Method::DELETE, &world.recording(), None).await??;
+        world.until(&world.recording(), Value::is_null).await?;
+        world.remove().await?;
+    }
+    Ok(())
 }

@@ -137,7 +137,7 @@ pub(super) const SHAPES: &[Shape] = &[
                 names: &[("none", "None"), ("containers", "Containers")],
             },
         ],
-        newer: &[],
+        newer: &[("spec.finish", None)],
     },
     Shape {
         kind: "SecurityProfileNodeStatus",

@@ -9,6 +9,6 @@ mod watches;
 mod write;
 
 pub use self::sight::{News, Sight};
-pub use self::status::node_status;
+pub use self::status::{last_status, node_status};
 pub use self::watches::Change;
 pub use self::write::{Done, Job, Writer};

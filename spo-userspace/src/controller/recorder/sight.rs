@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::pods::{is_ours, known, running};
 use super::watches::{Change, Stores, place, start};
-use crate::api::profile_recording::{MergeStrategy, RecordingNode};
+use crate::api::profile_recording::{JOB_FAILED, MergeStrategy, RecordingNode};
 use crate::api::{ProfileRecording, ProfileRecordingSpec};
-use crate::recorder::cluster::{self, Recording, RecordingKey};
+use crate::recorder::cluster::{self, Finished, Recording, RecordingKey};
 use crate::telemetry::metrics::Metrics;
 
 /// What the recorder has to be told.
@@ -210,6 +210,7 @@ fn known_recording(object: &ProfileRecording) -> Recording {
         pod_selector: _,
         containers,
         disable_profile_after_recording,
+        finish: _,
     } = &object.spec;
     Recording {
         key: key(object),
@@ -218,5 +219,9 @@ fn known_recording(object: &ProfileRecording) -> Recording {
         merge: *merge_strategy == MergeStrategy::Containers,
         disabled: *disable_profile_after_recording,
         deleting: object.metadata.deletion_timestamp.is_some(),
+        finished: object.finished().map(|finished| Finished {
+            why: finished.message.clone(),
+            failed: finished.reason == JOB_FAILED,
+        }),
     }
 }

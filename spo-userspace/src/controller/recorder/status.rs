@@ -6,6 +6,8 @@ use k8s_openapi::jiff::Timestamp;
 use crate::api::profile_recording::{RecordedContainer, RecordingNode};
 use crate::recorder::cluster::{ContainerStatus, Dropped, RecordingStatus};
 
+const NOT_HANDED_IN: &str = "the recorder ended before it had handed in what it had";
+
 /// A recording's status as its element in `status.nodes`; nothing if the node has nothing of it.
 pub fn node_status(node: &str, status: RecordingStatus) -> Option<RecordingNode> {
     let RecordingStatus {
@@ -27,7 +29,38 @@ pub fn node_status(node: &str, status: RecordingStatus) -> Option<RecordingNode>
         pods: pods.into_iter().collect(),
         containers: containers.into_iter().map(container).collect(),
         dropped: waiting.saturating_add(takes),
+        finished: false,
     })
+}
+
+/// What a node says of a recording that is finished, once all is written: what is known now, and what
+/// it said before, perhaps by an earlier recorder.
+pub fn last_status(
+    now: Option<RecordingNode>,
+    said: Option<&RecordingNode>,
+) -> Option<RecordingNode> {
+    let unknown = now.is_none();
+    let mut node = now.or_else(|| said.cloned())?;
+    for before in said.iter().flat_map(|said| &said.containers) {
+        let mut own = node.containers.iter_mut();
+        match own.find(|own| own.name == before.name) {
+            Some(own) => {
+                own.incomplete.extend(before.incomplete.iter().cloned());
+                if unknown && before.running > 0 {
+                    own.incomplete.push(NOT_HANDED_IN.to_owned());
+                }
+                own.incomplete.sort();
+                own.incomplete.dedup();
+            }
+            None => node.containers.push(before.clone()),
+        }
+    }
+    for container in &mut node.containers {
+        container.running = 0;
+    }
+    node.pods.clear();
+    node.finished = true;
+    Some(node)
 }
 
 fn container((name, status): (String, ContainerStatus)) -> RecordedContainer {
@@ -97,5 +130,35 @@ mod tests {
             }],
         });
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn the_last_word_of_a_node_keeps_what_is_known() {
+        let container = |name: &str, running, incomplete: &[&str]| RecordedContainer {
+            name: name.to_owned(),
+            syscalls: 3,
+            running,
+            incomplete: incomplete.iter().copied().map(str::to_owned).collect(),
+            ..RecordedContainer::default()
+        };
+        let node = |containers: Vec<RecordedContainer>| RecordingNode {
+            name: "node".to_owned(),
+            pods: vec!["pod".to_owned()],
+            containers,
+            ..RecordingNode::default()
+        };
+        assert_eq!(last_status(None, None), None);
+        // All that was there is written.
+        let said = node(vec![container("app", 1, &["so"]), container("old", 0, &[])]);
+        let last = last_status(Some(node(vec![container("app", 0, &[])])), Some(&said)).unwrap();
+        assert!(last.finished && last.pods.is_empty());
+        let expected = [container("app", 0, &["so"]), container("old", 0, &[])];
+        assert_eq!(last.containers, expected);
+        // Said once, it stays.
+        assert_eq!(last_status(None, Some(&last)), Some(last));
+        // A recorder that was killed wrote nothing.
+        let last = last_status(None, Some(&said)).unwrap();
+        assert_eq!(last.containers[0].incomplete, ["so", NOT_HANDED_IN]);
+        assert!(last.containers[1].incomplete.is_empty());
     }
 }

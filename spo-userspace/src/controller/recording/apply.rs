@@ -1,6 +1,7 @@
 //! Does what a plan says.
 
 use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Client, Error, Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
@@ -44,6 +45,16 @@ pub(super) async fn apply(
             let workloads = (!workloads.is_empty()).then_some(workloads);
             let status = json!({ "activeWorkloads": workloads });
             gone(patch(context, seen, json!({ "status": status }), true).await)
+        }
+        Step::Started(at) => {
+            let status = json!({ "startTime": Time(at) });
+            gone(patch(context, seen, json!({ "status": status }), true).await)
+        }
+        Step::Finished(condition) => {
+            let metadata = json!({ "resourceVersion": seen.version, "uid": seen.uid });
+            let status = json!({ "conditions": [condition] });
+            let change = json!({ "metadata": metadata, "status": status });
+            gone(patch(context, seen, change, true).await)
         }
         Step::Tell(note) => {
             context.events.tell(reference, note).await;

@@ -1,7 +1,9 @@
 //! Recordings: what nodes recorded of them is merged as it comes, and they stay until nodes have
-//! handed in what they have.
+//! handed in what they have. Those with a rule for their end are ended.
 
 pub(super) mod apply;
+mod finish;
+mod jobs;
 pub(super) mod merge;
 pub(super) mod observe;
 pub(super) mod place;
@@ -18,6 +20,7 @@ use kube::{Api, Resource as _, ResourceExt as _};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::jobs::Jobs;
 use self::plan::Step;
 use crate::api::names::{PARTIAL, RECORDING_ID, RECORDING_NAMESPACE};
 use crate::api::{ProfileRecording, SeccompProfile};
@@ -56,6 +59,7 @@ struct Key {
 struct Stores {
     recordings: Store<Guarded<ProfileRecording>>,
     partials: Store<Guarded<SeccompProfile>>,
+    jobs: Arc<Jobs>,
 }
 
 /// Runs until `stop`.
@@ -82,7 +86,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         partials_writer,
         stop.clone(),
         |_| true,
-        of_partial(queue),
+        of_partial(queue.clone()),
         failed(&context),
     ));
     for part in complete {
@@ -94,6 +98,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     let stores = Stores {
         recordings,
         partials,
+        jobs: Arc::new(Jobs::new(queue, stop.clone())),
     };
     let handle = |key: Key| {
         let (context, stores) = (context.clone(), stores.clone());

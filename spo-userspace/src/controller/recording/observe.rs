@@ -10,11 +10,13 @@ use kube::api::{Api, ListParams};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Error, Resource as _, ResourceExt as _};
 
+use super::finish::Progress;
+use super::jobs::JobEnd;
 use super::merge::Partial;
 use super::place::Present;
 use super::plan::{Observed, Recording, places};
 use super::{Context, Guarded, Key, Stores};
-use crate::api::names::{CONTAINER_ID, RECORDING_ID, RECORDING_NAMESPACE};
+use crate::api::names::{CONTAINER_ID, PARTIAL, RECORDING_ID, RECORDING_NAMESPACE};
 use crate::api::profile_recording::ProfileRecordingStatus;
 use crate::api::{ProfileRecording, SeccompProfile};
 
@@ -41,11 +43,23 @@ pub(super) fn recording_of(profile: &Guarded<SeccompProfile>) -> Option<Key> {
 pub(super) async fn observe(context: &Context, stores: &Stores, key: &Key) -> Result<Seen, Error> {
     let object = ObjectRef::new(&key.name).within(&key.namespace);
     let object = stores.recordings.get(&object);
+    let readable = object.as_ref().and_then(|object| object.0.as_ref().ok());
+    let job = stores.jobs.wait(context, key, awaited(readable));
     let recording = match &object {
-        Some(object) => Some(recording(context, object).await?),
+        Some(object) => Some(recording(context, object, job).await?),
         None => None,
     };
-    let partials = partials(stores, key);
+    let finished = readable.and_then(|one| one.finished());
+    let partials = if finished.is_some_and(|said| said.status != "True") {
+        // What nodes have just handed in is to be in the result when it is said to be complete.
+        let wish = ListParams::default().labels(&labels(key));
+        let profiles: Api<Guarded<SeccompProfile>> = Api::all(context.client.clone());
+        let found = profiles.list(&wish).await?.items;
+        partials(found.iter(), key)
+    } else {
+        let known = stores.partials.state();
+        partials(known.iter().map(|known| &**known), key)
+    };
     let profiles: Api<Guarded<SeccompProfile>> = Api::all(context.client.clone());
     let containers: BTreeSet<_> = partials.iter().map(|one| &one.container).collect();
     let mut present = BTreeMap::new();
@@ -75,9 +89,16 @@ pub(super) async fn observe(context: &Context, stores: &Stores, key: &Key) -> Re
     })
 }
 
-fn partials(stores: &Stores, key: &Key) -> Vec<Partial> {
-    let known = stores.partials.state();
-    let own = known.iter().filter(|profile| {
+fn labels(key: &Key) -> String {
+    let Key { namespace, name } = key;
+    format!("{PARTIAL},{RECORDING_ID}={name},{RECORDING_NAMESPACE}={namespace}")
+}
+
+fn partials<'p>(
+    known: impl Iterator<Item = &'p Guarded<SeccompProfile>>,
+    key: &Key,
+) -> Vec<Partial> {
+    let own = known.filter(|profile| {
         recording_of(profile).as_ref() == Some(key) && profile.meta().deletion_timestamp.is_none()
     });
     let mut partials: Vec<_> = own
@@ -103,9 +124,18 @@ pub(in crate::controller) fn present_of(profile: &Guarded<SeccompProfile>) -> Pr
     }
 }
 
+/// The Job that a recording waits for.
+fn awaited(recording: Option<&ProfileRecording>) -> Option<&str> {
+    let recording = recording?;
+    let is_open = recording.metadata.deletion_timestamp.is_none() && recording.finished().is_none();
+    let finish = recording.spec.finish.as_ref().filter(|_| is_open);
+    finish?.job.as_deref()
+}
+
 async fn recording(
     context: &Context,
     object: &Guarded<ProfileRecording>,
+    job: Option<JobEnd>,
 ) -> Result<Recording, Error> {
     let meta = object.meta();
     let readable = object.0.as_ref().ok();
@@ -113,19 +143,46 @@ async fn recording(
     let ProfileRecordingStatus {
         active_workloads,
         nodes,
+        start_time,
+        conditions: _,
     } = status.unwrap_or_default();
-    let mut recorded = BTreeMap::new();
+    let now = Timestamp::now();
     let deleting = meta.deletion_timestamp.as_ref().map(|since| {
-        let passed = Timestamp::now().duration_since(since.0);
+        let passed = now.duration_since(since.0);
         Duration::try_from(passed).unwrap_or_default()
     });
-    for node in nodes.into_iter().filter(|node| !node.pods.is_empty()) {
+    let mut progress = Progress {
+        rules: readable.and_then(|one| one.spec.finish.clone()),
+        now,
+        generation: meta.generation,
+        created: meta.creation_timestamp.as_ref().map_or(now, |at| at.0),
+        started: start_time.map(|at| at.0),
+        job,
+        finished: readable.and_then(|one| one.finished().cloned()),
+        ..Progress::default()
+    };
+    let ends = deleting.is_some() || progress.finished.is_some();
+    let mut recorded = BTreeMap::new();
+    for node in nodes {
+        for container in node.containers.iter().filter(|one| one.replicas > 0) {
+            let last = container.last_new_time.as_ref().map(|at| at.0);
+            progress.records = true;
+            progress.last_new = progress.last_new.max(last);
+        }
         // Nobody waits for a node that is gone.
-        if deleting.is_none() || is_there(context, &node.name).await? {
+        let waits = !node.pods.is_empty() || !node.finished;
+        if ends && waits && !is_there(context, &node.name).await? {
+            continue;
+        }
+        if !node.finished {
+            progress.open.push(node.name.clone());
+        }
+        if !node.pods.is_empty() {
             recorded.insert(node.name, node.pods.into_iter().collect());
         }
     }
     Ok(Recording {
+        progress,
         spec: readable.map(|one| (one.spec.kind, one.spec.merge_strategy)),
         finalizers: meta.finalizers.clone().unwrap_or_default(),
         deleting,

@@ -3,12 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::jiff::Timestamp;
+
+use super::finish::{NOT_HANDED_IN, Progress, Verdict, verdict};
 use super::merge::{Partial, Whole, whole};
 use super::place::{PROPOSED, Present, Profile, Put, put};
 use crate::api::common::ProfileKind;
 use crate::api::names::{CONTAINER_ID, RECORDED, RECORDING_ID, RECORDING_NAMESPACE, UNMERGED};
-use crate::api::profile_recording::MergeStrategy;
+use crate::api::profile_recording::{JOB_FAILED, MergeStrategy};
 use crate::cluster::events::Note;
+use crate::recorder::ANNOTATION_PREFIX;
+use crate::recorder::cluster::FAILED;
 
 /// How long a node may take to hand in what it has when a recording is deleted.
 pub(super) const PATIENCE: Duration = Duration::from_mins(2);
@@ -37,6 +43,8 @@ pub(super) struct Recording {
     pub(super) nodes: BTreeMap<String, BTreeSet<String>>,
     /// `status.activeWorkloads`.
     pub(super) workloads: Vec<String>,
+    /// What rules for its end go by.
+    pub(super) progress: Progress,
 }
 
 /// Something to be done; what follows is left out if it fails.
@@ -50,10 +58,24 @@ pub(super) enum Step {
     Finalizers(Vec<String>),
     /// Set `status.activeWorkloads`.
     Workloads(Vec<String>),
+    /// Set `status.startTime`.
+    Started(Timestamp),
+    /// Say that a rule has ended it.
+    Finished(Condition),
     /// Tell something.
     Tell(Note),
     /// Look again later.
     Again(Duration),
+}
+
+impl Step {
+    /// Whether it changes the recording.
+    fn is_of_recording(&self) -> bool {
+        match self {
+            Self::Finalizers(_) | Self::Workloads(_) | Self::Started(_) | Self::Finished(_) => true,
+            Self::Write(_) | Self::Delete(_) | Self::Tell(_) | Self::Again(_) => false,
+        }
+    }
 }
 
 /// The names where results of a container may stand.
@@ -68,6 +90,18 @@ pub(super) fn plan(observed: &Observed) -> Vec<Step> {
     let recording = observed.recording.as_ref();
     let workloads = recording.map(workloads).unwrap_or_default();
     let deleting = recording.and_then(|one| one.deleting);
+    let verdict = recording.map_or(Verdict::Open, |one| verdict(&one.progress));
+    let verdict = if deleting.is_none() {
+        verdict
+    } else {
+        Verdict::Open
+    };
+    if let Verdict::Say(condition) = &verdict
+        && condition.status != "True"
+    {
+        // What follows is for nodes to do.
+        return finished(condition.clone());
+    }
     let waits = deleting.is_some_and(|since| since < PATIENCE) && !workloads.is_empty();
     let ends = (recording.is_none() || deleting.is_some()) && !waits;
     let strategy = recording.and_then(|one| one.spec);
@@ -110,10 +144,44 @@ pub(super) fn plan(observed: &Observed) -> Vec<Step> {
     {
         steps.push(Step::Workloads(workloads));
     }
+    if let Some(Recording { progress, .. }) = recording
+        && (progress.records && progress.started.is_none() && !ends)
+    {
+        steps.push(Step::Started(progress.now));
+    }
     if let (true, Some(since)) = (waits, deleting) {
         steps.push(Step::Again(PATIENCE.saturating_sub(since)));
     }
+    match verdict {
+        Verdict::Open => {}
+        Verdict::Later(after) => steps.push(Step::Again(after)),
+        // What is due comes first, and changes the object.
+        Verdict::Say(_) if steps.iter().any(Step::is_of_recording) => {}
+        Verdict::Say(condition) => steps.extend(finished(condition)),
+    }
     steps
+}
+
+/// Says that a rule has ended a recording: at first that it did, and then that all is there.
+fn finished(condition: Condition) -> Vec<Step> {
+    let Condition {
+        status,
+        reason,
+        message,
+        ..
+    } = &condition;
+    let incomplete = status == "True" && message.contains(NOT_HANDED_IN);
+    let told = match &**status {
+        "True" if incomplete => Some(warning("RecordingIncomplete", message.clone())),
+        "True" => None,
+        _ => Some(Step::Tell(Note {
+            warning: reason == JOB_FAILED,
+            reason: "RecordingFinished".to_owned(),
+            message: message.clone(),
+        })),
+    };
+    let said = Step::Finished(condition);
+    [said].into_iter().chain(told).collect()
 }
 
 fn workloads(recording: &Recording) -> Vec<String> {
@@ -183,11 +251,19 @@ fn merge_one(
     partials: &[&Partial],
 ) -> Result<Vec<Step>, String> {
     let [name, proposal] = places(&observed.name, container);
-    let Whole { spec, annotations } = whole(partials)
+    let Whole {
+        spec,
+        mut annotations,
+    } = whole(partials)
         .map_err(|error| format!("the profiles of {container} cannot be merged: {error}"))?;
     if spec.syscalls.is_empty() {
         let message = format!("the profiles of {container} allow nothing, and so does {name}");
         return Ok(vec![warning("MergedEmptyProfile", message)]);
+    }
+    let recording = observed.recording.as_ref();
+    let said = recording.and_then(|one| one.progress.finished.as_ref());
+    if said.is_some_and(|said| said.reason == JOB_FAILED) {
+        add(&mut annotations, FAILED);
     }
     let labels = BTreeMap::from([
         (RECORDING_ID.to_owned(), observed.name.clone()),
@@ -210,6 +286,17 @@ fn merge_one(
         })
     });
     Ok(write.into_iter().chain(told).collect())
+}
+
+/// Adds a reason why a profile is not complete, unless it says so already.
+fn add(annotations: &mut BTreeMap<String, String>, reason: &str) {
+    let known = annotations.entry(format!("{ANNOTATION_PREFIX}partial"));
+    let known = known.or_default();
+    if known.is_empty() {
+        reason.clone_into(known);
+    } else if !known.split("; ").any(|known| known == reason) {
+        *known = format!("{known}; {reason}");
+    }
 }
 
 fn warning(reason: &str, message: String) -> Step {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Command;
+use super::take::End;
 use crate::event::{Call, Losses};
 use crate::profile::arch::Arch;
 
@@ -62,8 +63,28 @@ pub struct Recording {
     pub merge: bool,
     /// Whether its profiles are not to be installed.
     pub disabled: bool,
-    /// Whether it ends.
+    /// Whether it is being deleted.
     pub deleting: bool,
+    /// Whether a rule has ended it.
+    pub finished: Option<Finished>,
+}
+
+impl Recording {
+    /// Why nothing more is recorded for it, if that is so.
+    pub(super) fn end(&self) -> Option<End> {
+        let finished = self.finished.is_some();
+        let end = finished.then_some(End::RecordingFinished);
+        self.deleting.then_some(End::RecordingDeleted).or(end)
+    }
+}
+
+/// How a recording ended by a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// The rule, in words.
+    pub why: String,
+    /// Whether what exercised the workload failed.
+    pub failed: bool,
 }
 
 /// A pod of the node.

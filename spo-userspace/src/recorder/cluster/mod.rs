@@ -24,10 +24,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::command::Command;
 pub use self::input::{
-    Entered, Limits, Node, Observed, Pod, PodContainer, Recording, RecordingKey, Started,
+    Entered, Finished, Limits, Node, Observed, Pod, PodContainer, Recording, RecordingKey, Started,
 };
-pub use self::output::Output;
 use self::output::partial;
+pub use self::output::{FAILED, Output};
 use self::status::History;
 pub use self::status::{ContainerStatus, Dropped, RecordingStatus};
 use self::take::{End, Take, TakeKey};
@@ -102,12 +102,13 @@ impl Cluster {
         }
     }
 
-    /// A recording is there, new or changed. Of one that is being deleted, the sets of what is
+    /// A recording is there, new or changed. Of one that has ended, the sets of what is
     /// [`wanted`](Self::wanted) are to be told first: after this, they are released.
     pub fn recording(&mut self, recording: Recording) {
         let key = recording.key.clone();
-        if recording.deleting {
-            self.finish(&key, End::RecordingDeleted);
+        self.forget_earlier(&recording);
+        if let Some(end) = recording.end() {
+            self.finish(&key, end);
         }
         self.recordings.insert(key, recording);
         self.settle();
@@ -151,7 +152,7 @@ impl Cluster {
 
     /// Whether anything is recorded at all.
     pub fn is_active(&self) -> bool {
-        self.recordings.values().any(|one| !one.deleting)
+        self.recordings.values().any(|one| one.end().is_none())
     }
 
     /// A pod of the node is there, new or changed.
@@ -334,7 +335,7 @@ impl Cluster {
         }
     }
 
-    /// The recordings of a pod that are not ending.
+    /// The recordings of a pod that have not ended.
     fn recordings_of(&self, pod: &Pod) -> Vec<&Recording> {
         let key = |name: &String| RecordingKey {
             namespace: pod.namespace.clone(),
@@ -343,7 +344,7 @@ impl Cluster {
         let found = pod.recordings.iter().map(key);
         found
             .filter_map(|key| self.recordings.get(&key))
-            .filter(|recording| !recording.deleting)
+            .filter(|recording| recording.end().is_none())
             .collect()
     }
 
@@ -394,7 +395,7 @@ impl Cluster {
         });
         for (key, take) in &mut self.takes {
             let own = key.pod == *uid && key.container == *container;
-            if own && take.end != Some(End::RecordingDeleted) {
+            if own && !take.is_closed() {
                 take.take_in(subject, kept, named, &self.limits, &mut self.dropped);
             }
         }

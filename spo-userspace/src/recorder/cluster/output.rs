@@ -11,6 +11,9 @@ use crate::profile::seccomp::SeccompProfile;
 use crate::profile::state::State;
 use crate::recorder::{ANNOTATION_PREFIX, Settings, record};
 
+/// Why what was recorded may lack calls, where it was to be complete when a job had completed.
+pub const FAILED: &str = "the Job that was to exercise it failed";
+
 /// A profile that is to be written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Output {
@@ -38,7 +41,11 @@ impl Cluster {
         }
         let mut containers = known.pod.containers.iter();
         let container = containers.find(|one| one.name == key.container);
-        let partial = partial(key, take, known);
+        let mut partial = partial(key, take, known);
+        let finished = recording.finished.as_ref();
+        if take.end == Some(End::RecordingFinished) && finished.is_some_and(|end| end.failed) {
+            partial.push(FAILED.to_owned());
+        }
         let began = take.began.unwrap_or(now);
         let until = take.until.max(began);
         let subject = SubjectObservation {
@@ -89,10 +96,12 @@ impl Cluster {
         container: Option<&PodContainer>,
         (began, until): (u64, u64),
     ) -> BTreeMap<String, String> {
+        let why = recording.finished.as_ref().map(|end| end.why.as_str());
         let end = match take.end {
             Some(End::Recorder) => "the recorder ended",
             _ if !take.running.is_empty() => "the container runs on",
             Some(End::RecordingDeleted) => "the recording was deleted",
+            Some(End::RecordingFinished) => why.unwrap_or("the recording was finished"),
             Some(End::Pod) => "the pod ended",
             None => "the container ended",
         };

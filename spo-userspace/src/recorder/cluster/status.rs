@@ -53,10 +53,18 @@ pub struct ContainerStatus {
 }
 
 impl Cluster {
-    /// All recordings that are not ended.
+    /// All recordings that are not being deleted. Of those that are finished, nothing is said of pods.
     pub fn status(&self) -> Vec<RecordingStatus> {
         let recordings = self.recordings.values().filter(|one| !one.deleting);
         recordings.map(|one| self.status_of(one)).collect()
+    }
+
+    /// Forgets what came of an earlier recording of this name.
+    pub(super) fn forget_earlier(&mut self, recording: &Recording) {
+        let known = self.recordings.get(&recording.key);
+        if known.is_some_and(|known| known.uid != recording.uid) {
+            self.history.retain(|(of, _), _| *of != recording.key);
+        }
     }
 
     fn status_of(&self, recording: &Recording) -> RecordingStatus {
@@ -92,7 +100,11 @@ impl Cluster {
             own.tell(status);
             status.running += usize::from(!take.running.is_empty());
         }
-        for Known { pod, .. } in self.pods.values().filter(|known| !known.gone) {
+        if recording.finished.is_some() {
+            pods.clear();
+        }
+        let known = self.pods.values();
+        for Known { pod, .. } in known.filter(|known| !known.gone && recording.end().is_none()) {
             let selected = pod.namespace == key.namespace && pod.recordings.contains(&key.name);
             let chosen = pod.containers.iter().filter(|one| {
                 let wanted = &recording.containers;

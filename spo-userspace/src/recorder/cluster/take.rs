@@ -19,6 +19,8 @@ pub(super) struct TakeKey {
 pub(super) enum End {
     /// The recording was deleted.
     RecordingDeleted,
+    /// A rule ended the recording.
+    RecordingFinished,
     /// The pod ended, or was deleted.
     Pod,
     /// The recorder ended before the container did.
@@ -138,6 +140,12 @@ impl Take {
             *self.unnamed.entry(*call).or_default() += times.saturating_sub(before);
         }
         unnamed.clone_into(known);
+    }
+
+    /// Whether it takes in nothing more, not even what came before its end.
+    pub(super) fn is_closed(&self) -> bool {
+        let closing = [End::RecordingDeleted, End::RecordingFinished];
+        self.end.is_some_and(|end| closing.contains(&end))
     }
 
     /// Nothing more is to come.

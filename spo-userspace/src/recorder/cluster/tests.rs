@@ -79,6 +79,7 @@ fn recording(name: &str) -> Recording {
         merge: false,
         disabled: false,
         deleting: false,
+        finished: None,
     }
 }
 

@@ -17,7 +17,7 @@ use super::state::State;
 use crate::api::profile_recording::RecordingNode;
 use crate::bpf::Ready;
 use crate::cluster::events::Note;
-use crate::controller::recorder::{Change, Done, Job, News, Sight, node_status};
+use crate::controller::recorder::{Change, Done, Job, News, Sight, last_status, node_status};
 use crate::node::process;
 use crate::recorder::cluster::{Cluster, Limits, Node, RecordingKey, Step};
 
@@ -33,6 +33,7 @@ const AGAIN_MOST: Duration = Duration::from_mins(1);
 struct Told {
     uid: String,
     deleting: bool,
+    finished: bool,
     /// What it says, or what it was last told to say.
     says: Option<RecordingNode>,
     /// When it may be told again.
@@ -212,11 +213,13 @@ impl Recorder {
                     .or_insert_with(|| Told {
                         uid: recording.uid.clone(),
                         deleting: false,
+                        finished: false,
                         says: None,
                         next: Instant::now(),
                     });
                 told.uid.clone_from(&recording.uid);
                 told.deleting = recording.deleting;
+                told.finished = recording.finished.is_some();
                 told.says = says;
                 self.cluster.recording(recording);
             }
@@ -290,7 +293,8 @@ impl Recorder {
     }
 
     fn tell_all(&self, reason: &str, message: &str) {
-        for (key, told) in self.recordings.iter().filter(|(_, told)| !told.deleting) {
+        let open = self.recordings.iter();
+        for (key, told) in open.filter(|(_, told)| !told.deleting && !told.finished) {
             let note = Note {
                 warning: true,
                 reason: reason.to_owned(),
@@ -310,11 +314,14 @@ impl Recorder {
             .collect();
         for (key, told) in &mut self.recordings {
             let status = wanted.remove(key);
-            let is_last = told.deleting;
+            let is_last = told.deleting || told.finished;
             if is_last && self.cluster.is_unwritten(key) {
                 continue;
             }
-            let says = status.and_then(|status| node_status(&self.node, status));
+            let mut says = status.and_then(|status| node_status(&self.node, status));
+            if told.finished && !told.deleting {
+                says = last_status(says, told.says.as_ref());
+            }
             if told.says == says || (told.next > now && !is_last) {
                 continue;
             }
@@ -381,7 +388,7 @@ impl Recorder {
         let clock = Clock::now().map_err(RecorderError::Wait)?;
         self.steps(&clock);
         for (key, told) in &self.recordings {
-            if told.says.is_some() {
+            if told.says.as_ref().is_some_and(|says| !says.finished) {
                 self.job(Job::Status(key.clone(), None));
             }
         }

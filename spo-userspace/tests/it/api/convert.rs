@@ -550,6 +550,11 @@ fn what_an_older_version_cannot_say_is_an_error() {
         "spec.podSelector has no place in v1alpha1"
     );
 
+    let mut recording = object("ProfileRecording", "v1");
+    put(&mut recording, "spec.finish", json!({ "after": "10m" }));
+    let error = from_v1(&recording, "v1alpha1").unwrap_err();
+    assert_eq!(error.to_string(), "spec.finish has no place in v1alpha1");
+
     let mut profile = object("AppArmorProfile", "v1");
     let denied = json!({ "deny": { "capability": ["bpf"] } });
     put(&mut profile, "spec.abstract.rules", denied);

@@ -185,6 +185,7 @@ fn schemas_are_structural() {
                 "maxLength",
                 "minItems",
                 "minLength",
+                "minProperties",
                 "minimum",
                 "pattern",
                 "properties",

@@ -4,6 +4,7 @@ mod acceptance;
 mod certificates;
 mod faults;
 mod life;
+mod live;
 mod nodes;
 mod prometheus;
 mod recording;
@@ -79,6 +80,8 @@ fn main() -> Result<ExitCode> {
             recording::many_short_pods_of_a_job_are_all_recorded,
             recording::what_crashes_and_restarts_is_one_profile,
             recording::a_recorder_that_is_killed_says_what_is_missing,
+            live::a_job_ends_a_recording_and_the_pod_runs_on,
+            live::a_recording_ends_when_nothing_new_comes,
             recording::switched_off_nothing_of_it_is_left,
             unhooked::all_but_admission_works_with_no_webhook,
         ]

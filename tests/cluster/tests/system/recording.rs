@@ -16,14 +16,14 @@ const ATTACHED: &str = "the programs are attached";
 const DETACHED: &str = "the programs are detached";
 
 /// A recording of the pods with the label `app` of this value.
-struct Recording<'w> {
+pub(crate) struct Recording<'w> {
     world: &'w World,
     name: String,
 }
 
 impl<'w> Recording<'w> {
     /// Switches the recorder on, and waits until it records.
-    async fn begin(world: &'w World, name: &str, strategy: &str) -> Result<Self> {
+    pub(crate) async fn begin(world: &'w World, name: &str, strategy: &str) -> Result<Self> {
         let on = json!({ "spec": { "enricher": { "enableBpfRecorder": true } } });
         world.merge(SPOD, &on).await?;
         world.runs().await?;
@@ -73,26 +73,26 @@ impl<'w> Recording<'w> {
         )
     }
 
-    fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         format!("{}/{}", self.all(), self.name)
     }
 
     /// A pod that it records.
-    fn pod(&self, name: &str, script: &str) -> Value {
+    pub(crate) fn pod(&self, name: &str, script: &str) -> Value {
         let mut pod = pod(name, script);
         pod["metadata"]["labels"] = json!({ "app": self.name });
         pod
     }
 
     /// What was recorded under a name, once it is so.
-    async fn profile(&self, rest: &str, is: impl Fn(&Value) -> bool) -> Result<Value> {
+    pub(crate) async fn profile(&self, rest: &str, is: impl Fn(&Value) -> bool) -> Result<Value> {
         let path = format!("{PROFILES}/{}-{rest}", self.name);
         let is = |found: &Value| !found.is_null() && is(found);
         self.world.becomes(&path, "recorded", is).await
     }
 
     /// Deletes it, and waits until it is gone.
-    async fn end(&self) -> Result<()> {
+    pub(crate) async fn end(&self) -> Result<()> {
         self.world.delete(&self.path()).await?;
         self.world.not_there(&self.path()).await
     }
@@ -126,7 +126,7 @@ async fn said(world: &World) -> Result<String> {
         .await?)
 }
 
-fn calls(profile: &Value) -> BTreeSet<&str> {
+pub(crate) fn calls(profile: &Value) -> BTreeSet<&str> {
     let rules = profile["spec"]["syscalls"].as_array();
     let names = rules
         .into_iter()
@@ -135,11 +135,11 @@ fn calls(profile: &Value) -> BTreeSet<&str> {
     names.flatten().filter_map(Value::as_str).collect()
 }
 
-fn evidence<'p>(profile: &'p Value, name: &str) -> &'p Value {
+pub(crate) fn evidence<'p>(profile: &'p Value, name: &str) -> &'p Value {
     &profile["metadata"]["annotations"][format!("spo.x-k8s.io/recording-{name}")]
 }
 
-fn ensure_whole(profile: &Value) -> Result<()> {
+pub(crate) fn ensure_whole(profile: &Value) -> Result<()> {
     ensure!(evidence(profile, "partial").is_null(), "{profile:#}");
     ensure!(evidence(profile, "lost") == "0", "{profile:#}");
     Ok(())

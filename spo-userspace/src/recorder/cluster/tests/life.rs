@@ -154,6 +154,78 @@ fn a_recording_that_is_deleted_early_yields_its_profile() {
 }
 
 #[test]
+fn a_recording_that_a_rule_ended_says_which_one_and_stays() {
+    let mut world = World::new(Limits::default());
+    let cluster = &mut world.cluster;
+    cluster.recording(recording("web"));
+    cluster.recording(recording("all"));
+    let mut both = pod("u1", &[("app", &["c1"])]);
+    both.recordings.insert("all".to_owned());
+    cluster.pod(both);
+    cluster.started(subject(1), started("c1", "u1"));
+    cluster.observed(subject(1), observed(&[0]));
+    let finished = |name: &str, failed| Recording {
+        finished: Some(Finished {
+            why: "the Job e2e ended".to_owned(),
+            failed,
+        }),
+        ..recording(name)
+    };
+    cluster.recording(finished("web", false));
+    world.steps();
+    assert_eq!(world.calls("web-app-u1"), ["read"]);
+    let end = world.annotation("web-app-u1", "end");
+    // The other recording goes on.
+    assert_eq!(end, Some("the container runs on"));
+    assert!(world.released.is_empty());
+    let cluster = &mut world.cluster;
+    assert!(cluster.is_active() && !cluster.is_unwritten(&key("web")));
+    // What comes later is none of it, not even of new pods.
+    cluster.observed(subject(1), observed(&[0, 1]));
+    cluster.pod(pod("u2", &[("app", &["c2"])]));
+    cluster.started(subject(2), started("c2", "u2"));
+    world.steps();
+    assert_eq!(world.released, [subject(2)].into());
+    assert_eq!(world.calls("web-app-u1"), ["read"]);
+
+    world.cluster.recording(finished("all", true));
+    world.steps();
+    assert_eq!(world.calls("all-app-u1"), ["read", "write"]);
+    assert_eq!(
+        world.annotation("all-app-u1", "end"),
+        Some("the Job e2e ended")
+    );
+    assert_eq!(world.annotation("all-app-u1", "partial"), Some(FAILED));
+    assert_eq!(world.annotation("web-app-u1", "partial"), None);
+    assert!(world.released.contains(&subject(1)));
+    // How far it got is still told.
+    let cluster = &mut world.cluster;
+    assert!(!cluster.is_active() && !cluster.awaits_ends());
+    for status in cluster.status() {
+        let app = &status.containers["app"];
+        assert_eq!((app.replicas, app.running), (1, 0), "{status:?}");
+        assert!(
+            status.pods.is_empty() && app.partial.is_empty(),
+            "{status:?}"
+        );
+    }
+    assert_eq!(cluster.status().len(), 2);
+    // Another one of that name, of which nobody told that the first is gone, begins anew.
+    cluster.recording(Recording {
+        uid: "another".to_owned(),
+        ..recording("all")
+    });
+    let mut statuses = cluster.status().into_iter();
+    let all = statuses.find(|status| status.recording == key("all"));
+    assert!(all.unwrap().containers["app"].replicas == 0);
+    for name in ["web", "all"] {
+        cluster.recording_gone(&key(name));
+    }
+    world.steps();
+    assert!(world.cluster.takes.is_empty() && world.cluster.recordings.is_empty());
+}
+
+#[test]
 fn a_snapshot_says_that_the_container_runs_on() {
     let mut world = World::new(Limits::default());
     let cluster = &mut world.cluster;
