@@ -37,6 +37,8 @@ pub const ENABLE_RECORDING: &str = "spo.x-k8s.io/enable-recording";
 /// On a profile that was recorded: the digest of its `spec` as it was written. Where it differs,
 /// somebody has changed the profile since.
 pub const SPEC_DIGEST: &str = "spo.x-k8s.io/recording-spec-digest";
+/// On a recording, with any value: profiles are wanted as they are now. Each other value is a new wish.
+pub const TAKE: &str = "spo.x-k8s.io/take";
 /// The profile under which containers run whose calls are recorded from the audit log.
 pub const LOG_PROFILE: &str = "log-enricher-trace";
 /// The only type of condition of a profile.

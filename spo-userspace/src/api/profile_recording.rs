@@ -175,6 +175,10 @@ pub struct RecordingNode {
     #[serde(default)]
     #[schemars(with = "i64", range(min = 0))]
     pub dropped: u64,
+    /// The last value of the annotation `spo.x-k8s.io/take` for which the node has written its profiles, or
+    /// the beginning of one that is long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken: Option<String>,
     /// Whether the node has handed in all that it recorded, as the recording is finished.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub finished: bool,

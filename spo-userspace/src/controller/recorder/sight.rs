@@ -13,16 +13,20 @@ use tokio_util::sync::CancellationToken;
 
 use super::pods::{is_ours, known, running};
 use super::watches::{Change, Stores, place, start};
+use crate::api::names::TAKE;
 use crate::api::profile_recording::{JOB_FAILED, MergeStrategy, RecordingNode};
 use crate::api::{ProfileRecording, ProfileRecordingSpec};
 use crate::recorder::cluster::{self, Finished, Recording, RecordingKey};
 use crate::telemetry::metrics::Metrics;
 
+/// How much of a wish is told in answer.
+const LONGEST_WISH: usize = 64;
+
 /// What the recorder has to be told.
 #[derive(Clone, Debug, PartialEq)]
 pub enum News {
-    /// A recording, and what it says of this node.
-    Recording(Recording, Option<RecordingNode>),
+    /// A recording, what it says of this node, and for which wish its profiles are wanted now.
+    Recording(Recording, Option<RecordingNode>, Option<String>),
     /// A recording is gone.
     RecordingGone(RecordingKey),
     /// A pod.
@@ -127,6 +131,7 @@ impl Sight {
                 news.push(News::Recording(
                     known_recording(object),
                     own(object, &self.node),
+                    wish(object),
                 ));
             }
         }
@@ -200,6 +205,12 @@ fn key(object: &ProfileRecording) -> RecordingKey {
 fn own(object: &ProfileRecording, node: &str) -> Option<RecordingNode> {
     let mut nodes = object.status.iter().flat_map(|status| &status.nodes);
     nodes.find(|one| one.name == node).cloned()
+}
+
+/// What names the wish for profiles as they are now.
+fn wish(object: &ProfileRecording) -> Option<String> {
+    let wish = object.annotations().get(TAKE)?;
+    Some(wish[..wish.floor_char_boundary(LONGEST_WISH)].to_owned())
 }
 
 fn known_recording(object: &ProfileRecording) -> Recording {

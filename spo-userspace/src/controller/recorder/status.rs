@@ -29,6 +29,7 @@ pub fn node_status(node: &str, status: RecordingStatus) -> Option<RecordingNode>
         pods: pods.into_iter().collect(),
         containers: containers.into_iter().map(container).collect(),
         dropped: waiting.saturating_add(takes),
+        taken: None,
         finished: false,
     })
 }

@@ -142,12 +142,15 @@ impl Cluster {
         takes.any(|take| take.end.is_some() && !take.running.is_empty())
     }
 
-    /// The profiles of a recording are wanted as they are now.
-    pub fn snapshot(&mut self, key: &RecordingKey) {
+    /// The profiles of a recording are wanted as they are now, before its containers have ended.
+    /// Whether it has recorded anything.
+    pub fn snapshot(&mut self, key: &RecordingKey) -> bool {
+        let mut any = self.history.keys().any(|(of, _)| of == key);
         for take in self.takes_of(key) {
             take.due = true;
+            any |= take.runs() > 0;
         }
-        self.settle();
+        any
     }
 
     /// Whether anything is recorded at all.

@@ -46,6 +46,9 @@ impl Cluster {
         if take.end == Some(End::RecordingFinished) && finished.is_some_and(|end| end.failed) {
             partial.push(FAILED.to_owned());
         }
+        if take.end.is_none() && !take.running.is_empty() {
+            partial.push("it was taken while the container ran".to_owned());
+        }
         let began = take.began.unwrap_or(now);
         let until = take.until.max(began);
         let subject = SubjectObservation {

@@ -34,6 +34,9 @@ struct Told {
     uid: String,
     deleting: bool,
     finished: bool,
+    /// The wish for its profiles as they are now, and the one that was taken up last.
+    wish: Option<String>,
+    taken: Option<String>,
     /// What it says, or what it was last told to say.
     says: Option<RecordingNode>,
     /// When it may be told again.
@@ -165,6 +168,7 @@ impl Recorder {
         for news in news {
             self.take(news);
         }
+        self.wishes();
         let clock = Clock::now().map_err(RecorderError::Wait)?;
         self.retry(now);
         self.steps(&clock);
@@ -206,7 +210,7 @@ impl Recorder {
 
     fn take(&mut self, news: News) {
         match news {
-            News::Recording(recording, says) => {
+            News::Recording(recording, says, wish) => {
                 let told = self
                     .recordings
                     .entry(recording.key.clone())
@@ -214,6 +218,8 @@ impl Recorder {
                         uid: recording.uid.clone(),
                         deleting: false,
                         finished: false,
+                        wish: None,
+                        taken: says.as_ref().and_then(|says| says.taken.clone()),
                         says: None,
                         next: Instant::now(),
                     });
@@ -221,6 +227,7 @@ impl Recorder {
                 told.deleting = recording.deleting;
                 told.finished = recording.finished.is_some();
                 told.says = says;
+                told.wish = wish;
                 self.cluster.recording(recording);
             }
             News::RecordingGone(key) => {
@@ -229,6 +236,16 @@ impl Recorder {
             }
             News::Pod(pod) => self.cluster.pod(pod),
             News::PodGone(uid) => self.cluster.pod_gone(&uid),
+        }
+    }
+
+    /// Takes up wishes, as soon as there is something to take.
+    fn wishes(&mut self) {
+        for (key, told) in &mut self.recordings {
+            let is_new = told.wish.is_some() && told.wish != told.taken;
+            if is_new && self.cluster.snapshot(key) {
+                told.taken.clone_from(&told.wish);
+            }
         }
     }
 
@@ -319,6 +336,12 @@ impl Recorder {
                 continue;
             }
             let mut says = status.and_then(|status| node_status(&self.node, status));
+            if let Some(says) = &mut says {
+                // It is answered when the last profile is written.
+                let before = told.says.as_ref().and_then(|says| says.taken.clone());
+                let is_written = !self.cluster.is_unwritten(key);
+                says.taken = told.taken.clone().filter(|_| is_written).or(before);
+            }
             if told.finished && !told.deleting {
                 says = last_status(says, told.says.as_ref());
             }

@@ -1,4 +1,4 @@
-//! Recordings that end by a rule.
+//! Recordings that end by a rule, and profiles that are taken before that.
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
@@ -101,4 +101,57 @@ pub(crate) async fn a_recording_ends_when_nothing_new_comes(world: &World) -> Re
     recording.end().await?;
     world.delete_profile("quiet-main").await?;
     world.end_pod("calm").await
+}
+
+pub(crate) async fn a_profile_is_taken_while_its_container_runs(world: &World) -> Result<()> {
+    let recording = Recording::begin(world, "taken", "None").await?;
+    let wait = |file: &str| format!("until [ -e {file} ]; do sleep 1; done");
+    let script = format!(
+        "cd /tmp; mkdir new; {}; rmdir new; touch did; {}",
+        wait("go"),
+        wait("end")
+    );
+    world.runs_pod(&recording.pod("running", &script)).await?;
+    let take = async |value: &str| {
+        let change = json!({ "metadata": { "annotations": { "spo.x-k8s.io/take": value } } });
+        world.merge(&recording.path(), &change).await?;
+        let answered = |found: &Value| found["status"]["nodes"][0]["taken"] == value;
+        world
+            .becomes(&recording.path(), "answered", answered)
+            .await?;
+        recording.profile("main", |_| true).await
+    };
+    world
+        .until("it did its work", async || {
+            let made = exec(&world.users, "running", &["ls", "/tmp/new"])?;
+            Ok(made.status.success().then_some(()))
+        })
+        .await?;
+    let first = take("first").await?;
+    let partial = "it was taken while the container ran";
+    ensure!(evidence(&first, "partial") == partial, "{first:#}");
+    ensure!(
+        evidence(&first, "end") == "the container runs on",
+        "{first:#}"
+    );
+    let all = calls(&first);
+    ensure!(all.contains("mkdir") && !all.contains("rmdir"), "{all:?}");
+    exec(&world.users, "running", &["touch", "/tmp/go"])?;
+    world
+        .until("it went on", async || {
+            let made = exec(&world.users, "running", &["ls", "/tmp/did"])?;
+            Ok(made.status.success().then_some(()))
+        })
+        .await?;
+    let second = take("second").await?;
+    ensure!(evidence(&second, "partial") == partial, "{second:#}");
+    ensure!(calls(&second).contains("rmdir"), "{second:#}");
+    // It was not the end.
+    exec(&world.users, "running", &["touch", "/tmp/end"])?;
+    let is_last = |found: &Value| evidence(found, "end") == "the pod ended";
+    let last = recording.profile("main", is_last).await?;
+    ensure_whole(&last)?;
+    recording.end().await?;
+    world.delete_profile("taken-main").await?;
+    world.end_pod("running").await
 }

@@ -82,6 +82,7 @@ fn main() -> Result<ExitCode> {
             recording::a_recorder_that_is_killed_says_what_is_missing,
             live::a_job_ends_a_recording_and_the_pod_runs_on,
             live::a_recording_ends_when_nothing_new_comes,
+            live::a_profile_is_taken_while_its_container_runs,
             recording::switched_off_nothing_of_it_is_left,
             unhooked::all_but_admission_works_with_no_webhook,
         ]

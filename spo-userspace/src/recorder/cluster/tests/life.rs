@@ -230,17 +230,31 @@ fn a_snapshot_says_that_the_container_runs_on() {
     let mut world = World::new(Limits::default());
     let cluster = &mut world.cluster;
     cluster.recording(recording("web"));
-    cluster.pod(pod("u1", &[("app", &["c1"])]));
+    cluster.pod(pod("u1", &[("app", &[])]));
     cluster.started(subject(1), started("c1", "u1"));
     cluster.observed(subject(1), observed(&[0]));
-    cluster.snapshot(&key("web"));
+    // Nobody knows yet whose it is.
+    assert!(!cluster.snapshot(&key("web")));
+    cluster.pod(pod("u1", &[("app", &["c1"])]));
+    assert!(cluster.snapshot(&key("web")));
     world.steps();
     assert_eq!(
         world.annotation("web-app-u1", "end"),
         Some("the container runs on")
     );
+    assert_eq!(
+        world.annotation("web-app-u1", "partial"),
+        Some("it was taken while the container ran")
+    );
     assert!(!world.written["web-app-u1"].last);
     assert!(world.released.is_empty());
+    // So far, it lacks nothing.
+    let status = world.cluster.status();
+    assert!(status[0].containers["app"].partial.is_empty());
+    world.cluster.ended(subject(1), observed(&[0, 1]));
+    world.steps();
+    assert_eq!(world.calls("web-app-u1"), ["read", "write"]);
+    assert_eq!(world.annotation("web-app-u1", "partial"), None);
 }
 
 #[test]
