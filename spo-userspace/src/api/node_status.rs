@@ -77,6 +77,11 @@ pub struct NodeStatus {
     /// When the status became what it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
+    /// Of an installed profile that was recorded on something else than this node: the architecture, the
+    /// series of the kernel or the container runtime that differs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32768))]
+    pub recorded_elsewhere: Option<String>,
 }
 
 named! {

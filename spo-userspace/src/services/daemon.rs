@@ -12,10 +12,12 @@ use tokio_util::task::TaskTracker;
 use super::stop_on_signals;
 use super::telling::{Places, TellError, tell};
 use crate::cluster::{ConnectError, connect};
-use crate::controller::seccomp;
+use crate::controller::seccomp::{self, Machine};
 use crate::node::entrance::Entrance;
+use crate::node::process;
 use crate::node::profiles::Profiles;
 use crate::node::seccomp::actions;
+use crate::profile::arch::Arch;
 use crate::telemetry::metrics::Metrics;
 
 /// What a daemon has to know.
@@ -49,6 +51,9 @@ pub enum DaemonError {
     /// The kernel does not say what it can.
     #[error("cannot find out what the kernel's seccomp filters can do")]
     Kernel(#[source] io::Error),
+    /// The kernel does not say what it is.
+    #[error("cannot find out what kernel this is")]
+    Machine(#[source] io::Error),
     /// Signals cannot be taken.
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
@@ -81,6 +86,8 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
     tell(places, client.clone(), &metrics, ready, &tasks, &end).await?;
     tracing::info!(node, namespace, root = %root.display(), "the daemon begins");
     if with_seccomp {
+        let (kernel, machine) = process::kernel().map_err(DaemonError::Machine)?;
+        let architecture = Arch::from_machine(&machine).map_or(machine, |arch| arch.to_string());
         let settings = seccomp::Settings {
             client,
             node,
@@ -89,6 +96,11 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
             entrance: kubelet.map(|kubelet| Entrance::new(&kubelet, root.clone())),
             folder: Arc::new(Profiles::at(root)),
             actions: actions().map_err(DaemonError::Kernel)?,
+            machine: Machine {
+                architecture,
+                kernel,
+                ..Machine::default()
+            },
             metrics,
         };
         seccomp::run(settings, stop.clone()).await?;

@@ -21,12 +21,15 @@ pub struct Metrics {
     seccomp_profiles: IntCounterVec,
     seccomp_errors: IntCounterVec,
     profiles: IntGaugeVec,
+    recorded_elsewhere: IntGaugeVec,
     unreadable: IntGaugeVec,
     certificates: IntGaugeVec,
     watch_failures: IntCounterVec,
     events_over_budget: IntCounter,
     requests_refused: IntCounter,
     states: Mutex<HashMap<(&'static str, String), String>>,
+    /// Of each profile, what of its evidence is not so on this node.
+    differences: Mutex<HashMap<String, Vec<&'static str>>>,
 }
 
 /// What was done to a profile on the node.
@@ -84,6 +87,11 @@ impl Metrics {
                 "Profiles by how far they got on the node.",
                 &["kind", "node", "state"],
             )?,
+            recorded_elsewhere: gauges(
+                "profiles_recorded_elsewhere",
+                "Installed profiles that were recorded on something else than this node.",
+                &["differs"],
+            )?,
             unreadable: gauges(
                 "unreadable_objects",
                 "Objects that this version cannot read.",
@@ -97,6 +105,7 @@ impl Metrics {
             events_over_budget,
             requests_refused,
             states: Mutex::default(),
+            differences: Mutex::default(),
             registry,
         })
     }
@@ -132,6 +141,25 @@ impl Metrics {
         }
         if let Some(before) = before {
             gauge(&before).dec();
+        }
+    }
+
+    /// What of a profile's evidence is not so on this node.
+    pub fn recorded_elsewhere(&self, profile: &str, now: Vec<&'static str>) {
+        let mut elsewhere = match self.differences.lock() {
+            Ok(known) => known,
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        for what in &now {
+            self.recorded_elsewhere.with_label_values(&[what]).inc();
+        }
+        let before = if now.is_empty() {
+            elsewhere.remove(profile)
+        } else {
+            elsewhere.insert(profile.to_owned(), now)
+        };
+        for what in before.unwrap_or_default() {
+            self.recorded_elsewhere.with_label_values(&[what]).dec();
         }
     }
 
@@ -221,6 +249,14 @@ mod tests {
         let (queue, _keys) = queue();
         metrics.queue::<()>("seccomp", &queue);
         metrics.gauge("leads", "Whether it leads.", || 1.0);
+        metrics.recorded_elsewhere("a", vec!["kernel", "runtime"]);
+        metrics.recorded_elsewhere("b", vec!["kernel"]);
+        metrics.recorded_elsewhere("b", vec!["kernel"]);
+        let elsewhere = |what| metrics.recorded_elsewhere.with_label_values(&[what]).get();
+        assert_eq!((elsewhere("kernel"), elsewhere("runtime")), (2, 1));
+        metrics.recorded_elsewhere("a", Vec::new());
+        metrics.recorded_elsewhere("c", Vec::new());
+        assert_eq!((elsewhere("kernel"), elsewhere("runtime")), (1, 0));
         let kind = "SeccompProfile";
         metrics.state(kind, "a", Some("Error"));
         metrics.state(kind, "b", Some("Error"));

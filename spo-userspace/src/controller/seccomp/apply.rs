@@ -13,10 +13,12 @@ use thiserror::Error;
 
 use super::Context;
 use super::entrance::behind;
+use super::evidence::differences;
 use super::observe::{Guarded, Objects, Sight, chain};
 use super::plan::{FileStep, Plan, StatusStep, failed, plan};
 use super::status::{KIND, Target, status_patch};
 use crate::api::SecurityProfileNodeStatus;
+use crate::api::common::ProfileStatus;
 use crate::api::node_status::Reason;
 use crate::cluster::MANAGER;
 use crate::cluster::error::told;
@@ -115,10 +117,12 @@ impl Context {
         let said = match step {
             StatusStep::None => {
                 self.metrics.state(KIND, &name, None);
+                self.metrics.recorded_elsewhere(&name, Vec::new());
                 return Ok(());
             }
             StatusStep::Delete => {
                 self.metrics.state(KIND, &name, None);
+                self.metrics.recorded_elsewhere(&name, Vec::new());
                 return match status {
                     Some(object) => self.delete(object).await,
                     None => Ok(()),
@@ -128,6 +132,15 @@ impl Context {
         };
         self.metrics
             .state(KIND, &name, Some(&said.state.to_string()));
+        let differences = if said.state == ProfileStatus::Installed {
+            differences(profile.annotations(), &self.machine)
+        } else {
+            Vec::new()
+        };
+        let kinds = differences.iter().map(|difference| difference.what);
+        self.metrics.recorded_elsewhere(&name, kinds.collect());
+        let words: Vec<_> = differences.into_iter().map(|one| one.words).collect();
+        let elsewhere = (!words.is_empty()).then(|| words.join("; "));
         let api: Api<SecurityProfileNodeStatus> = Api::all(self.client.clone());
         let name = target.name();
         let created = match status {
@@ -140,7 +153,7 @@ impl Context {
                 .await?;
         }
         let before = known.and_then(|object| object.status.as_ref());
-        if let Some(patch) = status_patch(before, said, Timestamp::now()) {
+        if let Some(patch) = status_patch(before, said, elsewhere, Timestamp::now()) {
             let patch: Patch<Value> = Patch::Merge(patch);
             self.patch(api.patch_status(&name, &parameters(), &patch), &name)
                 .await?;

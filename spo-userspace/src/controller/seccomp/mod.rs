@@ -6,6 +6,7 @@
 mod apply;
 mod content;
 mod entrance;
+mod evidence;
 mod observe;
 mod plan;
 mod seen;
@@ -23,6 +24,7 @@ use kube::{Client, Resource as _, ResourceExt as _};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+pub use self::evidence::Machine;
 use self::observe::{Configuration, Guarded, GuardedStatus};
 use self::status::KIND;
 use self::written::Written;
@@ -57,6 +59,8 @@ pub struct Settings {
     pub entrance: Option<Entrance>,
     /// What the kernel's filters can do, in its own words.
     pub actions: BTreeSet<String>,
+    /// What the node is, for profiles that were recorded on others.
+    pub machine: Machine,
     /// Where to count.
     pub metrics: Arc<Metrics>,
 }
@@ -71,6 +75,7 @@ struct Context {
     /// What was wrong with the entrance when it was looked at.
     trouble: Mutex<Option<Trouble>>,
     actions: BTreeSet<String>,
+    machine: Machine,
     metrics: Arc<Metrics>,
     events: Events,
     profiles: Store<Guarded>,
@@ -114,6 +119,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Join
         context.all().await;
         tasks.spawn(context.clone().notice_entrance(stop.clone()));
         tasks.spawn(context.clone().notice(stop.clone()));
+        tasks.spawn(context.clone().find_runtime(stop.clone()));
         let handle = |file| context.clone().reconcile(file);
         keys.work(MOST, SETTLE, stop.clone(), handle).await;
     }
@@ -134,6 +140,7 @@ impl Context {
             folder,
             entrance,
             actions,
+            machine,
             metrics,
         } = settings;
         let (profiles, profiles_writer) = store();
@@ -151,6 +158,7 @@ impl Context {
             entrance: entrance.map(Arc::new),
             trouble: Mutex::default(),
             actions,
+            machine,
             metrics,
             profiles,
             statuses,
@@ -243,6 +251,7 @@ impl Context {
             }
             Change::Gone(_) => {
                 self.metrics.state(KIND, &name, None);
+                self.metrics.recorded_elsewhere(&name, Vec::new());
                 bases.gone(&name)
             }
         };
@@ -369,7 +378,7 @@ impl Context {
 
 /// Leaves out what nobody here reads, and what can be large.
 fn trim(profile: &mut Guarded) -> bool {
-    profile.annotations_mut().clear();
+    evidence::trim(profile.annotations_mut());
     if let Ok(profile) = &mut profile.0
         && let Some(status) = &mut profile.status
     {

@@ -99,6 +99,7 @@ impl Target<'_> {
 pub(super) fn status_patch(
     before: Option<&NodeStatus>,
     said: &Say,
+    recorded_elsewhere: Option<String>,
     now: Timestamp,
 ) -> Option<Value> {
     let Say {
@@ -120,6 +121,7 @@ pub(super) fn status_patch(
         digest,
         observed_generation: generation,
         since: Some(since.unwrap_or(Time(now))),
+        recorded_elsewhere: recorded_elsewhere.map(shortened),
     };
     if after == *before {
         return None;
@@ -131,6 +133,7 @@ pub(super) fn status_patch(
         digest,
         observed_generation,
         since,
+        recorded_elsewhere,
     } = after;
     // A null removes what was there.
     Some(json!({ "status": {
@@ -140,6 +143,7 @@ pub(super) fn status_patch(
         "digest": digest,
         "observedGeneration": observed_generation,
         "since": since,
+        "recordedElsewhere": recorded_elsewhere,
     }}))
 }
 
@@ -207,14 +211,14 @@ mod tests {
             Timestamp::from_second(1).unwrap(),
             Timestamp::from_second(2).unwrap(),
         );
-        let patch = status_patch(None, &said(), first).unwrap();
+        let patch = status_patch(None, &said(), None, first).unwrap();
         let status = merged(&NodeStatus::default(), &patch);
-        assert_eq!(status_patch(Some(&status), &said(), later), None);
+        assert_eq!(status_patch(Some(&status), &said(), None, later), None);
         let newer = Say {
             generation: Some(4),
             ..said()
         };
-        let patch = status_patch(Some(&status), &newer, later).unwrap();
+        let patch = status_patch(Some(&status), &newer, None, later).unwrap();
         let status = merged(&status, &patch);
         assert_eq!(status.since, Some(Time(first)));
         assert_eq!(status.observed_generation, Some(4));
@@ -225,8 +229,15 @@ mod tests {
             digest: Some("sha256:1".to_owned()),
             generation: Some(4),
         };
-        let patch = status_patch(Some(&status), &installed, later).unwrap();
+        let elsewhere = || Some("recorded on another".to_owned());
+        let patch = status_patch(Some(&status), &installed, elsewhere(), later).unwrap();
         let status = merged(&status, &patch);
+        assert_eq!(status.recorded_elsewhere, elsewhere());
+        let same = status_patch(Some(&status), &installed, elsewhere(), later);
+        assert_eq!(same, None);
+        let patch = status_patch(Some(&status), &installed, None, first).unwrap();
+        let status = merged(&status, &patch);
+        assert_eq!(status.recorded_elsewhere, None);
         assert_eq!(status.since, Some(Time(later)));
         assert_eq!((status.reason, status.message), (None, None));
     }

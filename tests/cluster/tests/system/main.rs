@@ -2,6 +2,7 @@
 //! installed once; the tests follow one another, and each leaves it as it was.
 mod acceptance;
 mod certificates;
+mod elsewhere;
 mod faults;
 mod life;
 mod live;
@@ -59,6 +60,7 @@ fn main() -> Result<ExitCode> {
             life::a_profile_gets_to_a_node_binds_a_pod_and_stays_while_it_is_used,
             life::profiles_stay_for_pods_that_name_them_in_any_way,
             life::kinds_that_are_not_there_yet_say_so,
+            elsewhere::a_profile_that_was_recorded_elsewhere_says_so,
             acceptance::files_and_folder_are_as_the_references,
             acceptance::a_base_profile_and_a_few_calls_run_a_pod_with_each_runtime,
             acceptance::only_what_is_allowed_is_installed_and_what_no_longer_is_goes,
