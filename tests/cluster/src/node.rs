@@ -63,6 +63,12 @@ impl Node {
     /// The processes of a verb of `spo` in this cluster's pods, each by its id. Other clusters of this
     /// machine have such processes, too.
     pub fn processes(&self, verb: &str) -> Result<Vec<i32>> {
+        let is = format!("/spo\0{verb}\0");
+        self.processes_with("cmdline", is.as_bytes())
+    }
+
+    /// The processes of this cluster that have a file in `/proc` which begins with something.
+    pub fn processes_with(&self, file: &str, begins: &[u8]) -> Result<Vec<i32>> {
         let [_, _, number, _] = self.host_address.octets();
         let cgroup = format!("/spo-{number}/");
         let mut found = Vec::new();
@@ -72,9 +78,9 @@ impl Node {
                 continue;
             };
             // Whoever has ended by now has neither.
-            let read = |file: &str| std::fs::read(entry.path().join(file)).unwrap_or_default();
+            let read = |file| std::fs::read(entry.path().join(file)).unwrap_or_default();
             let is_here = String::from_utf8_lossy(&read("cgroup")).contains(&cgroup);
-            if is_here && read("cmdline").starts_with(format!("/spo\0{verb}\0").as_bytes()) {
+            if is_here && read(file).starts_with(begins) {
                 found.push(id);
             }
         }

@@ -151,6 +151,10 @@ pub(super) fn partial(key: &TakeKey, take: &Take, known: &Known) -> Vec<String> 
     if take.end == Some(End::Recorder) && !take.running.is_empty() {
         reasons.push("the recorder ended while it ran".to_owned());
     }
+    let lost = take.losses().lost();
+    if lost > 0 {
+        reasons.push(format!("{lost} losses were counted on its node meanwhile"));
+    }
     if take.with_setup {
         reasons.push(
             "where its workload began was not seen: the calls of the runtime are in it".to_owned(),

@@ -21,7 +21,7 @@ const SETTLED: Duration = Duration::from_secs(5);
 
 /// The folder with the ids of the cluster's processes; a line, if nobody would start again what a
 /// test kills.
-fn processes(what: &str) -> Option<PathBuf> {
+pub(crate) fn processes(what: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("SPO_RESTARTED").map(PathBuf::from);
     if folder.is_none() {
         skipped(&format!(
@@ -32,7 +32,7 @@ fn processes(what: &str) -> Option<PathBuf> {
 }
 
 /// A process of the cluster, by the file with its id.
-fn process(folder: &Path, name: &str) -> Result<Pid> {
+pub(crate) fn process(folder: &Path, name: &str) -> Result<Pid> {
     let text = fs::read_to_string(folder.join(name))?;
     let id = text.split_whitespace().next().context("no id")?;
     Ok(Pid::from_raw(id.parse()?))

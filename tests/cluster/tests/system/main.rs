@@ -7,8 +7,10 @@ mod faults;
 mod life;
 mod live;
 mod nodes;
+mod observed;
 mod prometheus;
 mod recording;
+mod recording_faults;
 mod second;
 mod unhooked;
 mod world;
@@ -75,13 +77,13 @@ fn main() -> Result<ExitCode> {
             faults::an_etcd_that_is_killed_is_waited_for,
             faults::a_minute_of_silence_is_made_up_for,
             faults::what_the_kubelet_does_not_find_is_set_up_again,
-            prometheus::all_is_read_as_the_monitor_says,
-            recording::a_pod_runs_under_what_was_recorded,
+            observed::what_is_recorded_is_what_a_second_observer_saw,
             recording::replicas_become_one_and_a_recording_may_end_early,
             recording::commands_of_the_pod_join_and_those_of_people_are_listed,
-            recording::many_short_pods_of_a_job_are_all_recorded,
-            recording::what_crashes_and_restarts_is_one_profile,
-            recording::a_recorder_that_is_killed_says_what_is_missing,
+            recording_faults::a_pod_that_ends_while_the_api_server_is_silent_is_whole,
+            recording_faults::a_recorder_that_is_replaced_says_what_it_cannot_know,
+            recording_faults::a_recorder_that_is_killed_says_what_is_missing,
+            prometheus::all_is_read_as_the_monitor_says,
             live::a_job_ends_a_recording_and_the_pod_runs_on,
             live::a_recording_ends_when_nothing_new_comes,
             live::a_profile_is_taken_while_its_container_runs,

@@ -61,6 +61,27 @@ fn more_namespaces_at_once_than_places() {
     assert_eq!(after.namespaces_full, losses.namespaces_full);
 }
 
+/// The same of sets. Those that there are stay whole, and when one is released there is room again.
+#[test]
+fn more_containers_than_sets() {
+    let mut node = Node::start(|limits| limits.subjects = 16);
+    let first = keep(&mut node, "semop");
+    for index in 0..20 {
+        let status = Command::new("unshare")
+            .args(["-m", PROBE, "one", nth(index)])
+            .status();
+        assert!(status.expect("unshare starts").success());
+    }
+    node.poll();
+    let losses = node.containers.losses().expect("the recorder counts");
+    assert!(losses.subjects_full > 0, "{losses:?}");
+    assert!(losses.lost() >= losses.subjects_full);
+    assert_eq!(node.rare(first), ["semop"].into());
+    let ids: Vec<_> = node.told.drain(..).map(|one| one.id).collect();
+    node.containers.sweep(&ids).expect("a sweep");
+    keep(&mut node, "semctl");
+}
+
 /// A sweep tells which subjects ended, and which runtimes never came to a workload.
 #[test]
 fn what_ended_is_told() {

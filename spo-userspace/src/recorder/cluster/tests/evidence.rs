@@ -34,6 +34,7 @@ fn what_cannot_be_complete_says_so() {
     let partial = world.annotation("web-app-u1", "partial").unwrap();
     for expected in [
         "of 1 of its runs",
+        "3 losses",
         "calls of the runtime",
         "1 containers of its pod",
         "filter",
@@ -43,7 +44,7 @@ fn what_cannot_be_complete_says_so() {
     assert_eq!(world.annotation("web-app-u1", "lost"), Some("3"));
     assert_eq!(world.released.len(), 3);
     let app = &world.cluster.status()[0].containers["app"];
-    assert_eq!((app.lost, app.partial.len()), (3, 4));
+    assert_eq!((app.lost, app.partial.len()), (3, 5));
 }
 
 #[test]
@@ -72,6 +73,7 @@ fn losses_from_before_are_not_its_own() {
     );
     world.steps();
     assert_eq!(world.annotation("web-app-u1", "lost"), Some("0"));
+    assert_eq!(world.annotation("web-app-u1", "partial"), None);
 }
 
 #[test]
