@@ -34,7 +34,7 @@ pub(crate) async fn a_pod_that_ends_while_the_api_server_is_silent_is_whole(
     let recording = Recording::begin(world, "silence", "None").await?;
     let shared = format!("/run/{}-silence", world.users);
     let script =
-        "cd /tmp; mkdir a; until [ -e /shared/end ]; do sleep 1; done; mkfifo f; > /shared/ended";
+        "cd /tmp; mkdir a; until [ -e /shared/end ]; do sleep 1; done; sync; > /shared/ended";
     let mut pod = recording.pod("unheard", script);
     pod["spec"]["volumes"] = json!([{
         "name": "shared", "hostPath": { "path": shared, "type": "DirectoryOrCreate" },
@@ -60,7 +60,7 @@ pub(crate) async fn a_pod_that_ends_while_the_api_server_is_silent_is_whole(
     let profile = recording.profile("main", is_last).await?;
     ensure_whole(&profile)?;
     let all = calls(&profile);
-    for wanted in ["mkdir", "mknod"] {
+    for wanted in ["mkdir", "sync"] {
         ensure!(all.contains(wanted), "{wanted} is not in {all:?}");
     }
     ensure!(
@@ -104,13 +104,13 @@ pub(crate) async fn a_recorder_that_is_replaced_says_what_it_cannot_know(
         })
         .await?;
     // What begins now is whole.
-    let mut after = recording.pod("after", "cd /tmp; mkdir a; mkfifo f");
+    let mut after = recording.pod("after", "cd /tmp; mkdir a; sync");
     after["spec"]["containers"][0]["name"] = json!("next");
     node::start(&world.admin, &world.users, &after).await?;
     let is_last = |found: &Value| evidence(found, "end") == "the pod ended";
     let next = recording.profile("next", is_last).await?;
     ensure_whole(&next)?;
-    ensure!(calls(&next).contains("mknod"), "{next:#}");
+    ensure!(calls(&next).contains("sync"), "{next:#}");
     exec(&world.users, "before", &["sh", "-c", "echo > /tmp/end"])?;
     recording.end().await?;
     // It stays so.

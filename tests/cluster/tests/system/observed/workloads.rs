@@ -120,7 +120,7 @@ impl Round {
     }
 
     fn several(self) -> Value {
-        let mut several = self.pod((ALONE, "serves"), "cd /tmp; mkdir d; mkfifo f; true");
+        let mut several = self.pod((ALONE, "serves"), "cd /tmp; mkdir d; sync");
         let init = format!("{WORK}; echo a > a; ln a b");
         several["spec"]["initContainers"] = json!([self.container((ALONE, "prepares"), &init)]);
         let helps = self.container((ALONE, "helps"), "cd /tmp; mkdir d; ln -s a b");
@@ -132,7 +132,7 @@ impl Round {
     /// The second run does something else than the first.
     fn crashes(self) -> Value {
         let script =
-            "cd /data; mkdir d; if [ -e a ]; then mkfifo f; else echo a > a; ln a b; exit 1; fi";
+            "cd /data; mkdir d; if [ -e a ]; then mv a e; else echo a > a; ln a b; exit 1; fi";
         let mut crashes = self.pod((ALONE, "crashes"), script);
         crashes["spec"]["restartPolicy"] = json!("OnFailure");
         crashes["spec"]["volumes"] = json!([{ "name": "data", "emptyDir": {} }]);
@@ -150,13 +150,13 @@ impl Round {
         let command = |script: &str| json!({ "exec": { "command": ["sh", "-c", script] } });
         container["readinessProbe"] = command("cd /tmp; mkdir p; rmdir p; true");
         container["readinessProbe"]["periodSeconds"] = json!(1);
-        container["lifecycle"] = json!({ "postStart": command("cd /tmp; mkfifo hooked; true") });
+        container["lifecycle"] = json!({ "postStart": command("cd /tmp; sync") });
         probed
     }
 
     /// Three, of which one does more.
     fn replicas(self, world: &World) -> Value {
-        let script = "cd /tmp; mkdir d; mkdir /shared/first && mkfifo f; echo done; sleep 1000";
+        let script = "cd /tmp; mkdir d; mkdir /shared/first && sync; echo done; sleep 1000";
         let mut template = self.template((TOGETHER, "replica"), script);
         let folder = format!("/run/{}-{}", world.users, self.name);
         let spec = &mut template["spec"];
@@ -194,7 +194,7 @@ impl Round {
 
     /// Each of them does something else.
     fn one_of_many(self, index: usize) -> Value {
-        let more = ["ln a b", "ln -s a c", "mkfifo f", "mv a e", "sync"];
+        let more = ["ln a b", "ln -s a c", "truncate -s 1 a", "mv a e", "sync"];
         let more = more.iter().enumerate();
         let more = more.filter(|(bit, _)| index >> bit & 1 == 1);
         let more: Vec<_> = more.map(|(_, one)| *one).collect();
