@@ -4,12 +4,14 @@
 //! (`spo-userspace/tests/it/fuzz.rs`), with the inputs that are kept and with changed ones.
 
 mod apparmor_text;
+mod audit;
 mod cil;
 pub mod hostile;
 mod objects;
 mod seccomp;
 
 pub use self::apparmor_text::apparmor_text;
+pub use self::audit::audit;
 pub use self::cil::cil;
 pub use self::objects::objects;
 pub use self::seccomp::seccomp;
@@ -20,11 +22,12 @@ use spo::profile::diagnostic::{Diagnostic, has_errors, render};
 pub type Target = fn(&[u8]);
 
 /// All targets, by the names of their folders in `fuzz/corpus`.
-pub const TARGETS: [(&str, Target); 4] = [
+pub const TARGETS: [(&str, Target); 5] = [
     ("objects", objects),
     ("seccomp", seccomp),
     ("cil", cil),
     ("apparmor_text", apparmor_text),
+    ("audit", audit),
 ];
 
 /// The name of the file in messages.

@@ -98,6 +98,35 @@ pub struct Denial {
     pub comm: Comm,
 }
 
+/// What a seccomp filter decided of a call, as a record of the kernel's audit tells. Records are made
+/// only for what a filter wants logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Which record; not every log tells.
+    pub stamp: Option<Stamp>,
+    /// The call.
+    pub call: Call,
+    /// What the filter answered (`SECCOMP_RET_*`, with its data).
+    pub code: u32,
+    /// The signal that the task got, or 0.
+    pub signal: u32,
+    /// Thread group id in the initial pid namespace.
+    pub tgid: u32,
+    /// Name of the task.
+    pub comm: Comm,
+    /// The path of the program, from the root of the task's file system. Any bytes.
+    pub exe: Option<Vec<u8>>,
+}
+
+/// Which audit record. All records of one event have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Stamp {
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// The number of the event since the kernel started, up to 2^32.
+    pub serial: u32,
+}
+
 /// The name of a task, as the kernel keeps it: 15 bytes that the task itself chose. Displayed with
 /// everything but printable ASCII escaped.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -194,6 +223,8 @@ pub struct Losses {
     pub events_missing: u64,
     /// Calls of which an event told, and that their set lacked. They were added to it.
     pub sets_missing: u64,
+    /// Audit records that never came, or could not be read.
+    pub records_missing: u64,
 }
 
 impl Losses {
@@ -208,12 +239,19 @@ impl Losses {
             events_full: _,
             events_missing: _,
             sets_missing,
+            records_missing,
         } = *self;
-        skipped_runs + subjects_full + namespaces_full + unresolved + unnamed_full + sets_missing
+        skipped_runs
+            + subjects_full
+            + namespaces_full
+            + unresolved
+            + unnamed_full
+            + sets_missing
+            + records_missing
     }
 
     /// Every counter with its name.
-    pub fn named(&self) -> [(&'static str, u64); 8] {
+    pub fn named(&self) -> [(&'static str, u64); 9] {
         let Self {
             skipped_runs,
             subjects_full,
@@ -223,6 +261,7 @@ impl Losses {
             events_full,
             events_missing,
             sets_missing,
+            records_missing,
         } = *self;
         [
             ("skipped-runs", skipped_runs),
@@ -231,6 +270,7 @@ impl Losses {
             ("unresolved", unresolved),
             ("unnamed-full", unnamed_full),
             ("sets-missing", sets_missing),
+            ("records-missing", records_missing),
             ("events-full", events_full),
             ("events-missing", events_missing),
         ]
@@ -264,6 +304,7 @@ impl Losses {
             events_full,
             events_missing,
             sets_missing,
+            records_missing,
         } = *self;
         Self {
             skipped_runs: combine(skipped_runs, other.skipped_runs),
@@ -274,6 +315,7 @@ impl Losses {
             events_full: combine(events_full, other.events_full),
             events_missing: combine(events_missing, other.events_missing),
             sets_missing: combine(sets_missing, other.sets_missing),
+            records_missing: combine(records_missing, other.records_missing),
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod profile;
 pub mod recorder;
 pub mod server;
 pub mod services;
+pub mod source;
 pub mod telemetry;
 pub mod uninstall;
 pub mod webhook;

@@ -1,4 +1,4 @@
-//! `fuzz`: broken files for everything that reads a profile.
+//! `fuzz`: broken files for everything that reads profiles or audit records.
 
 use std::ffi::OsString;
 use std::fs;
@@ -24,6 +24,8 @@ pub(crate) enum Target {
     /// AppArmor's policy text
     #[value(name = "apparmor_text")]
     AppArmorText,
+    /// Records of the kernel's audit, in all forms
+    Audit,
 }
 
 impl Target {
@@ -34,6 +36,7 @@ impl Target {
             Self::Seccomp => "seccomp",
             Self::Cil => "cil",
             Self::AppArmorText => "apparmor_text",
+            Self::Audit => "audit",
         }
     }
 }

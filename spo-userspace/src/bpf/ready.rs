@@ -7,6 +7,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// Tells when a descriptor has something to read. Must be made within a tokio runtime.
+#[derive(Debug)]
 pub struct Ready(AsyncFd<OwnedFd>);
 
 impl Ready {

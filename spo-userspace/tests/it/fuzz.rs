@@ -35,6 +35,11 @@ fn apparmor_text() {
     short_run("apparmor_text");
 }
 
+#[test]
+fn audit() {
+    short_run("audit");
+}
+
 /// What makes files costly is bounded in number: the figures are in `docs/fuzzing.md`.
 #[test]
 fn hostile_files_are_refused() {

@@ -1,0 +1,3 @@
+//! Where the node's news come from.
+
+pub mod audit;
