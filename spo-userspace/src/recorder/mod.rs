@@ -1,10 +1,12 @@
 //! From an observation to a profile: names, base calls, losses. No IO, no clock.
 
 pub mod cluster;
+mod logs;
 mod profile;
 mod stream;
 mod summary;
 
+pub use logs::Logs;
 pub use profile::{ANNOTATION_PREFIX, Recorded, Settings, record};
 pub use stream::Stream;
 pub use summary::{Summary, count};

@@ -39,6 +39,8 @@ pub struct Node {
     pub kernel: String,
     /// Calls that every container needs.
     pub base: Vec<String>,
+    /// What watches its containers, by the name that recordings have for it.
+    pub recorder: &'static str,
 }
 
 /// A recording, by where it is.
@@ -50,7 +52,7 @@ pub struct RecordingKey {
     pub name: String,
 }
 
-/// A recording of system calls by the programs in the kernel.
+/// A recording of system calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recording {
     /// Where it is.
@@ -165,6 +167,8 @@ pub struct Observed {
     pub filtered: bool,
     /// These are the calls of the runtime as well: where the workload began was not seen.
     pub with_setup: bool,
+    /// It ran before anybody looked: what it did then is not in it.
+    pub late: bool,
     /// When it was looked at, in seconds since 1970.
     pub at: u64,
     /// When it made a call that it had not made before, for the last time.

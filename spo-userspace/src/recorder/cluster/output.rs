@@ -109,7 +109,7 @@ impl Cluster {
             None => "the container ended",
         };
         let mut evidence = BTreeMap::from([
-            ("recorder", "Bpf".to_owned()),
+            ("recorder", self.node.recorder.to_owned()),
             ("uid", recording.uid.clone()),
             ("node", self.node.name.clone()),
             ("pod", format!("{}/{}", known.pod.namespace, known.pod.name)),

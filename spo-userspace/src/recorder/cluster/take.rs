@@ -43,6 +43,8 @@ pub(super) struct Take {
     pub(super) last_new: Option<u64>,
     pub(super) filtered: bool,
     pub(super) with_setup: bool,
+    /// Those of them that ran before anybody looked.
+    late: BTreeSet<String>,
     /// What was lost before the first of its subjects, and up to now.
     lost_before: Option<Losses>,
     lost_until: Losses,
@@ -86,6 +88,7 @@ impl Take {
             unnamed,
             filtered,
             with_setup,
+            late,
             at,
             last_new,
             losses,
@@ -94,11 +97,15 @@ impl Take {
             self.calls.len(),
             self.filtered,
             self.with_setup,
+            self.late.len(),
             self.losses(),
         );
         self.calls.extend(calls);
         self.filtered |= filtered;
         self.with_setup |= with_setup;
+        if let Some(id) = kept.started.container.as_ref().filter(|_| *late) {
+            self.late.insert(id.clone());
+        }
         let began = kept.started.at;
         self.began = Some(self.began.map_or(began, |known| known.min(began)));
         self.until = self.until.max(*at);
@@ -119,6 +126,7 @@ impl Take {
             self.calls.len(),
             self.filtered,
             self.with_setup,
+            self.late.len(),
             self.losses(),
         );
         if kept.ended {
@@ -166,8 +174,10 @@ impl Take {
         self.seen.len()
     }
 
-    /// Which of these containers are not in it: they ran before anybody looked.
+    /// Of how many of these containers the beginning is not in it, or nothing at all: they ran
+    /// before anybody looked.
     pub(super) fn missed<'i>(&self, ids: impl Iterator<Item = &'i String>) -> usize {
-        ids.filter(|id| !self.seen.contains(*id)).count()
+        ids.filter(|id| !self.seen.contains(*id) || self.late.contains(*id))
+            .count()
     }
 }

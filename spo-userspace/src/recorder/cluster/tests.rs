@@ -23,6 +23,7 @@ impl World {
             arch: Arch::X86_64,
             kernel: "6.1".to_owned(),
             base: Vec::new(),
+            recorder: "Bpf",
         };
         Self {
             cluster: Cluster::new(node, limits),

@@ -233,6 +233,7 @@ fn observed_of(observation: SubjectObservation, losses: Losses, clock: &Clock) -
         unnamed,
         filtered,
         with_setup: false,
+        late: false,
         at: clock.seconds(),
         last_new: (last_new_ns != 0).then(|| clock.at(last_new_ns)),
         losses,

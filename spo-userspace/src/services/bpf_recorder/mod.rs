@@ -125,6 +125,7 @@ pub async fn run(options: Options) -> Result<(), RecorderError> {
         arch,
         kernel,
         base: BASE_SYSCALLS.map(str::to_owned).to_vec(),
+        recorder: "Bpf",
     };
     let recorder = Recorder::new(machine, sight, jobs, state);
     recorder.work(changes, dones, &stop).await?;

@@ -48,6 +48,30 @@ fn what_cannot_be_complete_says_so() {
 }
 
 #[test]
+fn a_container_from_before_the_recorder_is_not_complete() {
+    let mut world = World::new(Limits::default());
+    let cluster = &mut world.cluster;
+    cluster.recording(recording("web"));
+    cluster.pod(pod("u1", &[("app", &["c0", "c1"])]));
+    cluster.started(subject(1), started("c0", "u1"));
+    cluster.started(subject(2), started("c1", "u1"));
+    let late = Observed {
+        late: true,
+        ..observed(&[0])
+    };
+    cluster.ended(subject(1), late);
+    cluster.ended(subject(2), observed(&[1]));
+    cluster.pod_gone("u1");
+    world.steps();
+    let partial = world.annotation("web-app-u1", "partial").unwrap();
+    assert!(
+        partial.contains("of 1 of its runs the beginning"),
+        "{partial}"
+    );
+    assert_eq!(world.calls("web-app-u1"), ["read", "write"]);
+}
+
+#[test]
 fn losses_from_before_are_not_its_own() {
     let mut world = World::new(Limits::default());
     let cluster = &mut world.cluster;
