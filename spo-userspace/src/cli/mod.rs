@@ -14,6 +14,7 @@ mod generate;
 mod held;
 mod hold;
 mod input;
+mod log_enricher;
 mod manifest;
 mod merge;
 mod migrate;
@@ -70,6 +71,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Operator(args) => operator::run(args),
         Verb::Daemon(args) => daemon::run(args),
         Verb::BpfRecorder(args) => bpf_recorder::run(args),
+        Verb::LogEnricher(args) => log_enricher::run(args),
         Verb::NodeCleanup(args) => node_cleanup::run(args),
         Verb::NodeSetup(args) => node_setup::run(args),
         Verb::Doctor(args) => doctor::run(&args),

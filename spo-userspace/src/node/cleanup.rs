@@ -19,9 +19,10 @@ use super::setup::{KUBELET_CONFIG, LINK, OWN_PROFILE, SetupError, UNFINISHED, ch
 
 /// What the operator's `ConfigMap` put into the kubelet's folder of profiles, ours and that of the
 /// reference, whose place we may have taken.
-const COPIES: [&str; 9] = [
+const COPIES: [&str; 10] = [
     OWN_PROFILE,
     "bpf-recorder.json",
+    "log-enricher.json",
     "bpfrecorder-apparmor.yaml",
     "json-enricher-log-volume-mount-path",
     "json-enricher-log-volume-source.json",

@@ -36,6 +36,20 @@ impl Arch {
         Self::Ppc64le,
     ];
 
+    /// The kernel's number for it (`AUDIT_ARCH_*`, `include/uapi/linux/audit.h`). Calls of x32 are
+    /// told apart by their own numbers.
+    pub fn audit(self) -> u32 {
+        match self {
+            Self::X86_64 | Self::X32 => 0xc000_003e,
+            Self::X86 => 0x4000_0003,
+            Self::Aarch64 => 0xc000_00b7,
+            Self::Arm => 0x4000_0028,
+            Self::Riscv64 => 0xc000_00f3,
+            Self::S390x => 0x8000_0016,
+            Self::Ppc64le => 0xc000_0015,
+        }
+    }
+
     /// The architecture's name in seccomp profiles.
     pub fn scmp(self) -> &'static str {
         match self {

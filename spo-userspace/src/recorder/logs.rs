@@ -25,6 +25,8 @@ pub struct Logs {
     /// Containers that started before.
     late: BTreeSet<String>,
     losses: Losses,
+    /// What was lost when it was told for the last time what changed.
+    losses_told: Losses,
 }
 
 #[derive(Debug)]
@@ -74,7 +76,8 @@ impl Logs {
                     pod: pod.map(str::to_owned),
                     comm: verdict.comm.to_string(),
                     at,
-                    losses: self.losses,
+                    // What was lost since the last look may be its own.
+                    losses: self.losses_told,
                 },
             ));
             let kept = Kept {
@@ -125,8 +128,8 @@ impl Logs {
     /// A container started then, as the pod's status tells. One that did so before verdicts were
     /// read did what nobody saw.
     pub fn started(&mut self, container: &str, at: u64) {
-        // The status has no fractions of seconds.
-        if at >= self.began {
+        // The status has no fractions of seconds: it may have begun somewhat later.
+        if at > self.began {
             return;
         }
         if let Some(observed) = self
@@ -143,6 +146,7 @@ impl Logs {
 
     /// What changed since the last time, or might lack more than then.
     pub fn changed(&mut self, now: u64) -> Vec<(SubjectId, Observed)> {
+        self.losses_told = self.losses;
         let mut changed = Vec::new();
         for kept in self.containers.values_mut() {
             let lacks_more = kept
@@ -301,10 +305,11 @@ mod tests {
     fn losses_are_those_of_all() {
         let mut logs = Logs::new(NOW);
         logs.unattributed();
+        logs.changed(NOW);
+        logs.unattributed();
         let (_, started) = logs.verdict(&verdict(3, NOW), "c1", None, NOW).unwrap();
         assert_eq!(started.losses.unresolved, 1);
         logs.changed(NOW);
-        logs.unattributed();
         logs.lost(5);
         logs.lost(4);
         let changed = logs.changed(NOW);
@@ -356,7 +361,7 @@ mod tests {
         logs.verdict(&verdict(1, NOW), "c2", None, NOW);
         logs.started("c2", NOW - 1);
         logs.verdict(&verdict(1, NOW), "c3", None, NOW);
-        logs.started("c3", NOW);
+        logs.started("c3", NOW + 1);
         let late: Vec<_> = logs
             .changed(NOW)
             .iter()

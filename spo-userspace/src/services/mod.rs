@@ -2,7 +2,9 @@
 
 pub mod bpf_recorder;
 pub mod daemon;
+pub mod log_enricher;
 pub mod operator;
+mod recorder;
 pub mod telling;
 pub mod webhook;
 

@@ -18,11 +18,16 @@ const NOT_COPIED: [&str; 4] = [
     "uninstall-job.yaml",
 ];
 /// What the daemon's own profile is made of: what it was seen to call, and what other machines add;
-/// and what the recorder calls besides.
-const PARTS: [&str; 3] = ["additions.yaml", "bpf-recorder.yaml", "recorded.yaml"];
+/// and what the recorder, and the reader of audit records, call besides.
+const PARTS: [&str; 4] = [
+    "additions.yaml",
+    "bpf-recorder.yaml",
+    "log-enricher.yaml",
+    "recorded.yaml",
+];
 /// The profiles.
 const PROFILE: &str = "profiles/security-profiles-operator.json";
-const RECORDER: &str = "profiles/bpf-recorder.json";
+const RECORDERS: [&str; 2] = ["profiles/bpf-recorder", "profiles/log-enricher"];
 /// Templates that are no copies.
 const OWN: [&str; 5] = [
     "NOTES.txt",
@@ -129,10 +134,13 @@ fn the_daemons_profile_is_what_was_recorded() {
     let recorded = allowed("profiles/recorded.yaml");
     let additions = allowed("profiles/additions.yaml");
     let base = spo::profile::base::BASE_SYSCALLS.map(str::to_owned);
-    let mut names: BTreeSet<_> = recorded.into_iter().chain(additions).chain(base).collect();
+    let names: BTreeSet<_> = recorded.into_iter().chain(additions).chain(base).collect();
     is_there(PROFILE, &names);
-    names.extend(allowed("profiles/bpf-recorder.yaml"));
-    is_there(RECORDER, &names);
+    for recorder in RECORDERS {
+        let mut names = names.clone();
+        names.extend(allowed(&format!("{recorder}.yaml")));
+        is_there(&format!("{recorder}.json"), &names);
+    }
 }
 
 fn is_there(path: &str, names: &BTreeSet<String>) {

@@ -61,15 +61,9 @@ fn probe(arguments: &[&str]) -> Command {
 
 /// All that has come by now.
 async fn all(audit: &mut Audit) -> Vec<Verdict> {
-    assert!(
-        audit.settle(PATIENCE).await.expect("a mark"),
-        "no source delivers"
-    );
     let mut all = Vec::new();
-    // What is there is given at once.
-    while let Ok(more) = tokio::time::timeout(Duration::ZERO, audit.next()).await {
-        all.extend(more.expect("verdicts"));
-    }
+    let settled = audit.settle(PATIENCE, |verdict| all.push(verdict)).await;
+    assert!(settled.expect("a mark"), "no source delivers");
     all
 }
 
@@ -226,7 +220,8 @@ fn nobody_delivers_where_there_is_neither() {
         unshare(CloneFlags::CLONE_NEWNET).expect("another network namespace");
         run(async {
             let (mut audit, _) = Audit::open(&nowhere(), KERNEL);
-            assert!(!audit.settle(Duration::from_secs(1)).await.expect("a mark"));
+            let settled = audit.settle(Duration::from_secs(1), |_| {}).await;
+            assert!(!settled.expect("a mark"));
             assert_eq!(audit.losses().unsettled, 1);
             assert_eq!(audit.losses().lost(), 1);
         });
@@ -416,6 +411,7 @@ fn recording_of(id: &str) -> Cluster {
         containers: vec![PodContainer {
             name: "app".to_owned(),
             ids: vec![id.to_owned()],
+            logged: true,
             ..PodContainer::default()
         }],
         ..Pod::default()

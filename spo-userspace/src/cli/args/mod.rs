@@ -21,7 +21,8 @@ pub(super) use self::profiles::{
     CheckArgs, ConvertArgs, DiffArgs, MergeArgs, ProfileForm, ReportForm, lints,
 };
 pub(super) use self::services::{
-    BpfRecorderArgs, DaemonArgs, NodeSetupArgs, OperatorArgs, ProfilesArgs, profiling_at,
+    BpfRecorderArgs, DaemonArgs, LogEnricherArgs, LogSourceArg, NodeSetupArgs, OperatorArgs,
+    ProfilesArgs, profiling_at,
 };
 pub(super) use self::uninstall::{KeepArg, NodeCleanupArgs, UninstallArgs};
 pub(super) use self::webhook::{TlsVersion, WebhookArgs};
@@ -79,6 +80,9 @@ pub(super) enum Verb {
     /// Record the containers of a node of a cluster (runs in a DaemonSet)
     #[command(visible_alias = "b")]
     BpfRecorder(BpfRecorderArgs),
+    /// Record the containers of a node by audit records (runs in a DaemonSet)
+    #[command(visible_alias = "l")]
+    LogEnricher(LogEnricherArgs),
     /// Set a node up for the daemon, as root (runs in its init container)
     #[command(alias = "non-root-enabler")]
     NodeSetup(NodeSetupArgs),

@@ -5,7 +5,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
-use clap::{ArgAction, Args};
+use clap::{ArgAction, Args, ValueEnum};
 
 use super::Form;
 use crate::node::setup::{KUBELET, ROOT};
@@ -68,6 +68,53 @@ pub(in crate::cli) struct BpfRecorderArgs {
 
     #[command(flatten)]
     pub(in crate::cli) telling: TellingArgs,
+}
+
+const LOG_ENRICHER_HELP: &str = "\
+Environment: NODE_NAME and OPERATOR_NAMESPACE must be set. The cluster is the one that this runs in,
+or that KUBECONFIG names. It reads what the node has of /var/log/audit/audit.log and, in /var/log, syslog,
+messages or kern.log; and netlink and /dev/kmsg, where it may.
+
+Exit codes: 0 it was asked to end; 1 it failed; 2 wrong command line.";
+
+#[derive(Debug, Args)]
+#[command(after_help = LOG_ENRICHER_HELP, disable_version_flag = true)]
+pub(in crate::cli) struct LogEnricherArgs {
+    #[command(flatten)]
+    pub(in crate::cli) common: CommonArgs,
+
+    /// What is read
+    #[arg(
+        long,
+        value_name = "SOURCE",
+        value_enum,
+        ignore_case = true,
+        default_value_t = LogSourceArg::Auditd
+    )]
+    pub(in crate::cli) enricher_log_source: LogSourceArg,
+
+    /// Not there yet
+    #[arg(long, value_name = "FILTERS", hide = true)]
+    pub(in crate::cli) enricher_filters_json: Option<String>,
+
+    /// Where the processes of the node are seen
+    #[arg(long, value_name = "DIR", default_value = "/proc", hide = true)]
+    pub(in crate::cli) proc: PathBuf,
+
+    /// Let everybody read metrics, by plain HTTP
+    #[arg(long, env = "ENABLE_INSECURE_METRICS_ACCESS", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(in crate::cli) with_insecure_metrics_access: bool,
+
+    #[command(flatten)]
+    pub(in crate::cli) telling: TellingArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum LogSourceArg {
+    /// Audit records
+    Auditd,
+    /// Programs in the kernel: not there yet
+    Bpf,
 }
 
 /// Where a process tells about itself.

@@ -5,6 +5,7 @@
 mod admission;
 mod apply;
 mod initial;
+mod log_profile;
 mod observe;
 mod plan;
 mod render;
@@ -25,6 +26,7 @@ use self::render::{Key, Settings, Wanted};
 use self::watches::{Stores, Watches};
 use super::status::DAEMONS;
 use crate::api::SecurityProfilesOperatorDaemon;
+use crate::api::names::LOG_PROFILE;
 use crate::cluster::error;
 use crate::cluster::events::{Events, Note};
 use crate::cluster::queue::{Outcome, queue};
@@ -122,6 +124,14 @@ async fn reconcile(context: &Context, stores: &Stores, memory: &Mutex<Memory>) -
             tracing::warn!(error, "cannot register the webhook");
             failure.get_or_insert_with(|| format!("cannot register the webhook: {error}"));
         }
+    }
+    let enricher = configuration.spec.enricher.as_ref();
+    if enricher.is_some_and(|enricher| enricher.enable_log_enricher)
+        && let Err(error) = log_profile::ensure(&context.client).await
+    {
+        let error = error::told(&error);
+        tracing::warn!(error, "cannot make the profile {LOG_PROFILE}");
+        failure.get_or_insert_with(|| format!("cannot make the profile {LOG_PROFILE}: {error}"));
     }
     if let Some(failure) = &failure {
         let reason = match observe::daemons(stores) {

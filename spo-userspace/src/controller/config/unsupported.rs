@@ -1,7 +1,9 @@
 //! What a configuration asks for that this version does not have. It is told, never left out in
 //! silence.
 
-use crate::api::daemon::{Enricher, Security, SecurityProfilesOperatorDaemonSpec, anything};
+use crate::api::daemon::{
+    Enricher, LogSource, Security, SecurityProfilesOperatorDaemonSpec, anything,
+};
 
 /// Where daemons see processes, unless somebody says otherwise.
 const PROC: &str = "/proc";
@@ -30,24 +32,34 @@ pub(super) fn unsupported(spec: &SecurityProfilesOperatorDaemonSpec) -> Vec<&'st
         let field = security.as_ref().map(field);
         field.is_some_and(|field| *field != anything())
     };
-    // Profiles for seccomp are installed without it.
     let other_proc = host_proc_volume_path.as_deref().unwrap_or(PROC) != PROC;
     let selinux = selinux.as_ref().and_then(|selinux| selinux.enable);
     let Enricher {
         enable_log_enricher,
         enable_json_enricher,
         enable_bpf_recorder: _,
-        log_enricher_source: _,
-        log_enricher_filters: _,
+        log_enricher_source,
+        log_enricher_filters,
         json_enricher_filters: _,
         json_enricher_options: _,
     } = enricher.clone().unwrap_or_default();
     [
         (*enable_app_armor, "spec.enableAppArmor"),
         (selinux == Some(true), "spec.selinux.enable"),
-        (enable_log_enricher, "spec.enricher.enableLogEnricher"),
+        (
+            log_enricher_source == Some(LogSource::Bpf),
+            "spec.enricher.logEnricherSource",
+        ),
+        (
+            log_enricher_filters.is_some(),
+            "spec.enricher.logEnricherFilters",
+        ),
         (enable_json_enricher, "spec.enricher.enableJsonEnricher"),
-        (other_proc, "spec.hostProcVolumePath"),
+        // Only whoever reads audit records needs it.
+        (
+            other_proc && !enable_log_enricher,
+            "spec.hostProcVolumePath",
+        ),
         (
             unsigned,
             "spec.security.disableOciArtifactSignatureVerification",

@@ -8,6 +8,7 @@ mod status;
 mod watches;
 mod write;
 
+pub use self::pods::Life;
 pub use self::sight::{News, Sight};
 pub use self::status::{last_status, node_status};
 pub use self::watches::Change;

@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{
-    Container, ContainerStatus, EphemeralContainer, LifecycleHandler, Pod, Probe,
+    Container, ContainerStatus, EphemeralContainer, LifecycleHandler, Pod, Probe, SeccompProfile,
+    SecurityContext,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use kube::core::{Selector, SelectorExt as _};
 
 use crate::api::ProfileRecordingSpec;
 use crate::api::common::ProfileKind;
 use crate::api::marks::{Mark, annotation};
+use crate::api::names::{LOG_PROFILE, localhost_profile};
 use crate::api::profile_recording::Recorder;
 use crate::recorder::cluster::{self, PodContainer};
 
@@ -31,6 +34,7 @@ pub(super) fn trim(pod: &mut Pod) {
             readiness_probe: container.readiness_probe.take(),
             startup_probe: container.startup_probe.take(),
             lifecycle: container.lifecycle.take(),
+            security_context: container.security_context.take(),
             ..Container::default()
         };
     };
@@ -39,6 +43,7 @@ pub(super) fn trim(pod: &mut Pod) {
     for container in spec.ephemeral_containers.iter_mut().flatten() {
         *container = EphemeralContainer {
             name: std::mem::take(&mut container.name),
+            security_context: container.security_context.take(),
             ..EphemeralContainer::default()
         };
     }
@@ -47,20 +52,26 @@ pub(super) fn trim(pod: &mut Pod) {
     spec.tolerations = None;
 }
 
-/// Whether a recording is one of those that are done here.
-pub(super) fn is_ours(spec: &ProfileRecordingSpec) -> bool {
-    (spec.kind, spec.recorder) == (ProfileKind::SeccompProfile, Recorder::Bpf)
+/// Whether a recording is one of those that a recorder does.
+pub(super) fn is_of(recorder: Recorder, spec: &ProfileRecordingSpec) -> bool {
+    (spec.kind, spec.recorder) == (ProfileKind::SeccompProfile, recorder)
 }
 
-/// The pod with the recordings of its namespace that select it, or that its annotations name.
-pub(super) fn known(pod: &Pod, recordings: &[(String, ProfileRecordingSpec)]) -> cluster::Pod {
+/// The pod with those of a recorder's recordings of its namespace that select it, or that its
+/// annotations name.
+pub(super) fn known(
+    pod: &Pod,
+    recordings: &[(String, ProfileRecordingSpec)],
+    recorder: Recorder,
+) -> cluster::Pod {
     let status = pod.status.as_ref();
     let phase = status.and_then(|status| status.phase.as_deref());
     let containers = containers(pod);
     let recordings = recordings
         .iter()
         .filter(|(name, spec)| {
-            is_ours(spec) && (is_selected(pod, spec) || is_marked(pod, &containers, name))
+            is_of(recorder, spec)
+                && (is_selected(pod, spec) || is_marked(pod, &containers, name, recorder))
         })
         .map(|(name, _)| name.clone())
         .collect();
@@ -83,9 +94,9 @@ fn is_selected(pod: &Pod, spec: &ProfileRecordingSpec) -> bool {
 }
 
 /// Whether an annotation was set for a recording, when the labels were others perhaps.
-fn is_marked(pod: &Pod, containers: &[PodContainer], recording: &str) -> bool {
+fn is_marked(pod: &Pod, containers: &[PodContainer], recording: &str, recorder: Recorder) -> bool {
     containers.iter().any(|container| {
-        let key = annotation(ProfileKind::SeccompProfile, Recorder::Bpf, &container.name);
+        let key = annotation(ProfileKind::SeccompProfile, recorder, &container.name);
         let value = key.and_then(|key| pod.annotations().get(&key));
         value.is_some_and(|value| {
             let mut marks = Mark::all(value).into_iter();
@@ -94,9 +105,36 @@ fn is_marked(pod: &Pod, containers: &[PodContainer], recording: &str) -> bool {
     })
 }
 
-/// How many of its containers run.
-pub(super) fn running(pod: &Pod) -> usize {
-    statuses(pod).filter(|status| is_running(status)).count()
+/// When a container began and whether it has ended, as its pod's status tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// In seconds since 1970.
+    pub began: Option<u64>,
+    /// Whether it runs no more.
+    pub ended: bool,
+}
+
+/// The lives of a pod's containers, by the runtime's ids.
+pub(super) fn lives(pod: &Pod) -> BTreeMap<String, Life> {
+    let seconds = |time: &Option<Time>| u64::try_from(time.as_ref()?.0.as_second()).ok();
+    let mut lives = BTreeMap::new();
+    for status in statuses(pod) {
+        let both = [status.last_state.as_ref(), status.state.as_ref()];
+        for state in both.into_iter().flatten() {
+            let (id, began, ended) = if let Some(state) = &state.terminated {
+                (&state.container_id, &state.started_at, true)
+            } else if let Some(state) = &state.running {
+                (&status.container_id, &state.started_at, false)
+            } else {
+                continue;
+            };
+            if let Some(id) = id {
+                let began = seconds(began);
+                lives.insert(without_runtime(id), Life { began, ended });
+            }
+        }
+    }
+    lives
 }
 
 fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
@@ -127,11 +165,13 @@ fn containers(pod: &Pod) -> Vec<PodContainer> {
         .iter()
         .flatten()
         .chain(&spec.containers);
-    let all = all.map(|one| (one.name.as_str(), commands(one)));
+    let all = all.map(|one| (one.name.as_str(), commands(one), &one.security_context));
     let ephemeral = spec.ephemeral_containers.iter().flatten();
-    let ephemeral = ephemeral.map(|one| (one.name.as_str(), Vec::new()));
+    let ephemeral = ephemeral.map(|one| (one.name.as_str(), Vec::new(), &one.security_context));
+    let whole = spec.security_context.as_ref();
+    let whole = whole.and_then(|context| context.seccomp_profile.as_ref());
     all.chain(ephemeral)
-        .map(|(name, commands)| {
+        .map(|(name, commands, context)| {
             let status = statuses.get(name).copied();
             let ids = status.map(ids).unwrap_or_default();
             let runtime = ids.iter().find_map(|id| id.split_once("://"));
@@ -143,9 +183,20 @@ fn containers(pod: &Pod) -> Vec<PodContainer> {
                     .filter(|image| !image.is_empty()),
                 ids: ids.iter().map(|id| without_runtime(id)).collect(),
                 commands,
+                logged: is_logged(context.as_ref(), whole),
             }
         })
         .collect()
+}
+
+/// Whether the profile that logs all calls holds a container.
+fn is_logged(context: Option<&SecurityContext>, of_pod: Option<&SeccompProfile>) -> bool {
+    let own = context.and_then(|context| context.seccomp_profile.as_ref());
+    let path = own
+        .or(of_pod)
+        .and_then(|profile| profile.localhost_profile.as_deref());
+    let privileged = context.and_then(|context| context.privileged) == Some(true);
+    path == Some(&localhost_profile(LOG_PROFILE)) && !privileged
 }
 
 fn without_runtime(id: &str) -> String {
@@ -263,6 +314,7 @@ mod tests {
                 },
             })),
             &[],
+            Recorder::Bpf,
         );
         let ids: Vec<_> = known
             .containers
@@ -292,7 +344,7 @@ mod tests {
                 "metadata": metadata, "spec": { "containers": [{ "name": "app" }] },
                 "status": { "phase": "Failed" },
             }));
-            let known = known(&pod, &recordings(kind, recorder));
+            let known = known(&pod, &recordings(kind, recorder), Recorder::Bpf);
             assert!(known.ended);
             !known.recordings.is_empty()
         };

@@ -11,10 +11,10 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::pods::{is_ours, known, running};
+use super::pods::{Life, is_of, known, lives};
 use super::watches::{Change, Stores, place, start};
 use crate::api::names::TAKE;
-use crate::api::profile_recording::{JOB_FAILED, MergeStrategy, RecordingNode};
+use crate::api::profile_recording::{JOB_FAILED, MergeStrategy, Recorder, RecordingNode};
 use crate::api::{ProfileRecording, ProfileRecordingSpec};
 use crate::recorder::cluster::{self, Finished, Recording, RecordingKey};
 use crate::telemetry::metrics::Metrics;
@@ -29,8 +29,8 @@ pub enum News {
     Recording(Recording, Option<RecordingNode>, Option<String>),
     /// A recording is gone.
     RecordingGone(RecordingKey),
-    /// A pod.
-    Pod(cluster::Pod),
+    /// A pod, and what is known of its containers' lives.
+    Pod(cluster::Pod, BTreeMap<String, Life>),
     /// A pod is gone; by its id.
     PodGone(String),
 }
@@ -39,9 +39,18 @@ impl News {
     /// Whether something may have ended in a container that is recorded.
     pub fn is_of_recorded_pod(&self) -> bool {
         match self {
-            Self::Pod(pod) => !pod.recordings.is_empty(),
+            Self::Pod(pod, _) => !pod.recordings.is_empty(),
             Self::PodGone(_) => true,
             Self::Recording(..) | Self::RecordingGone(_) => false,
+        }
+    }
+
+    /// Whether a recording gets nothing more.
+    pub fn ends_a_recording(&self) -> bool {
+        match self {
+            Self::Recording(recording, ..) => recording.deleting || recording.finished.is_some(),
+            Self::RecordingGone(_) => true,
+            Self::Pod(..) | Self::PodGone(_) => false,
         }
     }
 }
@@ -51,12 +60,14 @@ pub struct Sight {
     node: String,
     /// The operator's own namespace: its pods are never recorded.
     own: String,
+    /// Whose recordings it tells of.
+    recorder: Recorder,
     stores: Stores,
     /// They end when this goes.
     _watches: JoinSet<()>,
     complete: [CancellationToken; 3],
-    /// What was told of pods, by where they are, and how many of their containers ran.
-    pods: BTreeMap<(String, String), (cluster::Pod, usize)>,
+    /// What was told of pods, by where they are.
+    pods: BTreeMap<(String, String), (cluster::Pod, BTreeMap<String, Life>)>,
     /// The recordings that were told.
     recordings: BTreeSet<RecordingKey>,
 }
@@ -67,6 +78,7 @@ impl Sight {
         client: &Client,
         node: String,
         own: String,
+        recorder: Recorder,
         metrics: &Arc<Metrics>,
         changes: &UnboundedSender<Change>,
         stop: &CancellationToken,
@@ -75,6 +87,7 @@ impl Sight {
         Self {
             node,
             own,
+            recorder,
             stores,
             _watches: watches,
             complete,
@@ -120,7 +133,7 @@ impl Sight {
         before.retain(|key| key.namespace == space);
         for object in self.stores.recordings.state() {
             let Ok(object) = &object.0 else { continue };
-            if object.namespace().as_deref() != Some(space) || !is_ours(&object.spec) {
+            if object.namespace().as_deref() != Some(space) || !is_of(self.recorder, &object.spec) {
                 continue;
             }
             let key = key(object);
@@ -147,8 +160,8 @@ impl Sight {
         let Some(object) = self.stores.pods.get(&object) else {
             return;
         };
-        let pod = known(&object, &self.specs(namespace));
-        let now = (pod, running(&object));
+        let pod = known(&object, &self.specs(namespace), self.recorder);
+        let now = (pod, lives(&object));
         let before = self.pods.get(&place);
         if before == Some(&now) {
             return;
@@ -157,13 +170,19 @@ impl Sight {
         if let Some((before, _)) = before.filter(|(before, _)| before.uid != now.0.uid) {
             news.push(News::PodGone(before.uid.clone()));
         }
-        news.push(News::Pod(now.0.clone()));
+        news.push(News::Pod(now.0.clone(), now.1.clone()));
         self.pods.insert(place, now);
+    }
+
+    /// The pods that are there, as they were told.
+    pub fn pods(&self) -> impl Iterator<Item = News> {
+        let told = self.pods.values();
+        told.map(|(pod, lives)| News::Pod(pod.clone(), lives.clone()))
     }
 
     fn pod_gone(&mut self, object: &Pod, news: &mut Vec<News>) {
         let place = place(object);
-        let pod = known(object, &self.specs(&place.0));
+        let pod = known(object, &self.specs(&place.0), self.recorder);
         let uid = pod.uid.clone();
         if self
             .pods
@@ -173,7 +192,7 @@ impl Sight {
             self.pods.remove(&place);
         }
         // How its containers ended may be news.
-        news.push(News::Pod(pod));
+        news.push(News::Pod(pod, lives(object)));
         news.push(News::PodGone(uid));
     }
 

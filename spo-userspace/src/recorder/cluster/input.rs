@@ -28,6 +28,9 @@ impl Default for Limits {
     }
 }
 
+/// The recorder that sees only what filters log.
+pub(super) const LOGS: &str = "Logs";
+
 /// What is the same for all profiles of a node.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
@@ -123,6 +126,8 @@ pub struct PodContainer {
     pub image: Option<String>,
     /// The commands of probes and hooks.
     pub commands: Vec<Vec<String>>,
+    /// A filter holds it that lets all calls pass and has each of them logged.
+    pub logged: bool,
 }
 
 /// A subject is there.

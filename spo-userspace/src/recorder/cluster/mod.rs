@@ -26,10 +26,9 @@ pub use self::command::Command;
 pub use self::input::{
     Entered, Finished, Limits, Node, Observed, Pod, PodContainer, Recording, RecordingKey, Started,
 };
-use self::output::partial;
 pub use self::output::{FAILED, Output};
-use self::status::History;
 pub use self::status::{ContainerStatus, Dropped, RecordingStatus};
+use self::status::{History, reasons_of};
 use self::take::{End, Take, TakeKey};
 use crate::event::SubjectId;
 
@@ -484,7 +483,7 @@ impl Cluster {
         self.takes = open;
         for (key, take) in done {
             let reasons = self.pods.get(&key.pod);
-            let reasons = reasons.map(|known| partial(&key, &take, known));
+            let reasons = reasons.map(|known| reasons_of(&key, &take, known, self.node.recorder));
             let history = self.history.entry((key.recording, key.container));
             history.or_default().add(&take, reasons.unwrap_or_default());
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::input::LOGS;
 use super::take::{End, Take, TakeKey};
 use super::{Cluster, Known, PodContainer, Recording, RecordingKey};
 use crate::event::{Phase, SubjectObservation};
@@ -39,9 +40,8 @@ impl Cluster {
         if take.runs() == 0 {
             return None;
         }
-        let mut containers = known.pod.containers.iter();
-        let container = containers.find(|one| one.name == key.container);
-        let mut partial = partial(key, take, known);
+        let container = container(key, known);
+        let mut partial = partial(key, take, known, self.node.recorder);
         let finished = recording.finished.as_ref();
         if take.end == Some(End::RecordingFinished) && finished.is_some_and(|end| end.failed) {
             partial.push(FAILED.to_owned());
@@ -53,7 +53,7 @@ impl Cluster {
         let until = take.until.max(began);
         let subject = SubjectObservation {
             phase: Phase::Workload,
-            filtered: take.filtered,
+            filtered: is_held_back(key, take, known),
             executed: true,
             calls: take.calls.iter().copied().collect(),
             unnamed: take
@@ -138,9 +138,25 @@ impl Cluster {
     }
 }
 
+fn container<'k>(key: &TakeKey, known: &'k Known) -> Option<&'k PodContainer> {
+    let mut containers = known.pod.containers.iter();
+    containers.find(|one| one.name == key.container)
+}
+
+/// Whether a filter may have kept it from what it would have done.
+pub(super) fn is_held_back(key: &TakeKey, take: &Take, known: &Known) -> bool {
+    take.filtered && !container(key, known).is_some_and(|one| one.logged)
+}
+
 /// Why a profile cannot be complete.
-pub(super) fn partial(key: &TakeKey, take: &Take, known: &Known) -> Vec<String> {
+pub(super) fn partial(key: &TakeKey, take: &Take, known: &Known, recorder: &str) -> Vec<String> {
     let mut reasons = Vec::new();
+    if recorder == LOGS && !container(key, known).is_some_and(|one| one.logged) {
+        reasons.push(
+            "it does not run under log-enricher-trace: what its own profile does not log is not in it"
+                .to_owned(),
+        );
+    }
     let of_container = known.ids.iter().filter(|(_, name)| **name == key.container);
     let missed = take.missed(of_container.map(|(id, _)| id));
     if missed > 0 {

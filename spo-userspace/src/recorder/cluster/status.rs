@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::output::partial;
+use super::input::LOGS;
+use super::output::{is_held_back, partial};
 use super::{Cluster, Known, Recording, RecordingKey, Take, TakeKey};
 use crate::event::Call;
 
@@ -93,7 +94,7 @@ impl Cluster {
             let mut reasons = Vec::new();
             if let Some(known) = self.pods.get(&take_key.pod) {
                 pods.insert(known.pod.name.clone());
-                reasons = partial(take_key, take, known);
+                reasons = reasons_of(take_key, take, known, self.node.recorder);
             }
             let mut own = History::default();
             own.add(take, reasons);
@@ -125,6 +126,8 @@ impl Cluster {
                 let status = containers.entry(container.name.clone()).or_default();
                 let reason = if self.refused.contains(&take_key) {
                     "there was no room for more containers on the node"
+                } else if self.node.recorder == LOGS {
+                    "of a pod no call was logged: it ran before the recorder did, or under another profile"
                 } else {
                     "a pod that ran before the recorder did is not in it"
                 };
@@ -164,10 +167,6 @@ impl History {
         for reason in reasons {
             insert(&mut self.partial, reason);
         }
-        if take.filtered {
-            let reason = "it ran under a seccomp filter already";
-            insert(&mut self.partial, reason.to_owned());
-        }
     }
 
     fn tell(&self, status: &mut ContainerStatus) {
@@ -186,6 +185,15 @@ impl History {
             insert(&mut status.partial, reason.clone());
         }
     }
+}
+
+/// Why a take cannot be complete, as a status tells it.
+pub(super) fn reasons_of(key: &TakeKey, take: &Take, known: &Known, recorder: &str) -> Vec<String> {
+    let mut reasons = partial(key, take, known, recorder);
+    if is_held_back(key, take, known) {
+        reasons.push("it ran under a seccomp filter already".to_owned());
+    }
+    reasons
 }
 
 /// Adds a reason; a few are enough.

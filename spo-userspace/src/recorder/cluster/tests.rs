@@ -98,6 +98,7 @@ fn pod(uid: &str, containers: &[(&str, &[&str])]) -> Pod {
                 ids: ids.iter().copied().map(str::to_owned).collect(),
                 image: Some("sha256:1".to_owned()),
                 runtime: Some("containerd".to_owned()),
+                logged: false,
                 commands: vec![vec!["probe".to_owned()]],
             })
             .collect(),

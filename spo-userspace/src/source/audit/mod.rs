@@ -210,17 +210,21 @@ impl Audit {
     }
 
     /// Reads until all that was made before has come, or is known to be lost. For that, a record of
-    /// our own is made: who delivers it has delivered everything before it. The verdicts are told by
-    /// [`next`](Self::next), as ever.
+    /// our own is made: who delivers it has delivered everything before it. Verdicts are told as they
+    /// come, as whose they are must be looked up at once.
     ///
     /// The answer is whether any source had it in that time.
-    pub async fn settle(&mut self, patience: Duration) -> Result<bool, SettleError> {
+    pub async fn settle(
+        &mut self,
+        patience: Duration,
+        mut told: impl FnMut(Verdict),
+    ) -> Result<bool, SettleError> {
         let random = RandomState::new().build_hasher().finish();
         let name = format!("spo{:012x}", random >> 16);
         let mut comm = Comm::default();
         comm.0[..name.len()].copy_from_slice(name.as_bytes());
         self.reader.mark = Some((comm, BTreeSet::new()));
-        let settled = self.settle_by(&name, patience).await;
+        let settled = self.settle_by(&name, patience, &mut told).await;
         let had = self.reader.mark.take().map(|(_, had)| had);
         settled?;
         match had {
@@ -236,10 +240,15 @@ impl Audit {
         }
     }
 
-    async fn settle_by(&mut self, name: &str, patience: Duration) -> Result<(), SettleError> {
+    async fn settle_by(
+        &mut self,
+        name: &str,
+        patience: Duration,
+        told: &mut impl FnMut(Verdict),
+    ) -> Result<(), SettleError> {
         for _ in 0..MARKS {
             log_a_call(name).map_err(SettleError::Mark)?;
-            match tokio::time::timeout(patience / MARKS, self.marked()).await {
+            match tokio::time::timeout(patience / MARKS, self.marked(told)).await {
                 Ok(Ok(())) => break,
                 Ok(Err(error)) => return Err(SettleError::Read(error)),
                 // It may have been lost itself, where there was no room for more.
@@ -248,7 +257,7 @@ impl Audit {
         }
         if self.delivering.is_empty() {
             // Who else delivers is not known yet.
-            if let Ok(Err(error)) = tokio::time::timeout(OTHERS, self.read_on()).await {
+            if let Ok(Err(error)) = tokio::time::timeout(OTHERS, self.read_on(told)).await {
                 return Err(SettleError::Read(error));
             }
         }
@@ -257,7 +266,7 @@ impl Audit {
 
     /// Reads until all sources that delivered the last mark have delivered this one, or, if none has
     /// so far, until one does.
-    async fn marked(&mut self) -> io::Result<()> {
+    async fn marked(&mut self, told: &mut impl FnMut(Verdict)) -> io::Result<()> {
         // Where another delivers, nobody waits for what the kernel limits.
         let all = &self.delivering;
         let limited = [Source::KernelLog, Source::SystemLog].into();
@@ -266,6 +275,7 @@ impl Audit {
             awaited.clone_from(all);
         }
         loop {
+            self.reader.came.drain(..).for_each(&mut *told);
             let had = self.reader.mark.as_ref().map(|(_, had)| had);
             if had.is_some_and(|had| !had.is_empty() && awaited.is_subset(had)) {
                 return Ok(());
@@ -274,9 +284,10 @@ impl Audit {
         }
     }
 
-    async fn read_on(&mut self) -> io::Result<()> {
+    async fn read_on(&mut self, told: &mut impl FnMut(Verdict)) -> io::Result<()> {
         loop {
             self.step().await?;
+            self.reader.came.drain(..).for_each(&mut *told);
         }
     }
 

@@ -4,7 +4,7 @@ use k8s_openapi::api::apps::v1::DaemonSet;
 use serde_json::{Value, json};
 
 use super::{
-    ROOT, Settings, USER, Wanted, asks, confined, environment, is_empty, labels, recorder,
+    ROOT, Settings, USER, Wanted, asks, confined, environment, is_empty, labels, logs, recorder,
 };
 use crate::controller::status::DAEMONS;
 use crate::node::setup::OWN_PROFILE;
@@ -112,7 +112,15 @@ fn containers(settings: &Settings) -> Vec<Value> {
     if enricher.is_some_and(|enricher| enricher.enable_bpf_recorder) {
         all.push(recorder::container(settings));
     }
+    if has_logs(settings) {
+        all.push(logs::container(settings));
+    }
     all
+}
+
+fn has_logs(settings: &Settings) -> bool {
+    let enricher = settings.spec.enricher.as_ref();
+    enricher.is_some_and(|enricher| enricher.enable_log_enricher)
 }
 
 fn kubelet(settings: &Settings) -> Value {
@@ -193,25 +201,29 @@ fn arguments(settings: &Settings) -> Vec<&'static str> {
     arguments
 }
 
-fn volumes(settings: &Settings) -> Value {
+fn volumes(settings: &Settings) -> Vec<Value> {
     let seccomp = format!("{}/seccomp", settings.kubelet);
-    json!([
-        {
+    let mut all = vec![
+        json!({
             "name": "host-seccomp-volume",
             "hostPath": { "path": seccomp, "type": "DirectoryOrCreate" },
-        },
-        {
+        }),
+        json!({
             "name": "host-operator-volume",
             "hostPath": { "path": ROOT, "type": "DirectoryOrCreate" },
-        },
-        {
+        }),
+        json!({
             "name": "operator-profiles-volume",
             "configMap": { "name": PROFILES, "defaultMode": 0o444 },
-        },
+        }),
         // Profiles are installed whether or not there is a certificate for metrics.
-        {
+        json!({
             "name": "metrics-cert-volume",
             "secret": { "secretName": "metrics-server-cert", "defaultMode": 0o440, "optional": true },
-        },
-    ])
+        }),
+    ];
+    if has_logs(settings) {
+        all.extend(logs::volumes(settings));
+    }
+    all
 }

@@ -2,6 +2,7 @@
 //! same objects, whatever was there before.
 
 mod daemons;
+mod logs;
 mod recorder;
 mod services;
 mod webhook;

@@ -91,7 +91,7 @@ fn what_is_not_built_changes_nothing() {
         "enableAppArmor": true,
         "selinux": { "enable": true },
         "enricher": {
-            "enableLogEnricher": true, "enableJsonEnricher": true,
+            "enableJsonEnricher": true, "logEnricherSource": "Bpf",
         },
     });
     assert_eq!(daemons(asked.clone()), daemons(json!({})));
@@ -145,6 +145,44 @@ fn the_daemon_has_no_privilege() {
 }
 
 #[test]
+fn who_reads_logs_has_no_capability_and_sees_what_it_needs() {
+    let pod = daemons(json!({
+        "enricher": { "enableLogEnricher": true }, "hostProcVolumePath": "/hostproc",
+    }));
+    assert_eq!(pod["hostPID"], Value::Null);
+    assert_eq!(pod["hostNetwork"], Value::Null);
+    let reader = &pod["containers"][1];
+    assert_eq!(reader["name"], "log-enricher");
+    let expected = json!({
+        "allowPrivilegeEscalation": false,
+        "capabilities": { "drop": ["ALL"] },
+        "privileged": false,
+        "readOnlyRootFilesystem": true,
+        "runAsGroup": 4,
+        "runAsNonRoot": false,
+        "runAsUser": 0,
+        "seccompProfile": { "type": "Localhost", "localhostProfile": "log-enricher.json" },
+    });
+    assert_eq!(reader["securityContext"], expected);
+    let mounts = reader["volumeMounts"].as_array().unwrap();
+    assert_eq!(mounts.len(), 3);
+    assert!(mounts.iter().all(|mount| mount["readOnly"] == true));
+    let volumes = pod["volumes"].as_array().unwrap();
+    let paths: Vec<_> = volumes[volumes.len() - 2..]
+        .iter()
+        .map(|volume| volume["hostPath"]["path"].as_str().unwrap())
+        .collect();
+    assert_eq!(paths, ["/var/log", "/hostproc"]);
+    let mut without = pod.clone();
+    without["containers"].as_array_mut().unwrap().pop();
+    without["volumes"]
+        .as_array_mut()
+        .unwrap()
+        .truncate(volumes.len() - 2);
+    assert_eq!(without, daemons(json!({})));
+}
+
+#[test]
 fn the_recorder_has_two_capabilities_and_no_other_privilege() {
     let pod = daemons(json!({ "enricher": { "enableBpfRecorder": true } }));
     assert_eq!(pod["hostPID"], Value::Null);
@@ -167,6 +205,10 @@ fn the_recorder_has_two_capabilities_and_no_other_privilege() {
     let mut without = pod.clone();
     without["containers"].as_array_mut().unwrap().pop();
     assert_eq!(without, daemons(json!({})));
+    let pod = daemons(json!({
+        "enableProfiling": true,
+        "enricher": { "enableBpfRecorder": true, "enableLogEnricher": true },
+    }));
     // A port of a pod is one of its containers alone.
     let ports = pod["containers"].as_array().unwrap().iter();
     let ports = ports.flat_map(|container| container["ports"].as_array().unwrap());

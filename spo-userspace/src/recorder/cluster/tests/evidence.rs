@@ -196,3 +196,37 @@ fn a_profile_that_could_not_be_written_is_told_again() {
     cluster.written(&second[0]);
     assert!(outputs(cluster).is_empty() && cluster.takes.is_empty());
 }
+
+#[test]
+fn a_filter_that_lets_all_pass_and_logs_it_holds_nothing_back() {
+    let told = |logged: bool, recorder: &'static str| {
+        let mut world = World::new(Limits::default());
+        world.cluster.node.recorder = recorder;
+        world.cluster.recording(recording("web"));
+        let mut pod = pod("u1", &[("app", &["c1"])]);
+        pod.containers[0].logged = logged;
+        world.cluster.pod(pod);
+        world.cluster.started(subject(1), started("c1", "u1"));
+        let filtered = recorder == "Bpf";
+        let observed = Observed {
+            filtered,
+            ..observed(&[0])
+        };
+        world.cluster.observed(subject(1), observed.clone());
+        let status = world.cluster.status()[0].containers["app"].partial.clone();
+        world.cluster.ended(subject(1), observed);
+        world.cluster.pod_gone("u1");
+        world.steps();
+        let partial = world.annotation("web-app-u1", "partial");
+        (status, partial.map(str::to_owned))
+    };
+    for recorder in ["Bpf", "Logs"] {
+        let (status, partial) = told(true, recorder);
+        assert!(
+            status.is_empty() && partial.is_none(),
+            "{recorder}: {status:?} {partial:?}"
+        );
+        let (status, partial) = told(false, recorder);
+        assert!(!status.is_empty() && partial.is_some(), "{recorder}");
+    }
+}

@@ -8,12 +8,10 @@ use crate::telemetry::metrics::Metrics;
 /// What the recorder tells.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// Whether the programs are attached.
+    /// Whether it is seen what containers do.
     pub(super) attached: AtomicBool,
-    /// Whether they could not be.
+    /// Whether that could not be.
     pub(super) failing: AtomicBool,
-    /// Mount namespaces that ended without a workload.
-    pub(super) unrecognised: AtomicU64,
     /// Sets of which it is not known yet whose they are.
     pub(super) undecided: AtomicU64,
 }
@@ -24,7 +22,7 @@ pub(super) fn ready(
 ) -> impl Fn() -> Result<(), String> + Clone + Send + Sync + 'static {
     move || {
         if state.failing.load(Ordering::Relaxed) {
-            return Err("the programs cannot be attached; the log says why".to_owned());
+            return Err("nothing can be recorded; the log says why".to_owned());
         }
         Ok(())
     }
@@ -35,7 +33,7 @@ pub(super) fn gauges(metrics: &Metrics, state: &Arc<State>) {
     let own = state.clone();
     metrics.gauge(
         "recorder_attached",
-        "Whether the kernel's programs record: 1, or 0.",
+        "Whether it is seen what containers do: 1, or 0.",
         move || f64::from(u8::from(own.attached.load(Ordering::Relaxed))),
     );
     let own = state.clone();
@@ -44,15 +42,10 @@ pub(super) fn gauges(metrics: &Metrics, state: &Arc<State>) {
         "Sets of system calls of which it is not known yet whose they are.",
         move || number(own.undecided.load(Ordering::Relaxed)),
     );
-    let own = state.clone();
-    metrics.gauge(
-        "recorder_unrecognised_namespaces",
-        "Mount namespaces that ended and in which no workload was seen to begin.",
-        move || number(own.unrecognised.load(Ordering::Relaxed)),
-    );
 }
 
+/// As metrics have it.
 #[expect(clippy::cast_precision_loss, reason = "nothing is as many")]
-fn number(number: u64) -> f64 {
+pub(in crate::services) fn number(number: u64) -> f64 {
     number as f64
 }

@@ -4,24 +4,20 @@ use std::collections::{BTreeMap, VecDeque};
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
-use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::RecorderError;
-use super::kernel::{Attached, Clock, tell as tell_machine};
 use super::state::State;
+use super::{RecorderError, Source};
 use crate::api::profile_recording::RecordingNode;
-use crate::bpf::Ready;
 use crate::cluster::events::Note;
 use crate::controller::recorder::{Change, Done, Job, News, Sight, last_status, node_status};
-use crate::node::process;
 use crate::recorder::cluster::{Cluster, Limits, Node, RecordingKey, Step};
 
-/// How long changes, and what the kernel saw, are collected.
+/// How long changes, and what containers did, are collected.
 const SETTLE: Duration = Duration::from_millis(250);
 /// How often a recording is told how far it is.
 const STATUS: Duration = Duration::from_secs(5);
@@ -44,12 +40,12 @@ struct Told {
 }
 
 /// What is recorded, and what is known of it.
-pub(super) struct Recorder {
+pub(super) struct Recorder<S: Source> {
     node: String,
     cluster: Cluster,
     sight: Sight,
-    attached: Option<Attached>,
-    ready: Option<Ready>,
+    settings: S::Settings,
+    source: Option<S>,
     recordings: BTreeMap<RecordingKey, Told>,
     jobs: UnboundedSender<Job>,
     /// What could not be written, and when it is tried again.
@@ -57,18 +53,19 @@ pub(super) struct Recorder {
     /// How often in a row.
     failures: u32,
     state: Arc<State>,
-    /// When to look at what the programs saw, if that is due.
+    /// When to look at what containers did, if that is due.
     look: Option<Instant>,
     /// When to look for what ended, and how long to wait after that.
     sweep: Option<(Instant, Duration)>,
-    /// When to try to attach again, and how long to wait after that.
-    attach: Option<(Instant, Duration)>,
+    /// When to try to start the source again, and how long to wait after that.
+    start: Option<(Instant, Duration)>,
 }
 
-impl Recorder {
+impl<S: Source> Recorder<S> {
     /// One that knows nothing yet.
     pub(super) fn new(
         node: Node,
+        settings: S::Settings,
         sight: Sight,
         jobs: UnboundedSender<Job>,
         state: Arc<State>,
@@ -77,8 +74,8 @@ impl Recorder {
             node: node.name.clone(),
             cluster: Cluster::new(node, Limits::default()),
             sight,
-            attached: None,
-            ready: None,
+            settings,
+            source: None,
             recordings: BTreeMap::new(),
             jobs,
             failed: VecDeque::new(),
@@ -86,7 +83,7 @@ impl Recorder {
             state,
             look: None,
             sweep: None,
-            attach: None,
+            start: None,
         }
     }
 
@@ -113,7 +110,7 @@ impl Recorder {
                 settled,
                 self.look,
                 self.sweep.map(|(at, _)| at),
-                self.attach.map(|(at, _)| at),
+                self.start.map(|(at, _)| at),
                 self.failed.iter().map(|(at, _)| *at).min(),
                 self.next_status(),
             ];
@@ -126,8 +123,8 @@ impl Recorder {
             };
             let is_idle = self.look.is_none();
             let ready = async {
-                match &self.ready {
-                    Some(ready) if is_idle => ready.wait().await,
+                match &self.source {
+                    Some(source) if is_idle => source.ready().await,
                     _ => pending().await,
                 }
             };
@@ -163,19 +160,21 @@ impl Recorder {
             sweep = true;
             self.sweep = Some((now + wait, (wait * 2).min(AGAIN_MOST)));
         }
+        if let Some(source) = &mut self.source {
+            news.iter().for_each(|news| source.news(news));
+            sweep |= news.iter().any(News::ends_a_recording);
+        }
         // What was seen until now is from before the news.
         self.look(sweep).await?;
         for news in news {
             self.take(news);
         }
         self.wishes();
-        let clock = Clock::now().map_err(RecorderError::Wait)?;
         self.retry(now);
-        self.steps(&clock);
-        self.attach(now).await?;
+        self.steps();
+        self.start(now).await;
         self.tell(now);
-        let awaits =
-            self.cluster.awaits_ends() || self.attached.as_ref().is_some_and(Attached::is_due);
+        let awaits = self.cluster.awaits_ends() || self.source.as_ref().is_some_and(S::is_due);
         self.sweep = match self.sweep {
             _ if !awaits => None,
             Some(known) => Some(known),
@@ -186,25 +185,13 @@ impl Recorder {
         Ok(())
     }
 
-    /// Tells the machine what the programs saw.
+    /// Tells the machine what containers did.
     async fn look(&mut self, sweep: bool) -> Result<(), RecorderError> {
         self.look = None;
-        let Some(mut attached) = self.attached.take() else {
-            return Ok(());
-        };
-        // It waits for the kernel, some milliseconds.
-        let (attached, seen) = spawn_blocking(move || {
-            let seen = attached.look(sweep);
-            (attached, seen)
-        })
-        .await?;
-        self.attached = Some(attached);
-        let seen = seen?;
-        self.state
-            .unrecognised
-            .fetch_add(seen.unrecognised, Ordering::Relaxed);
-        let clock = Clock::now().map_err(RecorderError::Wait)?;
-        tell_machine(&mut self.cluster, seen, &clock);
+        if let Some(source) = self.source.take() {
+            let looked = source.look(&mut self.cluster, sweep).await;
+            self.source = Some(looked.map_err(RecorderError::Source)?);
+        }
         Ok(())
     }
 
@@ -234,7 +221,7 @@ impl Recorder {
                 self.recordings.remove(&key);
                 self.cluster.recording_gone(&key);
             }
-            News::Pod(pod) => self.cluster.pod(pod),
+            News::Pod(pod, _) => self.cluster.pod(pod),
             News::PodGone(uid) => self.cluster.pod_gone(&uid),
         }
     }
@@ -249,12 +236,12 @@ impl Recorder {
         }
     }
 
-    fn steps(&mut self, clock: &Clock) {
-        for step in self.cluster.steps(clock.seconds()) {
+    fn steps(&mut self) {
+        for step in self.cluster.steps(seconds()) {
             match step {
                 Step::Release(subject) => {
-                    if let Some(attached) = &mut self.attached {
-                        attached.release(subject);
+                    if let Some(source) = &mut self.source {
+                        source.release(subject);
                     }
                 }
                 Step::Write(output) => self.job(Job::Profile(output)),
@@ -268,45 +255,40 @@ impl Recorder {
         }
     }
 
-    /// Attaches the programs while there is a recording, and only then.
-    async fn attach(&mut self, now: Instant) -> Result<(), RecorderError> {
+    /// Has the source while there is a recording, and only then.
+    async fn start(&mut self, now: Instant) {
+        let [begins, ends, fails] = S::SAYS;
         if !self.cluster.is_active() {
-            if self.attached.take().is_some() {
-                tracing::info!("nothing is to be recorded: the programs are detached");
+            if self.source.take().is_some() {
+                tracing::info!("nothing is to be recorded: {ends}");
             }
-            self.ready = None;
-            self.attach = None;
+            self.start = None;
             self.state.attached.store(false, Ordering::Relaxed);
             self.state.failing.store(false, Ordering::Relaxed);
-            return Ok(());
+            return;
         }
-        if self.attached.is_some() || self.attach.is_some_and(|(at, _)| at > now) {
-            return Ok(());
+        if self.source.is_some() || self.start.is_some_and(|(at, _)| at > now) {
+            return;
         }
-        let wait = self.attach.map_or(AGAIN, |(_, wait)| wait);
-        let pid_max = process::pid_max().map_err(RecorderError::Kernel)?;
-        match spawn_blocking(move || Attached::start(pid_max)).await? {
-            Ok(attached) => {
-                self.ready = Some(attached.ready().map_err(RecorderError::Wait)?);
-                self.attached = Some(attached);
-                self.attach = None;
+        let wait = self.start.map_or(AGAIN, |(_, wait)| wait);
+        match S::start(self.settings.clone()).await {
+            Ok(mut source) => {
+                self.sight.pods().for_each(|pod| source.news(&pod));
+                self.source = Some(source);
+                self.start = None;
                 self.state.attached.store(true, Ordering::Relaxed);
                 self.state.failing.store(false, Ordering::Relaxed);
-                tracing::info!("the programs are attached");
+                tracing::info!("{begins}");
             }
             Err(error) => {
-                let error = chain(&error);
-                tracing::error!(
-                    error,
-                    "cannot attach the programs: nothing is recorded here"
-                );
-                self.attach = Some((now + wait, (wait * 2).min(AGAIN_MOST)));
+                let error = chain(&*error);
+                tracing::error!(error, "{fails}: nothing is recorded here");
+                self.start = Some((now + wait, (wait * 2).min(AGAIN_MOST)));
                 if !self.state.failing.swap(true, Ordering::Relaxed) {
                     self.tell_all("CannotRecord", &format!("node {}: {error}", self.node));
                 }
             }
         }
-        Ok(())
     }
 
     fn tell_all(&self, reason: &str, message: &str) {
@@ -408,8 +390,7 @@ impl Recorder {
             }
         }
         self.cluster.stop();
-        let clock = Clock::now().map_err(RecorderError::Wait)?;
-        self.steps(&clock);
+        self.steps();
         for (key, told) in &self.recordings {
             if told.says.as_ref().is_some_and(|says| !says.finished) {
                 self.job(Job::Status(key.clone(), None));
@@ -417,6 +398,12 @@ impl Recorder {
         }
         Ok(())
     }
+}
+
+/// Now, in seconds since 1970.
+fn seconds() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }
 
 /// An error with its causes.

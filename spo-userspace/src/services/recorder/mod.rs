@@ -1,10 +1,11 @@
-//! The recorder of a node: records the containers that recordings of the cluster ask for.
+//! The recorder of a node: records the containers that recordings of the cluster ask for, by what a
+//! [source](Source) tells of them.
 //!
-//! One task has the [state machine](crate::recorder::cluster) and the kernel's programs. What happens
-//! in the cluster it is told by watches, and what is to be written it gives to another task, so that
-//! it never waits for the API server.
+//! One task has the [state machine](crate::recorder::cluster) and the source. What happens in the
+//! cluster it is told by watches, and what is to be written it gives to another task, so that it never
+//! waits for the API server.
 
-mod kernel;
+mod source;
 mod state;
 mod work;
 
@@ -19,17 +20,19 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(super) use self::source::{Failure, Source};
+pub(super) use self::state::number;
 use self::state::{State, gauges, ready};
 use self::work::Recorder;
 use super::stop_on_signals;
 use super::telling::{Places, TellError, tell};
-use crate::bpf;
 use crate::cluster::events::Events;
 use crate::cluster::{ConnectError, connect};
 use crate::controller::recorder::{Sight, Writer};
 use crate::node::process;
 use crate::profile::arch::Arch;
 use crate::profile::base::BASE_SYSCALLS;
+use crate::profile::named::Named as _;
 use crate::recorder::cluster::Node;
 use crate::telemetry::metrics::Metrics;
 
@@ -71,16 +74,19 @@ pub enum RecorderError {
     /// A part of it failed.
     #[error("a part of the recorder failed")]
     Part(#[from] JoinError),
-    /// What the programs saw cannot be read.
-    #[error(transparent)]
-    Programs(#[from] bpf::Error),
-    /// The clock, or the descriptor of the programs.
-    #[error("cannot wait for what the kernel sees")]
+    /// What the source has cannot be read.
+    #[error("cannot look at what containers did")]
+    Source(#[source] Failure),
+    /// Nobody tells when there is something.
+    #[error("cannot wait for what containers do")]
     Wait(#[source] io::Error),
 }
 
 /// Runs until it is asked to end (SIGTERM, SIGINT). What was recorded is written first.
-pub async fn run(options: Options) -> Result<(), RecorderError> {
+pub(super) async fn run<S: Source>(
+    options: Options,
+    settings: S::Settings,
+) -> Result<(), RecorderError> {
     let Options {
         node,
         namespace,
@@ -104,6 +110,7 @@ pub async fn run(options: Options) -> Result<(), RecorderError> {
     )
     .await?;
     gauges(&metrics, &state);
+    S::gauges(&settings, &metrics);
     let (tell_change, changes) = unbounded_channel();
     let (jobs, job) = unbounded_channel();
     let (done, dones) = unbounded_channel();
@@ -112,6 +119,7 @@ pub async fn run(options: Options) -> Result<(), RecorderError> {
         &client,
         node.clone(),
         namespace.clone(),
+        S::RECORDER,
         &metrics,
         &tell_change,
         &watches,
@@ -125,9 +133,9 @@ pub async fn run(options: Options) -> Result<(), RecorderError> {
         arch,
         kernel,
         base: BASE_SYSCALLS.map(str::to_owned).to_vec(),
-        recorder: "Bpf",
+        recorder: S::RECORDER.name(),
     };
-    let recorder = Recorder::new(machine, sight, jobs, state);
+    let recorder = Recorder::<S>::new(machine, settings, sight, jobs, state);
     recorder.work(changes, dones, &stop).await?;
     // The last sender of jobs is gone.
     if let Ok(ended) = timeout(END, writing).await {

@@ -1,22 +1,44 @@
-//! What the kernel's programs saw, as the state machine has to know it.
+//! The recorder of a node that sees by programs in the kernel what containers do.
 
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
+use tokio::task::spawn_blocking;
 
+use super::recorder::{Failure, Source, number, run as record};
+pub use super::recorder::{Options, RecorderError};
+use crate::api::profile_recording::Recorder;
 use crate::bpf;
 use crate::bpf::containers::{Changes, Containers};
 use crate::bpf::kernel::Kernel;
 use crate::bpf::recorder::Limits;
 use crate::bpf::sweep::Swept;
+use crate::controller::recorder::News;
 use crate::enrich;
 use crate::event::{self, CgroupNames, Losses, SubjectId, SubjectObservation};
+use crate::node::process;
 use crate::recorder::cluster::{Cluster, Command, Entered, Observed, Started};
+use crate::telemetry::metrics::Metrics;
+
+/// Runs until it is asked to end (SIGTERM, SIGINT). What was recorded is written first.
+pub async fn run(options: Options) -> Result<(), RecorderError> {
+    record::<Attached>(options, Settings::default()).await
+}
+
+#[derive(Clone, Debug, Default)]
+struct Settings {
+    /// Mount namespaces that ended, in which programs ran, and of which no workload was seen.
+    unrecognised: Arc<AtomicU64>,
+}
 
 /// Programs that are attached, and what is known of their subjects.
-pub(super) struct Attached {
+struct Attached {
+    settings: Settings,
+    ready: bpf::Ready,
     containers: Containers,
     /// What was told and not released.
     known: BTreeSet<SubjectId>,
@@ -26,28 +48,28 @@ pub(super) struct Attached {
     release: BTreeSet<SubjectId>,
     losses: Losses,
     /// Whether it is time to make room.
-    pub(super) crowded: bool,
+    crowded: bool,
 }
 
 /// What was seen since the last time.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+struct Seen {
     started: Vec<(event::Started, Losses)>,
     observed: Vec<(SubjectId, SubjectObservation)>,
     ended: Vec<(SubjectId, SubjectObservation)>,
     losses: Losses,
-    /// Mount namespaces that ended, in which programs ran, and of which no workload was seen.
-    pub(super) unrecognised: u64,
 }
 
 impl Attached {
-    /// Attaches the programs.
-    pub(super) fn start(pid_max: u32) -> Result<Self, bpf::Error> {
+    fn attach(settings: Settings) -> Result<Self, Failure> {
+        let pid_max = process::pid_max()?;
         let kernel = Kernel::probe()?;
         let mut containers = Containers::start(&kernel, Limits::for_containers(pid_max))?;
         drop(kernel);
         bpf::memory::give_back();
         Ok(Self {
+            settings,
+            ready: bpf::Ready::of(&containers)?,
             losses: containers.losses()?,
             containers,
             known: BTreeSet::new(),
@@ -57,23 +79,8 @@ impl Attached {
         })
     }
 
-    /// Tells when there is something to look at.
-    pub(super) fn ready(&self) -> io::Result<bpf::Ready> {
-        bpf::Ready::of(&self.containers)
-    }
-
-    /// Nobody wants what this subject does any more.
-    pub(super) fn release(&mut self, subject: SubjectId) {
-        self.release.insert(subject);
-    }
-
-    /// Whether something waits for a sweep.
-    pub(super) fn is_due(&self) -> bool {
-        self.crowded || !self.release.is_empty()
-    }
-
     /// Looks at what changed. A sweep finds what ended as well, and takes some time.
-    pub(super) fn look(&mut self, sweep: bool) -> Result<Seen, bpf::Error> {
+    fn see(&mut self, sweep: bool) -> Result<Seen, bpf::Error> {
         let Changes {
             started,
             grown,
@@ -116,7 +123,9 @@ impl Attached {
         for id in std::mem::take(&mut self.release) {
             self.known.remove(&id);
         }
-        seen.unrecognised = unrecognised;
+        self.settings
+            .unrecognised
+            .fetch_add(unrecognised, Ordering::Relaxed);
         for id in ended {
             if self.known.contains(&id) {
                 seen.ended.push((id, self.containers.observe(id)?));
@@ -128,15 +137,65 @@ impl Attached {
     }
 }
 
+impl Source for Attached {
+    type Settings = Settings;
+    const RECORDER: Recorder = Recorder::Bpf;
+    const SAYS: [&'static str; 3] = [
+        "the programs are attached",
+        "the programs are detached",
+        "cannot attach the programs",
+    ];
+
+    fn gauges(settings: &Settings, metrics: &Metrics) {
+        let unrecognised = settings.unrecognised.clone();
+        metrics.gauge(
+            "recorder_unrecognised_namespaces",
+            "Mount namespaces that ended and in which no workload was seen to begin.",
+            move || number(unrecognised.load(Ordering::Relaxed)),
+        );
+    }
+
+    async fn start(settings: Settings) -> Result<Self, Failure> {
+        spawn_blocking(|| Self::attach(settings)).await?
+    }
+
+    /// What ends, the programs tell.
+    fn news(&mut self, _: &News) {}
+
+    async fn ready(&self) -> io::Result<()> {
+        self.ready.wait().await
+    }
+
+    fn release(&mut self, subject: SubjectId) {
+        self.release.insert(subject);
+    }
+
+    fn is_due(&self) -> bool {
+        self.crowded || !self.release.is_empty()
+    }
+
+    async fn look(mut self, cluster: &mut Cluster, sweep: bool) -> Result<Self, Failure> {
+        // It waits for the kernel, some milliseconds.
+        let (own, seen) = spawn_blocking(move || {
+            let seen = self.see(sweep);
+            (self, seen)
+        })
+        .await?;
+        let clock = Clock::now()?;
+        tell(cluster, seen?, &clock);
+        Ok(own)
+    }
+}
+
 /// The difference between the clock of the kernel's programs and that of people.
-pub(super) struct Clock {
+struct Clock {
     wall: Duration,
     monotonic: Duration,
 }
 
 impl Clock {
     /// As it is now.
-    pub(super) fn now() -> io::Result<Self> {
+    fn now() -> io::Result<Self> {
         let read = |clock: ClockId| clock_gettime(clock).map(Duration::from);
         Ok(Self {
             wall: read(ClockId::CLOCK_REALTIME)?,
@@ -145,7 +204,7 @@ impl Clock {
     }
 
     /// Now, in seconds since 1970.
-    pub(super) fn seconds(&self) -> u64 {
+    fn seconds(&self) -> u64 {
         self.wall.as_secs()
     }
 
@@ -158,13 +217,12 @@ impl Clock {
 }
 
 /// Tells the machine what was seen.
-pub(super) fn tell(cluster: &mut Cluster, seen: Seen, clock: &Clock) {
+fn tell(cluster: &mut Cluster, seen: Seen, clock: &Clock) {
     let Seen {
         started,
         observed,
         ended,
         losses,
-        unrecognised: _,
     } = seen;
     for (started, losses) in started {
         begin(cluster, started, losses, clock);
