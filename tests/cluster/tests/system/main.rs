@@ -6,6 +6,7 @@ mod elsewhere;
 mod faults;
 mod life;
 mod live;
+mod logs;
 mod nodes;
 mod observed;
 mod prometheus;
@@ -87,6 +88,10 @@ fn main() -> Result<ExitCode> {
             live::a_job_ends_a_recording_and_the_pod_runs_on,
             live::a_recording_ends_when_nothing_new_comes,
             live::a_profile_is_taken_while_its_container_runs,
+            logs::a_pod_runs_under_what_was_logged,
+            logs::both_recorders_tell_the_same_of_one_container,
+            logs::what_was_gone_before_it_was_looked_up_is_told,
+            logs::where_nothing_delivers_records_this_is_told,
             recording::switched_off_nothing_of_it_is_left,
             unhooked::all_but_admission_works_with_no_webhook,
         ]

@@ -10,43 +10,85 @@ use spo_cluster_tests::objects::{create, get};
 
 use crate::world::{PODS, PROFILES, SPOD, World};
 
-const ATTACHED: &str = "the programs are attached";
-const DETACHED: &str = "the programs are detached";
+/// A recorder: its name, its container, what switches it on, and what it logs when it begins and ends.
+pub(crate) struct Recorder {
+    name: &'static str,
+    container: &'static str,
+    switch: &'static str,
+    begins: &'static str,
+    ends: &'static str,
+}
+
+pub(crate) const BPF: Recorder = Recorder {
+    name: "Bpf",
+    container: "bpf-recorder",
+    switch: "enableBpfRecorder",
+    begins: "the programs are attached",
+    ends: "the programs are detached",
+};
+pub(crate) const LOGS: Recorder = Recorder {
+    name: "Logs",
+    container: "log-enricher",
+    switch: "enableLogEnricher",
+    begins: "audit records are read\"",
+    ends: "audit records are read no more",
+};
 
 /// A recording of the pods with the label `app` of this value.
 pub(crate) struct Recording<'w> {
     world: &'w World,
     name: String,
+    label: String,
 }
 
 impl<'w> Recording<'w> {
-    /// Switches the recorder on, and waits until it records.
+    /// Switches the recorder of the kernel's programs on, and waits until it records.
     pub(crate) async fn begin(world: &'w World, name: &str, strategy: &str) -> Result<Self> {
-        let on = json!({ "spec": { "enricher": { "enableBpfRecorder": true } } });
+        Self::begin_by(&BPF, world, name, name, strategy).await
+    }
+
+    /// Switches a recorder on, and waits until it records pods with this label.
+    pub(crate) async fn begin_by(
+        recorder: &Recorder,
+        world: &'w World,
+        name: &str,
+        label: &str,
+        strategy: &str,
+    ) -> Result<Self> {
+        let on = json!({ "spec": { "enricher": { recorder.switch: true } } });
         world.merge(SPOD, &on).await?;
         world.runs().await?;
-        let label = json!({ "metadata": { "labels": { "spo.x-k8s.io/enable-recording": "" } } });
+        let enabled = json!({ "metadata": { "labels": { "spo.x-k8s.io/enable-recording": "" } } });
         let space = format!("/api/v1/namespaces/{}", world.users);
-        world.merge(&space, &label).await?;
+        world.merge(&space, &enabled).await?;
         let recording = Self {
             world,
             name: name.to_owned(),
+            label: label.to_owned(),
         };
         // A test that failed left its own.
-        world.delete(&recording.all()).await?;
-        let none = |list: &Value| list["items"] == json!([]);
-        world.becomes(&recording.all(), "gone", none).await?;
+        let list = get(&world.admin, &recording.all()).await?;
+        let list = list.context("not served")?;
+        for old in list["items"].as_array().into_iter().flatten() {
+            if old["spec"]["recorder"] == recorder.name {
+                let old = old["metadata"]["name"].as_str().unwrap_or_default();
+                let old = format!("{}/{old}", recording.all());
+                world.delete(&old).await?;
+                world.not_there(&old).await?;
+            }
+        }
         let before = world
             .until("the recorder has what it needs", async || {
-                let said = said(world).await?;
-                let times = said.matches(ATTACHED).count();
-                Ok((times == said.matches(DETACHED).count()).then_some(times))
+                let said = said(world, recorder).await?;
+                let times = said.matches(recorder.begins).count();
+                Ok((times == said.matches(recorder.ends).count()).then_some(times))
             })
             .await?;
-        recording.create(strategy).await?;
+        recording.create(recorder, strategy).await?;
         world
             .until("the recorder records", async || {
-                let now = said(world).await?.matches(ATTACHED).count();
+                let now = said(world, recorder).await?;
+                let now = now.matches(recorder.begins).count();
                 Ok((now > before).then_some(()))
             })
             .await?;
@@ -58,21 +100,22 @@ impl<'w> Recording<'w> {
         let recording = Self {
             world: self.world,
             name: name.to_owned(),
+            label: name.to_owned(),
         };
-        recording.create(strategy).await?;
+        recording.create(&BPF, strategy).await?;
         Ok(recording)
     }
 
-    async fn create(&self, strategy: &str) -> Result<()> {
+    async fn create(&self, recorder: &Recorder, strategy: &str) -> Result<()> {
         let object = json!({
             "apiVersion": "security-profiles-operator.x-k8s.io/v1",
             "kind": "ProfileRecording",
             "metadata": { "name": self.name },
             "spec": {
                 "kind": "SeccompProfile",
-                "recorder": "Bpf",
+                "recorder": recorder.name,
                 "mergeStrategy": strategy,
-                "podSelector": { "matchLabels": { "app": self.name } },
+                "podSelector": { "matchLabels": { "app": self.label } },
             },
         });
         create(&self.world.admin, &self.all(), &object).await??;
@@ -93,7 +136,7 @@ impl<'w> Recording<'w> {
     /// A pod that it records.
     pub(crate) fn pod(&self, name: &str, script: &str) -> Value {
         let mut pod = pod(name, script);
-        pod["metadata"]["labels"] = json!({ "app": self.name });
+        pod["metadata"]["labels"] = json!({ "app": self.label });
         pod
     }
 
@@ -117,7 +160,7 @@ impl<'w> Recording<'w> {
 }
 
 /// What the recorder logged.
-async fn said(world: &World) -> Result<String> {
+async fn said(world: &World, recorder: &Recorder) -> Result<String> {
     let pods = get(&world.admin, PODS).await?.context("not served")?;
     let pods = pods["items"].as_array().context("no list")?;
     let name = pods.iter().find_map(|pod| {
@@ -126,7 +169,7 @@ async fn said(world: &World) -> Result<String> {
         (is_daemon && pod["metadata"]["deletionTimestamp"].is_null()).then_some(name)
     });
     let name = name.context("no daemon")?;
-    let path = format!("{PODS}/{name}/log?container=bpf-recorder");
+    let path = format!("{PODS}/{name}/log?container={}", recorder.container);
     Ok(world
         .admin
         .request_text(Request::get(&path).body(Vec::new())?)
