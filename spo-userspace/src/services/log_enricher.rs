@@ -142,7 +142,8 @@ impl Source for Reading {
                 Err(error) => drop(tell.send(Err(ReadError::Thread(error)))),
             }
         });
-        let shared = told.await.map_err(|_| ReadError::Ended)??;
+        let started: Result<_, oneshot::error::RecvError> = told.await;
+        let shared = started.unwrap_or(Err(ReadError::Ended))?;
         Ok(Self {
             shared,
             settle,
@@ -163,15 +164,15 @@ impl Source for Reading {
                 });
                 let own = self.pods.entry(pod.uid.clone()).or_default();
                 // Of earlier ones the status tells no more: they have ended.
-                own.values_mut().for_each(|life| life.ended = true);
+                end(own);
                 own.extend(lives.clone());
                 if pod.ended {
-                    own.values_mut().for_each(|life| life.ended = true);
+                    end(own);
                 }
             }
             News::PodGone(uid) => {
                 if let Some(own) = self.pods.get_mut(uid) {
-                    own.values_mut().for_each(|life| life.ended = true);
+                    end(own);
                     self.gone.insert(uid.clone());
                 }
             }
@@ -195,8 +196,12 @@ impl Source for Reading {
     async fn look(mut self, cluster: &mut Cluster, sweep: bool) -> Result<Self, Failure> {
         if sweep {
             let (tell, told) = oneshot::channel();
-            self.settle.send(tell).map_err(|_| self.ended())?;
-            told.await.map_err(|_| self.ended())??;
+            // If nobody takes it, nobody answers.
+            drop(self.settle.send(tell));
+            match told.await {
+                Ok(settled) => settled?,
+                Err(_) => return Err(self.ended().into()),
+            }
         }
         let now = seconds();
         let lives = self.pods.values().flatten();
@@ -227,6 +232,13 @@ impl Source for Reading {
             }
         }
         Ok(self)
+    }
+}
+
+/// They run no more.
+fn end(lives: &mut BTreeMap<String, Life>) {
+    for life in lives.values_mut() {
+        life.ended = true;
     }
 }
 

@@ -402,6 +402,7 @@ fn recording_of(id: &str) -> Cluster {
         merge: false,
         disabled: false,
         deleting: false,
+        finished: None,
     });
     cluster.pod(Pod {
         namespace: "team".to_owned(),

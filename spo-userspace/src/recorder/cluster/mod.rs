@@ -127,6 +127,8 @@ impl Cluster {
         for take in self.takes.values_mut() {
             take.finish(End::Recorder);
         }
+        // Nobody tells any more what became of these.
+        self.writing.clear();
     }
 
     /// Whether something of a recording is still to be written.
@@ -259,7 +261,9 @@ impl Cluster {
     /// [`written`](Self::written) or [`again`](Self::again) is to be told.
     pub fn steps(&mut self, now: u64) -> Vec<Step> {
         let mut steps = std::mem::take(&mut self.steps);
-        let due = self.takes.iter().filter(|(_, take)| take.due);
+        // One after the other: if an earlier one fails, or a later one, the take is still there.
+        let due = self.takes.iter();
+        let due = due.filter(|(key, take)| take.due && !self.writing.contains(key));
         let due: Vec<_> = due.map(|(key, _)| key.clone()).collect();
         for key in due {
             let output = self.output(&key, now);

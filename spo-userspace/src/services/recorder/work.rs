@@ -161,7 +161,9 @@ impl<S: Source> Recorder<S> {
             self.sweep = Some((now + wait, (wait * 2).min(AGAIN_MOST)));
         }
         if let Some(source) = &mut self.source {
-            news.iter().for_each(|news| source.news(news));
+            for news in &news {
+                source.news(news);
+            }
             sweep |= news.iter().any(News::ends_a_recording);
         }
         // What was seen until now is from before the news.

@@ -56,7 +56,7 @@ impl Auditd {
 impl Drop for Auditd {
     fn drop(&mut self) {
         if let Ok(id) = i32::try_from(self.daemon.id()) {
-            drop(kill(Pid::from_raw(id), Signal::SIGTERM));
+            kill(Pid::from_raw(id), Signal::SIGTERM).ok();
         }
         drop(self.daemon.wait());
     }
@@ -139,7 +139,7 @@ pub(crate) async fn what_was_gone_before_it_was_looked_up_is_told(world: &World)
         return Ok(());
     };
     let recording = Recording::begin_by(&LOGS, world, "gone", "gone", "None").await?;
-    let readers = world.processes("log-enricher")?;
+    let readers = world.node.processes("log-enricher")?;
     let [reader] = readers[..] else {
         anyhow::bail!("{readers:?} read logs")
     };
@@ -200,7 +200,11 @@ pub(crate) async fn where_nothing_delivers_records_this_is_told(world: &World) -
     world.runs().await?;
     world
         .until("nobody reads logs", async || {
-            Ok(world.processes("log-enricher")?.is_empty().then_some(()))
+            Ok(world
+                .node
+                .processes("log-enricher")?
+                .is_empty()
+                .then_some(()))
         })
         .await?;
     world.delete_profile("log-enricher-trace").await

@@ -330,3 +330,35 @@ fn a_static_pod_is_known_by_its_hash() {
     world.steps();
     assert_eq!(world.calls("web-app-u1"), ["read"]);
 }
+
+/// A later version of a profile that could not be written is not forgotten because an earlier one was.
+#[test]
+fn what_changes_while_it_is_written_is_written_after_that() {
+    let mut world = World::new(Limits::default());
+    let cluster = &mut world.cluster;
+    cluster.recording(recording("web"));
+    cluster.pod(pod("u1", &[("app", &["c1"])]));
+    cluster.started(subject(1), started("c1", "u1"));
+    cluster.ended(subject(1), observed(&[0]));
+    let write = |cluster: &mut Cluster| {
+        let mut steps = cluster.steps(100).into_iter();
+        steps.find_map(|step| match step {
+            Step::Write(output) => Some(output),
+            Step::Release(_) => None,
+        })
+    };
+    let first = write(cluster).unwrap();
+    assert!(!first.last);
+    cluster.pod_gone("u1");
+    assert!(write(cluster).is_none());
+    cluster.written(&first);
+    for _ in 0..2 {
+        let second = write(cluster).unwrap();
+        assert!(second.last);
+        cluster.again(&second);
+    }
+    let second = write(cluster).unwrap();
+    cluster.written(&second);
+    assert!(write(cluster).is_none());
+    assert!(!cluster.is_unwritten(&second.recording));
+}

@@ -186,6 +186,7 @@ async fn bound(world: &World) -> Result<()> {
 
 fn observe(world: &World) -> Result<Observer> {
     let containerd: Result<Vec<u32>, _> = world
+        .node
         .processes_with("comm", b"containerd\n")?
         .into_iter()
         .map(u32::try_from)
