@@ -33,12 +33,19 @@ pub(crate) async fn all_is_read_as_the_monitor_says(world: &World) -> Result<()>
     let files = TempDir::new()?;
     let jobs = jobs(world, &monitor, files.path()).await?;
     ensure!(jobs.len() == 6, "{jobs:#?}");
+    let targets = |job: &Value| {
+        let targets = job["static_configs"][0]["targets"].as_array();
+        targets.map_or(0, Vec::len)
+    };
+    let all = jobs.iter().map(targets).sum::<usize>();
+    ensure!(jobs.iter().all(|job| targets(job) > 0), "{jobs:#?}");
     let prometheus = Prometheus::start(world, &json!({ "scrape_configs": jobs }), files)?;
 
     // Of each process both pages are read.
-    let is_all = |found: &[Sample]| found.len() == 6 && found.iter().all(|(_, up)| up == "1");
+    let is_all = |found: &[Sample]| found.len() == all && found.iter().all(|(_, up)| up == "1");
     prometheus.says("up", is_all).await?;
-    let is_much = |found: &[Sample]| found.len() == 6 && found.iter().all(|(_, many)| many != "0");
+    let is_much =
+        |found: &[Sample]| found.len() == all && found.iter().all(|(_, many)| many != "0");
     prometheus.says("scrape_samples_scraped", is_much).await?;
     // What an alert would ask, before, meanwhile and after.
     let refused = "sum(security_profiles_operator_node_profiles{state=\"Error\"}) or vector(0)";
