@@ -256,6 +256,12 @@ const NEEDS: &[Need] = &[
     ),
     need(
         Group::ClusterOracle,
+        "auditd",
+        Probe::Programs(&["auditd"]),
+        ["auditd", "audit", "audit", "audit"],
+    ),
+    need(
+        Group::ClusterOracle,
         "Prometheus",
         Probe::Programs(&["prometheus", "promtool"]),
         ["prometheus", "", "prometheus", "prometheus"],

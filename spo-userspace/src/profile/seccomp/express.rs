@@ -40,11 +40,16 @@ pub(super) fn express(
         let rules = Vec::from_iter((most != default).then_some((Vec::new(), most)));
         return Expressed { rules, ignored };
     };
+    let mut ranges = Ranges::Compared;
     loop {
         let greatest = |args: &Arguments| greatest(&domain, &ignored, args, value);
         let tree = domain.tree(&ignored, &greatest);
         let mut rules = Vec::new();
-        match write(&tree, default, &mut Vec::new(), &mut rules) {
+        match write(&tree, default, ranges, &mut Vec::new(), &mut rules) {
+            Ok(()) if mixed(&rules).is_some() && ranges == Ranges::Compared => {
+                ranges = Ranges::Listed;
+                continue;
+            }
             Ok(()) if mixed(&rules).is_some() => ignored.extend(mixed(&rules)),
             Ok(()) if rules.len() <= MOST_RULES => return Expressed { rules, ignored },
             Ok(()) => {
@@ -55,6 +60,7 @@ pub(super) fn express(
                 ignored.insert(arg);
             }
         }
+        ranges = Ranges::Compared;
     }
 }
 
@@ -82,12 +88,22 @@ fn greatest(
     values.max().unwrap_or_else(|| value(args))
 }
 
+/// How ranges at either end are told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ranges {
+    /// By a comparison.
+    Compared,
+    /// Value by value, if there are few.
+    Listed,
+}
+
 /// The argument that is the trouble.
 struct Inexpressible(u32);
 
 fn write(
     tree: &Tree<Verdict>,
     default: Verdict,
+    ranges: Ranges,
     path: &mut Vec<SyscallArg>,
     rules: &mut Vec<(Vec<SyscallArg>, Verdict)>,
 ) -> Result<(), Inexpressible> {
@@ -101,10 +117,10 @@ fn write(
         Tree::Split { arg, cells } => {
             let other = |(_, tree): &&(Cell, Tree<Verdict>)| *tree != Tree::Leaf(default);
             let told: Vec<_> = cells.iter().filter(other).collect();
-            let tests = tests(*arg, cells, &told).ok_or(Inexpressible(*arg))?;
+            let tests = tests(*arg, cells, &told, ranges).ok_or(Inexpressible(*arg))?;
             for (test, tree) in tests {
                 path.push(test);
-                write(tree, default, path, rules)?;
+                write(tree, default, ranges, path, rules)?;
                 path.pop();
             }
             Ok(())
@@ -119,6 +135,7 @@ fn tests<'t>(
     arg: u32,
     cells: &'t [(Cell, Tree<Verdict>)],
     told: &[&'t (Cell, Tree<Verdict>)],
+    listed: Ranges,
 ) -> Option<Branches<'t>> {
     debug_assert!(arg <= LAST_ARGUMENT);
     let test = |op, value, value_two| SyscallArg {
@@ -155,8 +172,9 @@ fn tests<'t>(
     let touch = matches!((lower, upper), (Some((_, end)), Some((start, _))) if start - 1 == end);
     let short = |(first, last): (u64, u64)| last - first < MOST_SINGLE;
     let both = lower.is_some() && upper.is_some() && !touch;
-    let single_lower = both && lower.is_some_and(short);
-    let single_upper = both && !single_lower;
+    let listed = listed == Ranges::Listed;
+    let single_lower = (both || listed) && lower.is_some_and(short);
+    let single_upper = (both && !single_lower) || (listed && upper.is_some_and(short));
     let mut branches = Vec::new();
     for (cell, tree) in told {
         match cell {

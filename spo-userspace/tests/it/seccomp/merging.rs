@@ -319,6 +319,29 @@ fn bases_that_cannot_be_found() {
     );
 }
 
+/// Neighbouring values below one another in a tree of several arguments are no range.
+#[test]
+fn complaining_keeps_conditions_on_neighbouring_values() {
+    let masked = |bits| SyscallArg {
+        value_two: bits,
+        ..arg(0, Operator::MaskedEqual, 1)
+    };
+    let at = |bits, value| [masked(bits), arg(1, Operator::Equal, value)];
+    let original = spec(
+        Action::Allow,
+        vec![
+            rule(Action::Trap, &["lseek"], &at(0, 0)),
+            rule(Action::Log, &["lseek"], &at(0, 1)),
+            rule(Action::Trap, &["lseek"], &at(1, 0)),
+        ],
+    );
+    let (complaining, notes) = complain(&original, &[]);
+    assert_eq!(notes, []);
+    let expected = [at(0, 0), at(0, 1), at(1, 0)].map(|args| rule(Action::Log, &["lseek"], &args));
+    assert_eq!(complaining.syscalls, expected);
+    assert_eq!(enforce(&complaining, Some(&original)), (original, vec![]));
+}
+
 #[test]
 fn complain_mode_and_back() {
     let original = spec(
