@@ -298,14 +298,19 @@ impl World {
         let path = format!("{PROFILES}/{profile}");
         let object = get(&self.admin, &path).await?.context("no profile")?;
         let generation = &object["metadata"]["generation"];
+        let digest = || {
+            let text = fs::read(self.file(profile)).unwrap_or_default();
+            format!("sha256:{}", sha256(&text))
+        };
+        // The file of a profile that stands on a base is written anew with that.
         let status = self
             .says(profile, "Installed", |status| {
-                status["status"] == "Installed" && status["observedGeneration"] == *generation
+                status["status"] == "Installed"
+                    && status["observedGeneration"] == *generation
+                    && status["digest"] == digest()
             })
             .await?;
         let text = fs::read(self.file(profile))?;
-        let digest = sha256(&text);
-        ensure!(status["status"]["digest"] == format!("sha256:{digest}"));
         if object["spec"]["baseProfileName"].is_null() {
             let content: Value = serde_json::from_slice(&text)?;
             ensure!(content == object["spec"], "{content:#} is not the spec");
