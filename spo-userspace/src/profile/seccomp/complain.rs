@@ -63,6 +63,9 @@ pub fn enforce(spec: &SeccompSpec, original: Option<&SeccompSpec>) -> (SeccompSp
     };
     let now = Calls::of(spec);
     let before = Calls::of(original);
+    // What complain mode made wider, since it could not tell it otherwise, nobody changed.
+    let complaining = complain(original, &[]).0;
+    let complaining = Calls::of(&complaining);
     let unchanged_default = logged(before.default) == now.default;
     let default = if unchanged_default {
         before.default
@@ -78,12 +81,13 @@ pub fn enforce(spec: &SeccompSpec, original: Option<&SeccompSpec>) -> (SeccompSp
         let blocked = before_call
             .denial()
             .is_some_and(|it| now_call == Call::always(it));
+        let untouched = now_call == complaining.get(name);
         let differs = std::cell::Cell::new(false);
         let value = |args: &Arguments| {
             let now = now_call.verdict(args).unwrap_or(now.default);
             let before = before_call.verdict(args).unwrap_or(before.default);
             // Calls that stayed blocked are as they were, or blocked altogether.
-            if now == logged(before) || now == before || blocked {
+            if now == logged(before) || now == before || blocked || untouched {
                 before
             } else {
                 differs.set(true);

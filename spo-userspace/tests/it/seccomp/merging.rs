@@ -319,6 +319,17 @@ fn bases_that_cannot_be_found() {
     );
 }
 
+/// Runtimes take several conditions on one argument for alternatives, which no profile can tell beside
+/// the others.
+#[test]
+fn what_complain_mode_made_wider_goes_back() {
+    let args = [1, 1, 2, 3].map(|index| arg(index, Operator::Equal, 0));
+    let original = spec(Action::Errno, vec![rule(Action::Allow, &["clone"], &args)]);
+    let (complaining, notes) = complain(&original, &[]);
+    assert!(notes.iter().any(|note| note.widens), "{notes:?}");
+    assert_eq!(enforce(&complaining, Some(&original)), (original, vec![]));
+}
+
 /// Neighbouring values below one another in a tree of several arguments are no range.
 #[test]
 fn complaining_keeps_conditions_on_neighbouring_values() {
