@@ -2,11 +2,9 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-
 use super::args::BpfRecorderArgs;
-use super::daemon::mandatory;
 use super::exit::{FAILED, Failure};
+use super::node::{event_loop, mandatory};
 use crate::services::bpf_recorder::{self, Options};
 use crate::telemetry::logging;
 
@@ -27,11 +25,6 @@ fn go(args: BpfRecorderArgs) -> Result<ExitCode, anyhow::Error> {
         namespace: mandatory("OPERATOR_NAMESPACE", "the namespace of the operator")?,
         places: telling.places(with_insecure_metrics_access),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(8)
-        .build()
-        .context("cannot start the event loop")?;
-    runtime.block_on(bpf_recorder::run(options))?;
+    event_loop()?.block_on(bpf_recorder::run(options))?;
     Ok(ExitCode::SUCCESS)
 }

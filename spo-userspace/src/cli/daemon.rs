@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, anyhow};
-
 use super::args::DaemonArgs;
 use super::exit::{FAILED, Failure};
+use super::node::{event_loop, mandatory};
 use crate::api::names::CONFIGURATION;
 use crate::services::daemon::{self, Options};
 use crate::telemetry::logging;
@@ -39,23 +38,6 @@ fn go(args: DaemonArgs) -> Result<ExitCode, anyhow::Error> {
         places: telling.places(with_insecure_metrics_access),
         with_seccomp,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(8)
-        .build()
-        .context("cannot start the event loop")?;
-    runtime.block_on(daemon::run(options))?;
+    event_loop()?.block_on(daemon::run(options))?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// A variable of the environment that must be set.
-pub(super) fn mandatory(name: &str, what: &str) -> Result<String, anyhow::Error> {
-    std::env::var(name)
-        .ok()
-        .filter(|value| !value.is_empty())
-        .ok_or_else(|| {
-            anyhow!(
-                "the environment has no {name}: set it to {what}, as the manifests in deploy/ do"
-            )
-        })
 }

@@ -2,11 +2,9 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-
 use super::args::{LogEnricherArgs, LogSourceArg};
-use super::daemon::mandatory;
 use super::exit::{FAILED, Failure, USAGE};
+use super::node::{event_loop, mandatory};
 use crate::services::log_enricher::{self, Options};
 use crate::telemetry::logging;
 
@@ -41,11 +39,6 @@ fn go(args: LogEnricherArgs) -> Result<ExitCode, anyhow::Error> {
         namespace: mandatory("OPERATOR_NAMESPACE", "the namespace of the operator")?,
         places: telling.places(with_insecure_metrics_access),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(8)
-        .build()
-        .context("cannot start the event loop")?;
-    runtime.block_on(log_enricher::run(options, proc))?;
+    event_loop()?.block_on(log_enricher::run(options, proc))?;
     Ok(ExitCode::SUCCESS)
 }

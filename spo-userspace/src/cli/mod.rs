@@ -18,6 +18,7 @@ mod log_enricher;
 mod manifest;
 mod merge;
 mod migrate;
+mod node;
 mod node_cleanup;
 mod node_setup;
 mod operator;
