@@ -3,6 +3,7 @@
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::Status;
 use kube::{Client, Error, Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 
@@ -82,7 +83,8 @@ pub(super) async fn tell_failure(
     context.events.tell(reference, note).await;
 }
 
-/// Writes a profile. One that is there is replaced only if nobody changed it since it was looked at.
+/// Writes a profile. One that is there is replaced only if nobody changed it since it was looked at,
+/// and one that is being deleted is a conflict until it is gone.
 pub(in crate::controller) async fn write(
     client: &Client,
     profile: Profile,
@@ -94,6 +96,11 @@ pub(in crate::controller) async fn write(
         annotations,
         spec,
     } = profile;
+    if present.is_some_and(is_deleting) {
+        let message = format!("{name} is being deleted: it is written when that is done");
+        let status = Status::failure(&message, "Conflict").with_code(409);
+        return Err(Error::Api(status.boxed()));
+    }
     let profiles: Api<SeccompProfile> = Api::all(client.clone());
     let parameters = PostParams {
         field_manager: Some(MANAGER.to_owned()),
@@ -115,6 +122,10 @@ pub(in crate::controller) async fn write(
     }
     tracing::info!(profile = name, "wrote a profile of what was recorded");
     Ok(())
+}
+
+fn is_deleting(profile: &Guarded<SeccompProfile>) -> bool {
+    profile.meta().deletion_timestamp.is_some()
 }
 
 async fn delete(context: &Context, name: &str, uid: Option<String>) -> Result<(), Error> {
@@ -150,5 +161,51 @@ fn gone(result: Result<(), Error>) -> Result<(), Error> {
     match result {
         Err(Error::Api(status)) if status.is_not_found() => Ok(()),
         result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::place::{Present, Put, put};
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_is_written_into_what_is_being_deleted() {
+        let spec = json!({ "defaultAction": "SCMP_ACT_ERRNO" });
+        let object = json!({
+            "apiVersion": "security-profiles-operator.x-k8s.io/v1", "kind": "SeccompProfile",
+            "metadata": { "name": "web-app", "deletionTimestamp": "2026-01-01T00:00:00Z" },
+            "spec": spec,
+        });
+        let there: Guarded<SeccompProfile> = serde_json::from_value(object).unwrap();
+        let profile = || Profile {
+            name: "web-app".to_owned(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            spec: serde_json::from_value(spec.clone()).unwrap(),
+        };
+        // What is there already would go as well.
+        let first = put(&BTreeMap::new(), profile(), String::new()).unwrap();
+        let first = first.write.unwrap();
+        for deleting in [false, true] {
+            let present = Present {
+                annotations: first.annotations.clone(),
+                deleting,
+                ..super::super::observe::present_of(&there)
+            };
+            let present = BTreeMap::from([("web-app".to_owned(), present)]);
+            let Put { write, .. } = put(&present, profile(), String::new()).unwrap();
+            assert_eq!(write.is_some(), deleting);
+        }
+        // Nobody is asked.
+        let config = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
+        let client = Client::try_from(config).unwrap();
+        let written = write(&client, profile(), Some(&there)).await;
+        let Err(Error::Api(status)) = written else {
+            panic!("{written:?}");
+        };
+        assert!(status.is_conflict() && status.message.contains("is being deleted"));
     }
 }

@@ -121,6 +121,7 @@ pub(in crate::controller) fn present_of(profile: &Guarded<SeccompProfile>) -> Pr
         labels: profile.labels().clone(),
         annotations: profile.annotations().clone(),
         spec: profile.0.as_ref().ok().map(|profile| profile.spec.clone()),
+        deleting: profile.meta().deletion_timestamp.is_some(),
     }
 }
 

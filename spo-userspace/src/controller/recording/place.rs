@@ -17,6 +17,8 @@ pub(in crate::controller) struct Present {
     pub(in crate::controller) annotations: BTreeMap<String, String>,
     /// Nothing if this version cannot read it.
     pub(in crate::controller) spec: Option<SeccompProfileSpec>,
+    /// Whether it is being deleted, and all that is written into it with it.
+    pub(in crate::controller) deleting: bool,
 }
 
 /// A profile that is to be there.
@@ -74,7 +76,8 @@ pub(in crate::controller) fn put(
 fn changed(present: &BTreeMap<String, Present>, profile: Profile) -> Option<Profile> {
     let same = present.get(&profile.name).is_some_and(|present| {
         let has = |(key, value): (&String, &String)| present.annotations.get(key) == Some(value);
-        present.spec.as_ref() == Some(&profile.spec) && profile.annotations.iter().all(has)
+        let spec = present.spec.as_ref();
+        spec == Some(&profile.spec) && profile.annotations.iter().all(has) && !present.deleting
     });
     (!same).then_some(profile)
 }

@@ -63,6 +63,7 @@ fn present(profile: &Profile) -> Present {
         labels: profile.labels.clone(),
         annotations: profile.annotations.clone(),
         spec: Some(profile.spec.clone()),
+        deleting: false,
     }
 }
 
