@@ -102,12 +102,19 @@ fn evidence(partials: &[&Partial]) -> BTreeMap<String, String> {
         "left-out",
         "partial",
     ] {
-        let mut all: Vec<_> = values(name).into_iter().flatten().collect();
-        all.sort();
+        // A value may have come of several already.
+        let all = values(name).into_iter().flatten();
+        let all = all.flat_map(|value| value.split("; "));
+        let (cut, mut all): (Vec<_>, Vec<_>) = all.partition(|one| is_cut(one));
+        all.sort_unstable();
         all.dedup();
         let more = all.len().saturating_sub(MOST);
-        let mut texts: Vec<_> = all.into_iter().take(MOST).cloned().collect();
-        if more > 0 {
+        all.truncate(MOST);
+        let mut texts: Vec<_> = all.into_iter().map(str::to_owned).collect();
+        if !cut.is_empty() {
+            // Nobody can tell how many these are together.
+            texts.push("and more".to_owned());
+        } else if more > 0 {
             texts.push(format!("and {more} more"));
         }
         if !texts.is_empty() {
@@ -115,6 +122,15 @@ fn evidence(partials: &[&Partial]) -> BTreeMap<String, String> {
         }
     }
     evidence
+}
+
+/// Whether this stands for what did not fit.
+fn is_cut(text: &str) -> bool {
+    text == "and more"
+        || text
+            .strip_prefix("and ")
+            .and_then(|rest| rest.strip_suffix(" more"))
+            .is_some_and(|count| count.parse::<u64>().is_ok())
 }
 
 #[cfg(test)]
@@ -198,5 +214,22 @@ pub(super) mod tests {
         assert_eq!(annotations["spo.x-k8s.io/recording-lost"], "unknown");
         let broken = Partial { spec: None, ..one };
         assert!(whole(&[&broken, &two]).unwrap_err().contains("cannot read"));
+    }
+
+    #[test]
+    fn evidence_of_many_does_not_grow() {
+        let evidence = |one: &str, two: &str| {
+            let one = partial("a", &["read"], &[("kernel", one)]);
+            let two = partial("b", &["read"], &[("kernel", two)]);
+            let annotations = whole(&[&one, &two]).unwrap().annotations;
+            annotations["spo.x-k8s.io/recording-kernel"].clone()
+        };
+        assert_eq!(evidence("2; 1", "2"), "1; 2");
+        let nine = "1; 2; 3; 4; 5; 6; 7; 8; 9";
+        let cut = evidence(nine, "1");
+        assert_eq!(cut, "1; 2; 3; 4; 5; 6; 7; 8; and 1 more");
+        let cut = evidence(&cut, "9");
+        assert_eq!(cut, "1; 2; 3; 4; 5; 6; 7; 8; and more");
+        assert_eq!(evidence(&cut, "9"), cut);
     }
 }
