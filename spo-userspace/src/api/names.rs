@@ -57,6 +57,8 @@ pub const NOT_BOUND: &str = "this version does not bind profiles to pods: no pod
 const LABEL: usize = 63;
 /// The longest name of an object.
 const NAME: usize = 253;
+/// How the name of a proposal ends.
+const PROPOSAL: &str = "-proposal";
 /// Digits of a hash that make a name unique.
 const DIGITS: usize = 16;
 
@@ -74,11 +76,26 @@ pub fn profile_id(kind: &str, name: &str) -> String {
 /// The name of the object that says how far a profile got on a node.
 pub fn node_status(kind: &str, profile: &str, node: &str) -> String {
     let name = format!("{}-{profile}-{node}", kind.to_ascii_lowercase());
-    if name.len() <= NAME {
+    shortened(name, NAME)
+}
+
+/// The name of a profile that was recorded, which leaves room for that of its proposal.
+pub fn recorded(name: String) -> String {
+    shortened(name, NAME - PROPOSAL.len())
+}
+
+/// Where a profile stands that is not written over another one.
+pub fn proposal(name: &str) -> String {
+    format!("{name}{PROPOSAL}")
+}
+
+/// A name, or its beginning made unique where it is longer than `most`.
+fn shortened(name: String, most: usize) -> String {
+    if name.len() <= most {
         return name;
     }
     let digest = digest(&name);
-    let keep = NAME - DIGITS - 1;
+    let keep = most - DIGITS - 1;
     let begin = name[..keep].trim_end_matches(['-', '.']);
     format!("{begin}-{}", &digest[..DIGITS])
 }
@@ -145,6 +162,8 @@ mod tests {
             node_status("SeccompProfile", "nginx", "node-1"),
             "seccompprofile-nginx-node-1"
         );
+        let [one, two] = ["one", "two"].map(|end| recorded(format!("{}{end}", "a".repeat(250))));
+        assert!(one != two && proposal(&one).len() == NAME);
         let one = node_status("SeccompProfile", &"a".repeat(250), "one");
         let two = node_status("SeccompProfile", &"a".repeat(250), "two");
         assert_ne!(one, two);

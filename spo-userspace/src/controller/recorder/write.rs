@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
-use crate::api::names::COVERAGE;
+use crate::api::names::{self, COVERAGE};
 use crate::api::profile_recording::RecordingNode;
 use crate::api::seccomp_profile::NotAnObject;
 use crate::api::{ProfileRecording, SeccompProfile, SeccompProfileSpec};
@@ -152,8 +152,8 @@ impl Writer {
             last,
             ..
         } = output;
-        let name = recorded.metadata.name.clone();
-        let proposal = format!("{name}-proposal");
+        let name = names::recorded(recorded.metadata.name.clone());
+        let proposal = names::proposal(&name);
         let profiles: Api<DeserializeGuard<SeccompProfile>> = Api::all(self.client.clone());
         let mut objects = BTreeMap::new();
         for place in [&name, &proposal] {

@@ -10,7 +10,9 @@ use super::finish::{NOT_HANDED_IN, Progress, Verdict, verdict};
 use super::merge::{Partial, Whole, whole};
 use super::place::{PROPOSED, Present, Profile, Put, put};
 use crate::api::common::ProfileKind;
-use crate::api::names::{CONTAINER_ID, RECORDED, RECORDING_ID, RECORDING_NAMESPACE, UNMERGED};
+use crate::api::names::{
+    CONTAINER_ID, RECORDED, RECORDING_ID, RECORDING_NAMESPACE, UNMERGED, proposal,
+};
 use crate::api::profile_recording::{JOB_FAILED, MergeStrategy};
 use crate::cluster::events::Note;
 use crate::recorder::ANNOTATION_PREFIX;
@@ -81,7 +83,7 @@ impl Step {
 /// The names where results of a container may stand.
 pub(super) fn places(recording: &str, container: &str) -> [String; 2] {
     let name = format!("{recording}-{container}");
-    let proposal = format!("{name}-proposal");
+    let proposal = proposal(&name);
     [name, proposal]
 }
 
