@@ -75,7 +75,8 @@ pub struct Writer {
 struct Written {
     pod: String,
     before: Option<Partial>,
-    evidence: BTreeMap<String, String>,
+    /// Of what was written last; or may have been, if the server did not say so.
+    evidence: Vec<BTreeMap<String, String>>,
 }
 
 impl Writer {
@@ -190,7 +191,7 @@ impl Writer {
         let evidence_before = there.as_ref().map(|there| evidence(&there.annotations));
         let evidence_before = evidence_before.unwrap_or_default();
         let known = self.written.get(&name).filter(|written| {
-            written.pod == *pod && (there.is_none() || evidence_before == written.evidence)
+            written.pod == *pod && (there.is_none() || written.evidence.contains(&evidence_before))
         });
         let before = match known {
             Some(written) => written.before.clone(),
@@ -209,12 +210,13 @@ impl Writer {
             .contains_key(&format!("{ANNOTATION_PREFIX}partial"));
         let Put { write, proposed } = put(&present, wanted, proposal).map_err(WriteError::Place)?;
         let reference = reference(recording, uid);
-        let wrote = write.as_ref().map(|profile| &profile.annotations);
+        let wrote = write.as_ref().map(|profile| evidence(&profile.annotations));
         let written = Written {
             pod: pod.clone(),
-            evidence: wrote.map_or_else(|| evidence_before, evidence),
             before,
+            evidence: [evidence_before].into_iter().chain(wrote).collect(),
         };
+        self.written.insert(name.clone(), written);
         if let Some(profile) = write {
             let place = profile.name.clone();
             let there = objects.get(&place);
@@ -231,8 +233,6 @@ impl Writer {
         }
         if *last {
             self.written.remove(&name);
-        } else {
-            self.written.insert(name, written);
         }
         if let Some(message) = proposed {
             let note = Note {
