@@ -271,7 +271,7 @@ mod tests {
         assert_eq!(numbers(first), [1, 3]);
         assert_eq!(first.last_new, Some(NOW + 2));
         assert_eq!(first.at, NOW + 10);
-        assert!(!first.late && !first.filtered && !first.with_setup);
+        assert!(!first.late && !first.filtered);
         assert_eq!(numbers(second), [4]);
         assert_eq!(logs.changed(NOW + 11), []);
         logs.verdict(&verdict(3, NOW + 4), "c1", None, NOW);

@@ -290,7 +290,6 @@ fn observed_of(observation: SubjectObservation, losses: Losses, clock: &Clock) -
         calls: calls.into_iter().collect(),
         unnamed,
         filtered,
-        with_setup: false,
         late: false,
         at: clock.seconds(),
         last_new: (last_new_ns != 0).then(|| clock.at(last_new_ns)),

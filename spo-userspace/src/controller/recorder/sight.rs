@@ -48,7 +48,7 @@ impl News {
     /// Whether a recording gets nothing more.
     pub fn ends_a_recording(&self) -> bool {
         match self {
-            Self::Recording(recording, ..) => recording.deleting || recording.finished.is_some(),
+            Self::Recording(recording, ..) => recording.has_ended(),
             Self::RecordingGone(_) => true,
             Self::Pod(..) | Self::PodGone(_) => false,
         }
@@ -68,8 +68,8 @@ pub struct Sight {
     complete: [CancellationToken; 3],
     /// What was told of pods, by where they are.
     pods: BTreeMap<(String, String), (cluster::Pod, BTreeMap<String, Life>)>,
-    /// The recordings that were told.
-    recordings: BTreeSet<RecordingKey>,
+    /// The recordings that were told, with their ids.
+    recordings: BTreeMap<RecordingKey, String>,
 }
 
 impl Sight {
@@ -92,7 +92,7 @@ impl Sight {
             _watches: watches,
             complete,
             pods: BTreeMap::new(),
-            recordings: BTreeSet::new(),
+            recordings: BTreeMap::new(),
         }
     }
 
@@ -129,20 +129,26 @@ impl Sight {
     }
 
     fn recordings_of(&mut self, space: &str, news: &mut Vec<News>) {
-        let mut before: BTreeSet<_> = self.recordings.iter().cloned().collect();
+        let enabled = self.is_enabled(space);
+        let mut before: BTreeSet<_> = self.recordings.keys().cloned().collect();
         before.retain(|key| key.namespace == space);
         for object in self.stores.recordings.state() {
             let Ok(object) = &object.0 else { continue };
             if object.namespace().as_deref() != Some(space) || !is_of(self.recorder, &object.spec) {
                 continue;
             }
-            let key = key(object);
+            let recording = known_recording(object, enabled);
+            let Recording { key, uid, .. } = &recording;
             // Of a namespace without the label, nothing is recorded.
-            let is_known = before.remove(&key);
-            if is_known || self.is_enabled(space) || own(object, &self.node).is_some() {
-                self.recordings.insert(key);
+            let is_known = before.remove(key);
+            if is_known || enabled || own(object, &self.node).is_some() {
+                let earlier = self.recordings.insert(key.clone(), uid.clone());
+                // One that vanished while nobody looked, and whose name another one has.
+                if earlier.is_some_and(|earlier| earlier != *uid) {
+                    news.push(News::RecordingGone(key.clone()));
+                }
                 news.push(News::Recording(
-                    known_recording(object),
+                    recording,
                     own(object, &self.node),
                     wish(object),
                 ));
@@ -232,7 +238,7 @@ fn wish(object: &ProfileRecording) -> Option<String> {
     Some(wish[..wish.floor_char_boundary(LONGEST_WISH)].to_owned())
 }
 
-fn known_recording(object: &ProfileRecording) -> Recording {
+fn known_recording(object: &ProfileRecording, enabled: bool) -> Recording {
     let ProfileRecordingSpec {
         kind: _,
         recorder: _,
@@ -248,10 +254,73 @@ fn known_recording(object: &ProfileRecording) -> Recording {
         containers: containers.iter().cloned().collect(),
         merge: *merge_strategy == MergeStrategy::Containers,
         disabled: *disable_profile_after_recording,
+        enabled,
         deleting: object.metadata.deletion_timestamp.is_some(),
         finished: object.finished().map(|finished| Finished {
             why: finished.message.clone(),
             failed: finished.reason == JOB_FAILED,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::watcher::Event;
+    use serde_json::json;
+
+    use super::*;
+    use crate::cluster::watch::store;
+
+    fn recording(uid: &str) -> Event<kube::core::DeserializeGuard<ProfileRecording>> {
+        let object = json!({
+            "apiVersion": "security-profiles-operator.x-k8s.io/v1",
+            "kind": "ProfileRecording",
+            "metadata": { "name": "web", "namespace": "shop", "uid": uid },
+            "spec": { "kind": "SeccompProfile", "recorder": "Bpf", "podSelector": {} },
+        });
+        Event::Apply(serde_json::from_value(object).unwrap())
+    }
+
+    #[test]
+    fn what_becomes_of_recordings_while_nobody_looks() {
+        let (pods, _pods) = store();
+        let (recordings, mut write) = store();
+        let (namespaces, mut label) = store();
+        let mut sight = Sight {
+            node: "node".to_owned(),
+            own: "spo".to_owned(),
+            recorder: Recorder::Bpf,
+            stores: Stores {
+                pods,
+                recordings,
+                namespaces,
+            },
+            _watches: JoinSet::new(),
+            complete: Default::default(),
+            pods: BTreeMap::new(),
+            recordings: BTreeMap::new(),
+        };
+        let mut told = || {
+            let news = sight.take(&[Change::Namespace("shop".to_owned())]);
+            let words = news.into_iter().map(|news| match news {
+                News::Recording(one, ..) => format!("{} {}", one.uid, !one.has_ended()),
+                News::RecordingGone(key) => format!("{} is gone", key.name),
+                News::Pod(..) | News::PodGone(_) => String::new(),
+            });
+            words.collect::<Vec<_>>().join(", ")
+        };
+        let namespace = json!({ "metadata": { "name": "shop" } });
+        let namespace: kube::core::PartialObjectMeta<k8s_openapi::api::core::v1::Namespace> =
+            serde_json::from_value(namespace).unwrap();
+        write.apply_watcher_event(&recording("one"));
+        assert_eq!(told(), "");
+        label.apply_watcher_event(&Event::Apply(namespace.clone()));
+        assert_eq!(told(), "one true");
+        // Deleted, and made anew.
+        write.apply_watcher_event(&recording("two"));
+        assert_eq!(told(), "web is gone, two true");
+        // The label is taken away.
+        label.apply_watcher_event(&Event::Delete(namespace));
+        assert_eq!(told(), "two false");
     }
 }

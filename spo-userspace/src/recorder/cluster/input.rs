@@ -68,6 +68,8 @@ pub struct Recording {
     pub merge: bool,
     /// Whether its profiles are not to be installed.
     pub disabled: bool,
+    /// Whether its namespace has the label without which nothing is recorded.
+    pub enabled: bool,
     /// Whether it is being deleted.
     pub deleting: bool,
     /// Whether a rule has ended it.
@@ -75,11 +77,20 @@ pub struct Recording {
 }
 
 impl Recording {
+    /// Whether nothing more is recorded for it.
+    pub fn has_ended(&self) -> bool {
+        self.end().is_some()
+    }
+
     /// Why nothing more is recorded for it, if that is so.
     pub(super) fn end(&self) -> Option<End> {
-        let finished = self.finished.is_some();
-        let end = finished.then_some(End::RecordingFinished);
-        self.deleting.then_some(End::RecordingDeleted).or(end)
+        let ends = [
+            (self.deleting, End::RecordingDeleted),
+            (self.finished.is_some(), End::RecordingFinished),
+            (!self.enabled, End::LabelGone),
+        ];
+        let end = ends.into_iter().find(|(is, _)| *is);
+        end.map(|(_, end)| end)
     }
 }
 
@@ -170,8 +181,6 @@ pub struct Observed {
     pub unnamed: Vec<(Call, u64)>,
     /// It ran under a seccomp filter.
     pub filtered: bool,
-    /// These are the calls of the runtime as well: where the workload began was not seen.
-    pub with_setup: bool,
     /// It ran before anybody looked: what it did then is not in it.
     pub late: bool,
     /// When it was looked at, in seconds since 1970.

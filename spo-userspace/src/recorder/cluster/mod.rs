@@ -11,10 +11,12 @@
 //! | `input.rs` | what it is told |
 //! | `command.rs` | whether what entered a container is named in its pod |
 //! | `take.rs` | what a recording has of a container |
+//! | `going.rs` | what ends, and what is forgotten then |
 //! | `output.rs` | the profile of a take |
 //! | `status.rs` | what is told of a recording while it runs |
 
 mod command;
+mod going;
 mod input;
 mod output;
 mod status;
@@ -27,8 +29,8 @@ pub use self::input::{
     Entered, Finished, Limits, Node, Observed, Pod, PodContainer, Recording, RecordingKey, Started,
 };
 pub use self::output::{FAILED, Output};
+use self::status::History;
 pub use self::status::{ContainerStatus, Dropped, RecordingStatus};
-use self::status::{History, reasons_of};
 use self::take::{End, Take, TakeKey};
 use crate::event::SubjectId;
 
@@ -46,7 +48,8 @@ pub enum Step {
 pub struct Cluster {
     node: Node,
     limits: Limits,
-    recordings: BTreeMap<RecordingKey, Recording>,
+    /// By the API server's id: another recording may have the name of one that is still written.
+    recordings: BTreeMap<String, Recording>,
     pods: BTreeMap<String, Known>,
     /// By the runtime's id: the pod and the container. Statuses tell only the last two of each.
     containers: BTreeMap<String, (String, String)>,
@@ -56,9 +59,11 @@ pub struct Cluster {
     writing: BTreeSet<TakeKey>,
     /// Takes for which there was no room.
     refused: BTreeSet<TakeKey>,
-    /// What came of takes that are done with, by recording and container.
-    history: BTreeMap<(RecordingKey, String), History>,
+    /// What came of takes that are done with, by the recording's id and the container.
+    history: BTreeMap<(String, String), History>,
     dropped: Dropped,
+    /// Whether it cannot be seen what containers do.
+    failing: bool,
     steps: Vec<Step>,
 }
 
@@ -97,29 +102,35 @@ impl Cluster {
             refused: BTreeSet::new(),
             history: BTreeMap::new(),
             dropped: Dropped::default(),
+            failing: false,
             steps: Vec::new(),
         }
     }
 
-    /// A recording is there, new or changed. Of one that has ended, the sets of what is
-    /// [`wanted`](Self::wanted) are to be told first: after this, they are released.
+    /// A recording is there, new or changed. Of one that has ended, what its containers did is to be
+    /// told first: after this, their sets are released.
     pub fn recording(&mut self, recording: Recording) {
-        let key = recording.key.clone();
-        self.forget_earlier(&recording);
         if let Some(end) = recording.end() {
-            self.finish(&key, end);
+            self.finish(&recording.uid, end);
         }
-        self.recordings.insert(key, recording);
+        self.recordings.insert(recording.uid.clone(), recording);
         self.settle();
     }
 
     /// A recording is gone. What it has is written all the same.
     pub fn recording_gone(&mut self, key: &RecordingKey) {
-        self.finish(key, End::RecordingDeleted);
-        if let Some(recording) = self.recordings.get_mut(key) {
-            recording.deleting = true;
+        for uid in self.uids(key) {
+            self.finish(&uid, End::RecordingDeleted);
+            if let Some(recording) = self.recordings.get_mut(&uid) {
+                recording.deleting = true;
+            }
         }
         self.settle();
+    }
+
+    /// Whether it cannot be seen what containers do.
+    pub fn failing(&mut self, failing: bool) {
+        self.failing = failing;
     }
 
     /// The recorder is about to end: what there is, is written.
@@ -127,14 +138,29 @@ impl Cluster {
         for take in self.takes.values_mut() {
             take.finish(End::Recorder);
         }
-        // Nobody tells any more what became of these.
-        self.writing.clear();
     }
 
     /// Whether something of a recording is still to be written.
     pub fn is_unwritten(&self, key: &RecordingKey) -> bool {
-        let mut takes = self.takes.iter().filter(|(take, _)| take.recording == *key);
-        takes.any(|(key, take)| take.due || self.writing.contains(key))
+        let uids = self.uids(key);
+        let mut takes = self.takes.iter();
+        takes.any(|(take, own)| uids.contains(&take.recording) && !self.is_told(take, own))
+    }
+
+    /// Whether nothing at all is to be written.
+    pub fn is_written(&self) -> bool {
+        let mut takes = self.takes.iter();
+        takes.all(|(key, take)| self.is_told(key, take))
+    }
+
+    fn is_told(&self, key: &TakeKey, take: &Take) -> bool {
+        !take.due && !self.writing.contains(key)
+    }
+
+    /// Those of this name: one, and those before it of which something is still written.
+    fn uids(&self, key: &RecordingKey) -> Vec<String> {
+        let own = self.recordings.values().filter(|one| one.key == *key);
+        own.map(|one| one.uid.clone()).collect()
     }
 
     /// Whether pods have ended in which something runs, as far as was told.
@@ -146,10 +172,13 @@ impl Cluster {
     /// The profiles of a recording are wanted as they are now, before its containers have ended.
     /// Whether it has recorded anything.
     pub fn snapshot(&mut self, key: &RecordingKey) -> bool {
-        let mut any = self.history.keys().any(|(of, _)| of == key);
-        for take in self.takes_of(key) {
-            take.due = true;
-            any |= take.runs() > 0;
+        let uids = self.uids(key);
+        let mut any = self.history.keys().any(|(of, _)| uids.contains(of));
+        for (key, take) in &mut self.takes {
+            if uids.contains(&key.recording) {
+                take.due = true;
+                any |= take.runs() > 0;
+            }
         }
         any
     }
@@ -242,14 +271,6 @@ impl Cluster {
         self.bound();
     }
 
-    /// The subjects of which sets are to be read: those that somebody wants.
-    pub fn wanted(&self) -> Vec<SubjectId> {
-        let wanted = self.subjects.iter().filter(|(_, kept)| {
-            !kept.ended && self.place(kept).is_some_and(|place| self.is_wanted(&place))
-        });
-        wanted.map(|(subject, _)| *subject).collect()
-    }
-
     /// How many sets the kernel keeps of which it is not known yet whose they are.
     pub fn undecided(&self) -> usize {
         let subjects = self.subjects.values();
@@ -269,6 +290,7 @@ impl Cluster {
             let output = self.output(&key, now);
             if let Some(take) = self.takes.get_mut(&key) {
                 take.due = false;
+                take.fresh = false;
             }
             if let Some(output) = output {
                 self.writing.insert(key);
@@ -336,6 +358,7 @@ impl Cluster {
         match kept.started.pod.as_ref().and_then(|uid| self.known(uid)) {
             // It may be the sandbox, or one of which no status told. Nobody can tell any more.
             Some(known) if known.gone => false,
+            Some(known) if known.pod.ended && kept.started.is_sandbox() => false,
             Some(known) => !self.recordings_of(&known.pod).is_empty(),
             None => true,
         }
@@ -343,24 +366,22 @@ impl Cluster {
 
     /// The recordings of a pod that have not ended.
     fn recordings_of(&self, pod: &Pod) -> Vec<&Recording> {
-        let key = |name: &String| RecordingKey {
-            namespace: pod.namespace.clone(),
-            name: name.clone(),
-        };
-        let found = pod.recordings.iter().map(key);
-        found
-            .filter_map(|key| self.recordings.get(&key))
-            .filter(|recording| recording.end().is_none())
-            .collect()
+        let all = self.recordings.values();
+        let own = all.filter(|one| {
+            let key = &one.key;
+            key.namespace == pod.namespace && pod.recordings.contains(&key.name)
+        });
+        own.filter(|one| one.end().is_none()).collect()
     }
 
-    fn recordings_at(&self, (uid, container): &(String, String)) -> Vec<RecordingKey> {
+    /// The ids of the recordings of a container.
+    fn recordings_at(&self, (uid, container): &(String, String)) -> Vec<String> {
         let pod = self.pods.get(uid).map(|known| &known.pod);
         let found = pod.map(|pod| self.recordings_of(pod)).unwrap_or_default();
         found
             .into_iter()
             .filter(|one| one.containers.is_empty() || one.containers.contains(container))
-            .map(|one| one.key.clone())
+            .map(|one| one.uid.clone())
             .collect()
     }
 
@@ -406,102 +427,8 @@ impl Cluster {
             }
         }
         if kept.ended {
-            self.subjects.remove(&subject);
+            self.leave(subject);
         }
-    }
-
-    fn release(&mut self, subject: SubjectId) {
-        if let Some(kept) = self.subjects.remove(&subject)
-            && !kept.ended
-        {
-            self.steps.push(Step::Release(subject));
-            for take in self.takes.values_mut() {
-                take.running.remove(&subject);
-            }
-        }
-    }
-
-    fn takes_of(&mut self, key: &RecordingKey) -> impl Iterator<Item = &mut Take> {
-        let takes = self.takes.iter_mut();
-        takes
-            .filter(move |(take, _)| take.recording == *key)
-            .map(|(_, take)| take)
-    }
-
-    /// Ends the takes of a recording.
-    fn finish(&mut self, key: &RecordingKey, end: End) {
-        for take in self.takes_of(key) {
-            take.finish(end);
-        }
-    }
-
-    /// Ends the takes of a pod. Subjects of it that are nobody's, and are not the sandbox, may have
-    /// been restarts of which no status told.
-    fn finish_pod(&mut self, uid: &str) {
-        let Some(known) = self.known(uid) else {
-            return;
-        };
-        let own = [Some(uid), known.pod.static_hash.as_deref()];
-        let strange = self.subjects.values().filter(|kept| {
-            let of_pod = own.contains(&kept.started.pod.as_deref());
-            of_pod && self.place(kept).is_none() && !kept.started.is_sandbox()
-        });
-        let strange = u32::try_from(strange.count()).unwrap_or(u32::MAX);
-        for (key, take) in &mut self.takes {
-            if key.pod == uid {
-                take.strange = take.strange.max(strange);
-                take.finish(End::Pod);
-            }
-        }
-        self.settle();
-    }
-
-    /// Keeps what waits for its pod within bounds; the oldest go.
-    fn bound(&mut self) {
-        let waiting = self.subjects.iter().filter(|(_, kept)| kept.ended);
-        let mut waiting: Vec<_> = waiting
-            .map(|(subject, kept)| (kept.started.at, *subject))
-            .collect();
-        waiting.sort_unstable();
-        let surplus = waiting.len().saturating_sub(self.limits.waiting);
-        for (_, subject) in waiting.into_iter().take(surplus) {
-            self.subjects.remove(&subject);
-            self.dropped.waiting += 1;
-        }
-    }
-
-    /// Forgets what is done with.
-    fn forget(&mut self) {
-        let busy: BTreeSet<_> = self
-            .subjects
-            .values()
-            .filter_map(|kept| Some(self.place(kept)?.0))
-            .collect();
-        let takes = std::mem::take(&mut self.takes);
-        let done = |key: &TakeKey, take: &Take| {
-            let told = !take.due && !self.writing.contains(key);
-            take.end.is_some() && told && take.running.is_empty() && !busy.contains(&key.pod)
-        };
-        let (done, open): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            takes.into_iter().partition(|(key, take)| done(key, take));
-        self.takes = open;
-        for (key, take) in done {
-            let reasons = self.pods.get(&key.pod);
-            let reasons = reasons.map(|known| reasons_of(&key, &take, known, self.node.recorder));
-            let history = self.history.entry((key.recording, key.container));
-            history.or_default().add(&take, reasons.unwrap_or_default());
-        }
-        let used: BTreeSet<_> = self.takes.keys().map(|key| key.pod.clone()).collect();
-        self.pods
-            .retain(|uid, known| !known.gone || used.contains(uid) || busy.contains(uid));
-        let pods = &self.pods;
-        self.containers.retain(|_, (uid, _)| pods.contains_key(uid));
-        let used: BTreeSet<_> = self.takes.keys().map(|key| &key.recording).collect();
-        self.recordings
-            .retain(|key, recording| !recording.deleting || used.contains(key));
-        let recordings = &self.recordings;
-        self.history
-            .retain(|(key, _), _| recordings.contains_key(key));
     }
 }
 

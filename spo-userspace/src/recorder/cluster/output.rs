@@ -82,7 +82,7 @@ impl Cluster {
         let evidence = self.evidence(recording, take, known, container, (began, until));
         profile.metadata.annotations.extend(evidence);
         Some(Output {
-            recording: key.recording.clone(),
+            recording: recording.key.clone(),
             uid: recording.uid.clone(),
             pod: key.pod.clone(),
             profile,
@@ -102,6 +102,7 @@ impl Cluster {
         let why = recording.finished.as_ref().map(|end| end.why.as_str());
         let end = match take.end {
             Some(End::Recorder) => "the recorder ended",
+            Some(End::LabelGone) => "the namespace's label for recording was taken away",
             _ if !take.running.is_empty() => "the container runs on",
             Some(End::RecordingDeleted) => "the recording was deleted",
             Some(End::RecordingFinished) => why.unwrap_or("the recording was finished"),
@@ -161,7 +162,8 @@ pub(super) fn partial(key: &TakeKey, take: &Take, known: &Known, recorder: &str)
     let missed = take.missed(of_container.map(|(id, _)| id));
     if missed > 0 {
         reasons.push(format!(
-            "of {missed} of its runs the beginning was not seen: they began before the recorder did"
+            "of {missed} of its runs the beginning was not seen: they began before the recorder did, \
+             or it had no room for them"
         ));
     }
     if take.end == Some(End::Recorder) && !take.running.is_empty() {
@@ -170,11 +172,6 @@ pub(super) fn partial(key: &TakeKey, take: &Take, known: &Known, recorder: &str)
     let lost = take.losses().lost();
     if lost > 0 {
         reasons.push(format!("{lost} losses were counted on its node meanwhile"));
-    }
-    if take.with_setup {
-        reasons.push(
-            "where its workload began was not seen: the calls of the runtime are in it".to_owned(),
-        );
     }
     if take.strange > 0 {
         reasons.push(format!(
@@ -190,7 +187,11 @@ fn name(recording: &Recording, known: &Known, container: &str) -> String {
     let pod = &known.pod;
     let generated = pod.generate_name.as_deref();
     let suffix = generated
-        .and_then(|prefix| pod.name.strip_prefix(prefix))
+        .and_then(|prefix| {
+            let suffix = pod.name.strip_prefix(prefix);
+            // The API server cuts what is long, and then adds its letters.
+            suffix.or_else(|| pod.name.rsplit('-').next())
+        })
         .filter(|suffix| !suffix.is_empty());
     let base = format!("{}-{container}", recording.key.name);
     match suffix {

@@ -60,18 +60,10 @@ impl Cluster {
         recordings.map(|one| self.status_of(one)).collect()
     }
 
-    /// Forgets what came of an earlier recording of this name.
-    pub(super) fn forget_earlier(&mut self, recording: &Recording) {
-        let known = self.recordings.get(&recording.key);
-        if known.is_some_and(|known| known.uid != recording.uid) {
-            self.history.retain(|(of, _), _| *of != recording.key);
-        }
-    }
-
     fn status_of(&self, recording: &Recording) -> RecordingStatus {
-        let key = &recording.key;
-        let takes = || self.takes.iter().filter(|(take, _)| take.recording == *key);
-        let past = || self.history.iter().filter(|((of, _), _)| of == key);
+        let Recording { key, uid, .. } = recording;
+        let takes = || self.takes.iter().filter(|(take, _)| take.recording == *uid);
+        let past = || self.history.iter().filter(|((of, _), _)| of == uid);
         let mut calls: BTreeMap<&str, BTreeSet<Call>> = BTreeMap::new();
         for ((_, container), history) in past() {
             calls.entry(container).or_default().extend(&history.calls);
@@ -113,23 +105,25 @@ impl Cluster {
             });
             for container in chosen.filter(|one| selected && !one.ids.is_empty()) {
                 let take_key = TakeKey {
-                    recording: key.clone(),
+                    recording: uid.clone(),
                     pod: pod.uid.clone(),
                     container: container.name.clone(),
                 };
                 let past = self
                     .history
-                    .contains_key(&(key.clone(), container.name.clone()));
+                    .contains_key(&(uid.clone(), container.name.clone()));
                 if self.takes.contains_key(&take_key) || (pod.ended && past) {
                     continue;
                 }
                 let status = containers.entry(container.name.clone()).or_default();
                 let reason = if self.refused.contains(&take_key) {
                     "there was no room for more containers on the node"
+                } else if self.failing {
+                    "nothing can be recorded on the node now: the event CannotRecord says why"
                 } else if self.node.recorder == LOGS {
                     "of a pod no call was logged: it ran before the recorder did, or under another profile"
                 } else {
-                    "a pod that ran before the recorder did is not in it"
+                    "a pod is not in it that ran before the recorder did, or for which it had no room"
                 };
                 insert(&mut status.partial, reason.to_owned());
             }

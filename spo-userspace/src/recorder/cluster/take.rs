@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Command, Dropped, Kept, Limits, Observed, RecordingKey};
+use super::{Command, Dropped, Kept, Limits, Observed};
 use crate::event::{Call, Losses, SubjectId};
 
 /// Which take.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct TakeKey {
-    pub(super) recording: RecordingKey,
+    /// The recording's id.
+    pub(super) recording: String,
     /// The pod's id.
     pub(super) pod: String,
     pub(super) container: String,
@@ -21,10 +22,22 @@ pub(super) enum End {
     RecordingDeleted,
     /// A rule ended the recording.
     RecordingFinished,
+    /// The label of its namespace was taken away.
+    LabelGone,
     /// The pod ended, or was deleted.
     Pod,
     /// The recorder ended before the container did.
     Recorder,
+}
+
+impl End {
+    /// Whether nothing more is taken in then, not even what came before.
+    fn closes(self) -> bool {
+        match self {
+            Self::RecordingDeleted | Self::RecordingFinished | Self::LabelGone => true,
+            Self::Pod | Self::Recorder => false,
+        }
+    }
 }
 
 /// What there is.
@@ -42,7 +55,6 @@ pub(super) struct Take {
     pub(super) until: u64,
     pub(super) last_new: Option<u64>,
     pub(super) filtered: bool,
-    pub(super) with_setup: bool,
     /// Those of them that ran before anybody looked.
     late: BTreeSet<String>,
     /// What was lost before the first of its subjects, and up to now.
@@ -55,6 +67,8 @@ pub(super) struct Take {
     /// Containers of the pod of which nobody can tell which ones they were.
     pub(super) strange: u32,
     pub(super) end: Option<End>,
+    /// Whether there is something that no profile has.
+    pub(super) fresh: bool,
     /// Whether its profile is to be written.
     pub(super) due: bool,
 }
@@ -87,7 +101,6 @@ impl Take {
             calls,
             unnamed,
             filtered,
-            with_setup,
             late,
             at,
             last_new,
@@ -96,13 +109,11 @@ impl Take {
         let before = (
             self.calls.len(),
             self.filtered,
-            self.with_setup,
             self.late.len(),
             self.losses(),
         );
         self.calls.extend(calls);
         self.filtered |= filtered;
-        self.with_setup |= with_setup;
         if let Some(id) = kept.started.container.as_ref().filter(|_| *late) {
             self.late.insert(id.clone());
         }
@@ -125,18 +136,20 @@ impl Take {
         let after = (
             self.calls.len(),
             self.filtered,
-            self.with_setup,
             self.late.len(),
             self.losses(),
         );
+        let is_new = before != after;
+        self.fresh |= is_new;
         if kept.ended {
-            self.running.remove(&subject);
+            self.left(subject);
             self.passed.remove(&subject);
-            self.due = true;
+            // Of a probe, only what it did that nothing had done before.
+            self.due |= named.is_none() || self.fresh;
         } else {
             self.running.insert(subject);
             // What came after the end that was told.
-            self.due |= self.end.is_some() && before != after;
+            self.due |= self.end.is_some() && is_new;
         }
     }
 
@@ -150,17 +163,28 @@ impl Take {
         unnamed.clone_into(known);
     }
 
-    /// Whether it takes in nothing more, not even what came before its end.
+    /// Nothing more comes of a subject. Of the last one after the end, that is told.
+    pub(super) fn left(&mut self, subject: SubjectId) {
+        if self.running.remove(&subject) {
+            self.passed.remove(&subject);
+            self.due |= self.end.is_some();
+        }
+    }
+
+    /// Whether it takes in nothing more, not even what came before its end. Nothing runs for it then.
     pub(super) fn is_closed(&self) -> bool {
-        let closing = [End::RecordingDeleted, End::RecordingFinished];
-        self.end.is_some_and(|end| closing.contains(&end))
+        self.end.is_some_and(End::closes)
     }
 
     /// Nothing more is to come.
     pub(super) fn finish(&mut self, end: End) {
-        if self.end.is_none() {
+        if self.end.is_none() || (end.closes() && !self.is_closed()) {
+            self.due |= self.end.is_none() || !self.running.is_empty();
             self.end = Some(end);
-            self.due = true;
+        }
+        if self.is_closed() {
+            self.running.clear();
+            self.passed.clear();
         }
     }
 

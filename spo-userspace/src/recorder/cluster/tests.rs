@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 mod any_order;
 mod evidence;
+mod going;
 mod life;
 
 use super::*;
@@ -30,6 +31,17 @@ impl World {
             released: BTreeSet::new(),
             written: BTreeMap::new(),
         }
+    }
+
+    /// What somebody wants.
+    fn wanted(&self) -> Vec<SubjectId> {
+        let cluster = &self.cluster;
+        let is = |kept: &Kept| {
+            let place = cluster.place(kept);
+            !kept.ended && place.is_some_and(|place| cluster.is_wanted(&place))
+        };
+        let wanted = cluster.subjects.iter().filter(|(_, kept)| is(kept));
+        wanted.map(|(subject, _)| *subject).collect()
     }
 
     fn steps(&mut self) {
@@ -79,6 +91,7 @@ fn recording(name: &str) -> Recording {
         containers: BTreeSet::new(),
         merge: false,
         disabled: false,
+        enabled: true,
         deleting: false,
         finished: None,
     }

@@ -7,7 +7,10 @@ use super::*;
 /// What may happen, in any order.
 #[derive(Clone, Debug)]
 enum Happening {
-    Recording(bool),
+    Recording(bool, bool),
+    /// The other one of both, or another one of the first one's name.
+    Other(bool),
+    Again,
     RecordingGone,
     Pod(u8, bool, bool),
     PodGone(u8),
@@ -20,7 +23,10 @@ enum Happening {
 fn happening() -> impl Strategy<Value = Happening> {
     use Happening as H;
     prop_oneof![
-        any::<bool>().prop_map(H::Recording),
+        (any::<bool>(), any::<bool>())
+            .prop_map(|(deleting, enabled)| H::Recording(deleting, enabled)),
+        any::<bool>().prop_map(H::Other),
+        Just(H::Again),
         Just(H::RecordingGone),
         (0..3_u8, any::<bool>(), any::<bool>())
             .prop_map(|(pod, selected, ended)| H::Pod(pod, selected, ended)),
@@ -41,18 +47,29 @@ proptest! {
     fn nothing_is_kept_for_ever(happenings in prop::collection::vec(happening(), 0..60)) {
         use Happening as H;
         let mut world = World::new(Limits { waiting: 3, takes: 4, commands: 2 });
-        let mut generation = 0_u32;
+        let (mut generation, mut recordings) = (0_u32, 0_u32);
         let mut current = [0_u32; 6];
         for happening in happenings {
             let cluster = &mut world.cluster;
             match happening {
-                H::Recording(deleting) => cluster.recording(Recording { deleting, ..recording("web") }),
+                H::Recording(deleting, enabled) => {
+                    let uid = format!("web-{recordings}");
+                    cluster.recording(Recording { uid, deleting, enabled, ..recording("web") });
+                }
+                H::Other(deleting) => cluster.recording(Recording { deleting, ..recording("all") }),
+                H::Again => {
+                    recordings += 1;
+                    cluster.recording_gone(&key("web"));
+                    let uid = format!("web-{recordings}");
+                    cluster.recording(Recording { uid, ..recording("web") });
+                }
                 H::RecordingGone => cluster.recording_gone(&key("web")),
                 H::Pod(number, selected, ended) => {
                     let ids: Vec<_> = current.iter().map(|generation| format!("c{generation}")).collect();
                     let own = [&*ids[usize::from(number)], &*ids[usize::from(number) + 3]];
                     let mut pod = pod(&format!("u{number}"), &[("app", &own[..1]), ("side", &own[1..])]);
                     pod.ended = ended;
+                    pod.recordings.insert("all".to_owned());
                     if !selected {
                         pod.recordings.clear();
                     }
@@ -73,7 +90,7 @@ proptest! {
                 }
                 H::Steps => world.steps(),
             }
-            for wanted in world.cluster.wanted() {
+            for wanted in world.wanted() {
                 prop_assert!(!world.released.contains(&wanted), "{:?}", wanted);
             }
             let waiting = world.cluster.subjects.values().filter(|kept| kept.ended).count();
@@ -82,7 +99,9 @@ proptest! {
         for number in 0..3 {
             world.cluster.pod_gone(&format!("u{number}"));
         }
-        world.cluster.recording_gone(&key("web"));
+        for name in ["web", "all"] {
+            world.cluster.recording_gone(&key(name));
+        }
         world.steps();
         let Cluster { recordings, pods, containers, subjects, takes, history, .. } = &world.cluster;
         prop_assert!(subjects.is_empty(), "{:?}", subjects);

@@ -20,7 +20,6 @@ fn what_cannot_be_complete_says_so() {
         },
     );
     let lossy = Observed {
-        with_setup: true,
         filtered: true,
         losses: Losses {
             skipped_runs: 3,
@@ -35,7 +34,6 @@ fn what_cannot_be_complete_says_so() {
     for expected in [
         "of 1 of its runs",
         "3 losses",
-        "calls of the runtime",
         "1 containers of its pod",
         "filter",
     ] {
@@ -44,7 +42,7 @@ fn what_cannot_be_complete_says_so() {
     assert_eq!(world.annotation("web-app-u1", "lost"), Some("3"));
     assert_eq!(world.released.len(), 3);
     let app = &world.cluster.status()[0].containers["app"];
-    assert_eq!((app.lost, app.partial.len()), (3, 5));
+    assert_eq!((app.lost, app.partial.len()), (3, 4));
 }
 
 #[test]
@@ -228,5 +226,21 @@ fn a_filter_that_lets_all_pass_and_logs_it_holds_nothing_back() {
         );
         let (status, partial) = told(false, recorder);
         assert!(!status.is_empty() && partial.is_some(), "{recorder}");
+    }
+}
+
+#[test]
+fn where_nothing_can_be_recorded_the_status_says_so() {
+    let mut world = World::new(Limits::default());
+    let cluster = &mut world.cluster;
+    cluster.recording(recording("web"));
+    cluster.pod(pod("u1", &[("app", &["c1"])]));
+    let told = |cluster: &Cluster| {
+        let partial = cluster.status()[0].containers["app"].partial.clone();
+        partial.iter().any(|reason| reason.contains("CannotRecord"))
+    };
+    for failing in [true, false] {
+        cluster.failing(failing);
+        assert_eq!(told(cluster), failing);
     }
 }

@@ -9,11 +9,11 @@ fn a_container_from_its_start_to_its_profile() {
     cluster.recording(recording("web"));
     // The kernel is faster than the API server.
     cluster.started(subject(1), started("c1", "u1"));
-    assert!(cluster.wanted().is_empty());
     assert_eq!(cluster.undecided(), 1);
-    cluster.pod(pod("u1", &[("app", &["c1"])]));
-    assert_eq!(cluster.wanted(), [subject(1)]);
-    cluster.observed(subject(1), observed(&[0, 1]));
+    assert!(world.wanted().is_empty());
+    world.cluster.pod(pod("u1", &[("app", &["c1"])]));
+    assert_eq!(world.wanted(), [subject(1)]);
+    world.cluster.observed(subject(1), observed(&[0, 1]));
     world.steps();
     assert!(world.written.is_empty() && world.released.is_empty());
     let status = world.cluster.status();
@@ -121,7 +121,7 @@ fn what_nobody_wants_is_released() {
     cluster.started(subject(6), started("c6", "unknown"));
     world.steps();
     assert_eq!(world.released, [2, 3, 4, 5].map(subject).into());
-    assert_eq!(world.cluster.wanted(), [subject(1)]);
+    assert_eq!(world.wanted(), [subject(1)]);
     // Without a recording, there is nothing to wait for.
     world.cluster.recording_gone(&key("web"));
     world.steps();
@@ -175,8 +175,8 @@ fn a_recording_that_a_rule_ended_says_which_one_and_stays() {
     world.steps();
     assert_eq!(world.calls("web-app-u1"), ["read"]);
     let end = world.annotation("web-app-u1", "end");
+    assert_eq!(end, Some("the Job e2e ended"));
     // The other recording goes on.
-    assert_eq!(end, Some("the container runs on"));
     assert!(world.released.is_empty());
     let cluster = &mut world.cluster;
     assert!(cluster.is_active() && !cluster.is_unwritten(&key("web")));
@@ -210,7 +210,8 @@ fn a_recording_that_a_rule_ended_says_which_one_and_stays() {
         );
     }
     assert_eq!(cluster.status().len(), 2);
-    // Another one of that name, of which nobody told that the first is gone, begins anew.
+    // Another one of that name begins anew.
+    cluster.recording_gone(&key("all"));
     cluster.recording(Recording {
         uid: "another".to_owned(),
         ..recording("all")
@@ -218,6 +219,31 @@ fn a_recording_that_a_rule_ended_says_which_one_and_stays() {
     let mut statuses = cluster.status().into_iter();
     let all = statuses.find(|status| status.recording == key("all"));
     assert!(all.unwrap().containers["app"].replicas == 0);
+    // So does one that may not record for a while.
+    let enabled = |enabled| Recording {
+        uid: "another".to_owned(),
+        enabled,
+        ..recording("all")
+    };
+    let mut third = pod("u3", &[("app", &["c3"])]);
+    third.recordings = ["all".to_owned()].into();
+    cluster.pod(third);
+    cluster.started(subject(3), started("c3", "u3"));
+    cluster.observed(subject(3), observed(&[2]));
+    cluster.recording(enabled(false));
+    assert!(!cluster.is_active());
+    world.steps();
+    assert!(world.released.contains(&subject(3)) && world.wanted().is_empty());
+    let end = world.annotation("all-app-u3", "end").unwrap();
+    assert!(end.contains("label"), "{end}");
+    let cluster = &mut world.cluster;
+    cluster.recording(enabled(true));
+    cluster.started(subject(4), started("c3", "u3"));
+    cluster.ended(subject(4), observed(&[3]));
+    cluster.pod_gone("u3");
+    world.steps();
+    assert_eq!(world.calls("all-app-u3"), ["close"]);
+    let cluster = &mut world.cluster;
     for name in ["web", "all"] {
         cluster.recording_gone(&key(name));
     }
@@ -361,4 +387,23 @@ fn what_changes_while_it_is_written_is_written_after_that() {
     cluster.written(&second);
     assert!(write(cluster).is_none());
     assert!(!cluster.is_unwritten(&second.recording));
+}
+
+#[test]
+fn a_name_that_the_server_cut_is_told_apart_from_others() {
+    let long = "a-deployment-with-a-name-of-nearly-fifty-characters-0123456789";
+    let mut world = World::new(Limits::default());
+    world.cluster.recording(recording("web"));
+    for (index, end) in [(1, "bcdfg"), (2, "hjklm")] {
+        let (uid, id) = (format!("u{index}"), format!("c{index}"));
+        let mut pod = pod(&uid, &[("app", &[&id])]);
+        pod.generate_name = Some(format!("{long}-"));
+        pod.name = format!("{}{end}", &long[..58]);
+        world.cluster.pod(pod);
+        world.cluster.started(subject(index), started(&id, &uid));
+        world.cluster.ended(subject(index), observed(&[0]));
+    }
+    world.steps();
+    let names: Vec<_> = world.written.keys().map(String::as_str).collect();
+    assert_eq!(names, ["web-app-012345bcdfg", "web-app-012345hjklm"]);
 }

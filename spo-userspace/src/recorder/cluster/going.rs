@@ -1,0 +1,107 @@
+//! What ends, and what is forgotten then.
+//!
+//! A take may go when it is written and nothing more comes to it: it is [closed](Take::is_closed), or
+//! it has ended and nothing of it runs, and nothing of its pod waits that could still be its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::status::reasons_of;
+use super::take::{End, Take, TakeKey};
+use super::{Cluster, Step};
+use crate::event::SubjectId;
+
+impl Cluster {
+    /// Nobody wants what a subject does.
+    pub(super) fn release(&mut self, subject: SubjectId) {
+        if self.subjects.get(&subject).is_some_and(|kept| !kept.ended) {
+            self.steps.push(Step::Release(subject));
+        }
+        self.leave(subject);
+    }
+
+    /// Nothing more comes of a subject, to whatever take: its pod may have got another id since.
+    pub(super) fn leave(&mut self, subject: SubjectId) {
+        self.subjects.remove(&subject);
+        for take in self.takes.values_mut() {
+            take.left(subject);
+        }
+    }
+
+    /// Ends the takes of a recording.
+    pub(super) fn finish(&mut self, uid: &str, end: End) {
+        for (key, take) in &mut self.takes {
+            if key.recording == uid {
+                take.finish(end);
+            }
+        }
+    }
+
+    /// Ends the takes of a pod. Subjects of it that are nobody's, and are not the sandbox, may have
+    /// been restarts of which no status told.
+    pub(super) fn finish_pod(&mut self, uid: &str) {
+        let Some(known) = self.known(uid) else {
+            return;
+        };
+        let own = [Some(uid), known.pod.static_hash.as_deref()];
+        let strange = self.subjects.values().filter(|kept| {
+            let of_pod = own.contains(&kept.started.pod.as_deref());
+            of_pod && self.place(kept).is_none() && !kept.started.is_sandbox()
+        });
+        let strange = u32::try_from(strange.count()).unwrap_or(u32::MAX);
+        for (key, take) in &mut self.takes {
+            if key.pod == uid {
+                take.strange = take.strange.max(strange);
+                take.finish(End::Pod);
+            }
+        }
+        self.settle();
+    }
+
+    /// Keeps what waits for its pod within bounds; the oldest go.
+    pub(super) fn bound(&mut self) {
+        let waiting = self.subjects.iter().filter(|(_, kept)| kept.ended);
+        let mut waiting: Vec<_> = waiting
+            .map(|(subject, kept)| (kept.started.at, *subject))
+            .collect();
+        waiting.sort_unstable();
+        let surplus = waiting.len().saturating_sub(self.limits.waiting);
+        for (_, subject) in waiting.into_iter().take(surplus) {
+            self.subjects.remove(&subject);
+            self.dropped.waiting += 1;
+        }
+    }
+
+    /// Forgets what is done with.
+    pub(super) fn forget(&mut self) {
+        let busy: BTreeSet<_> = self
+            .subjects
+            .values()
+            .filter_map(|kept| Some(self.place(kept)?.0))
+            .collect();
+        let takes = std::mem::take(&mut self.takes);
+        let done = |key: &TakeKey, take: &Take| {
+            let is_over = take.end.is_some() && take.running.is_empty() && !busy.contains(&key.pod);
+            self.is_told(key, take) && (take.is_closed() || is_over)
+        };
+        let (done, open): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            takes.into_iter().partition(|(key, take)| done(key, take));
+        self.takes = open;
+        for (key, take) in done {
+            let reasons = self.pods.get(&key.pod);
+            let reasons = reasons.map(|known| reasons_of(&key, &take, known, self.node.recorder));
+            let history = self.history.entry((key.recording, key.container));
+            history.or_default().add(&take, reasons.unwrap_or_default());
+        }
+        let used: BTreeSet<_> = self.takes.keys().map(|key| key.pod.clone()).collect();
+        self.pods
+            .retain(|uid, known| !known.gone || used.contains(uid) || busy.contains(uid));
+        let pods = &self.pods;
+        self.containers.retain(|_, (uid, _)| pods.contains_key(uid));
+        let used: BTreeSet<_> = self.takes.keys().map(|key| &key.recording).collect();
+        self.recordings
+            .retain(|uid, recording| !recording.deleting || used.contains(uid));
+        let recordings = &self.recordings;
+        self.history
+            .retain(|(uid, _), _| recordings.contains_key(uid));
+    }
+}
