@@ -36,8 +36,8 @@ use crate::profile::named::Named as _;
 use crate::recorder::cluster::Node;
 use crate::telemetry::metrics::Metrics;
 
-/// How long what was recorded may take to be written at the end.
-const END: Duration = Duration::from_secs(20);
+/// How long the last answer of the API server may take when nobody waits for it any more.
+const LAST: Duration = Duration::from_secs(2);
 
 /// What a recorder has to know.
 #[derive(Clone, Debug)]
@@ -136,13 +136,12 @@ pub(super) async fn run<S: Source>(
         recorder: S::RECORDER.name(),
     };
     let recorder = Recorder::<S>::new(machine, settings, sight, jobs, state);
-    recorder.work(changes, dones, &stop).await?;
+    let worked = recorder.work(changes, dones, &stop).await;
     // The last sender of jobs is gone.
-    if let Ok(ended) = timeout(END, writing).await {
+    if let Ok(ended) = timeout(LAST, writing).await {
         ended?;
-    } else {
-        tracing::warn!("not all that was recorded could be written before the end");
     }
+    worked?;
     watches.cancel();
     end.cancel();
     tasks.close();

@@ -1,6 +1,9 @@
 //! What the recorder does, again and again.
 
-use std::collections::{BTreeMap, VecDeque};
+mod end;
+mod tell;
+
+use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,12 +13,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use self::tell::Told;
 use super::state::State;
 use super::{RecorderError, Source};
-use crate::api::profile_recording::RecordingNode;
-use crate::cluster::events::Note;
-use crate::controller::recorder::{Change, Done, Job, News, Sight, last_status, node_status};
-use crate::recorder::cluster::{Cluster, Limits, Node, RecordingKey, Step};
+use crate::controller::recorder::{Change, Done, Job, News, Sight};
+use crate::recorder::cluster::{Cluster, Limits, Node, Output, RecordingKey, Step};
 
 /// How long changes, and what containers did, are collected.
 const SETTLE: Duration = Duration::from_millis(250);
@@ -24,20 +26,6 @@ const STATUS: Duration = Duration::from_secs(5);
 /// How long it takes until something is tried again: the first time, and at most.
 const AGAIN: Duration = Duration::from_secs(1);
 const AGAIN_MOST: Duration = Duration::from_mins(1);
-
-/// A recording, and what it says of this node.
-struct Told {
-    uid: String,
-    deleting: bool,
-    finished: bool,
-    /// The wish for its profiles as they are now, and the one that was taken up last.
-    wish: Option<String>,
-    taken: Option<String>,
-    /// What it says, or what it was last told to say.
-    says: Option<RecordingNode>,
-    /// When it may be told again.
-    next: Instant,
-}
 
 /// What is recorded, and what is known of it.
 pub(super) struct Recorder<S: Source> {
@@ -48,10 +36,12 @@ pub(super) struct Recorder<S: Source> {
     source: Option<S>,
     recordings: BTreeMap<RecordingKey, Told>,
     jobs: UnboundedSender<Job>,
-    /// What could not be written, and when it is tried again.
-    failed: VecDeque<(Instant, Job)>,
-    /// How often in a row.
-    failures: u32,
+    /// Profiles that could not be written, and when each is tried again.
+    failed: Vec<(Instant, Box<Output>)>,
+    /// By the name of each, how often in a row.
+    failures: BTreeMap<String, u32>,
+    /// Why it cannot be seen what containers do, if that is so.
+    cannot: Option<String>,
     state: Arc<State>,
     /// When to look at what containers did, if that is due.
     look: Option<Instant>,
@@ -78,8 +68,9 @@ impl<S: Source> Recorder<S> {
             source: None,
             recordings: BTreeMap::new(),
             jobs,
-            failed: VecDeque::new(),
-            failures: 0,
+            failed: Vec::new(),
+            failures: BTreeMap::new(),
+            cannot: None,
             state,
             look: None,
             sweep: None,
@@ -87,7 +78,7 @@ impl<S: Source> Recorder<S> {
         }
     }
 
-    /// Works until `stop`, and hands in what there is.
+    /// Works until `stop`, and hands in what there is, also if it cannot go on.
     pub(super) async fn work(
         mut self,
         mut changes: UnboundedReceiver<Change>,
@@ -99,12 +90,28 @@ impl<S: Source> Recorder<S> {
             () = stop.cancelled() => return Ok(()),
         }
         let mut news = Vec::new();
+        let worked = self.until(stop, &mut news, &mut changes, &mut dones).await;
+        while let Ok(change) = changes.try_recv() {
+            news.push(change);
+        }
+        let ended = self.end(&news, dones).await;
+        worked.and(ended)
+    }
+
+    /// Works until `stop`. What has changed and was not looked at is in `news` then.
+    async fn until(
+        &mut self,
+        stop: &CancellationToken,
+        news: &mut Vec<Change>,
+        changes: &mut UnboundedReceiver<Change>,
+        dones: &mut UnboundedReceiver<Done>,
+    ) -> Result<(), RecorderError> {
         let mut settled: Option<Instant> = None;
         loop {
             let settle = settled.is_some_and(|at| at <= Instant::now());
             if settle {
                 settled = None;
-                self.turn(std::mem::take(&mut news)).await?;
+                self.turn(&std::mem::take(news)).await?;
             }
             let wake = [
                 settled,
@@ -129,7 +136,7 @@ impl<S: Source> Recorder<S> {
                 }
             };
             tokio::select! {
-                () = stop.cancelled() => break,
+                () = stop.cancelled() => return Ok(()),
                 Some(change) = changes.recv() => {
                     news.push(change);
                     settled.get_or_insert_with(|| Instant::now() + SETTLE);
@@ -141,18 +148,17 @@ impl<S: Source> Recorder<S> {
                 }
                 () = sleep => {
                     if settled.is_none_or(|at| at > Instant::now()) {
-                        self.turn(Vec::new()).await?;
+                        self.turn(&[]).await?;
                     }
                 }
             }
         }
-        self.end().await
     }
 
     /// Looks at all that may have changed, and does what follows.
-    async fn turn(&mut self, changes: Vec<Change>) -> Result<(), RecorderError> {
+    async fn turn(&mut self, changes: &[Change]) -> Result<(), RecorderError> {
         let now = Instant::now();
-        let news = self.sight.take(&changes);
+        let news = self.sight.take(changes);
         let mut sweep = news.iter().any(News::is_of_recorded_pod);
         if let Some((at, wait)) = self.sweep
             && at <= now
@@ -167,10 +173,11 @@ impl<S: Source> Recorder<S> {
             sweep |= news.iter().any(News::ends_a_recording);
         }
         // What was seen until now is from before the news.
-        self.look(sweep).await?;
+        let looked = self.look(sweep).await;
         for news in news {
             self.take(news);
         }
+        looked?;
         self.wishes();
         self.retry(now);
         self.steps();
@@ -200,23 +207,9 @@ impl<S: Source> Recorder<S> {
     fn take(&mut self, news: News) {
         match news {
             News::Recording(recording, says, wish) => {
-                let told = self
-                    .recordings
-                    .entry(recording.key.clone())
-                    .or_insert_with(|| Told {
-                        uid: recording.uid.clone(),
-                        deleting: false,
-                        finished: false,
-                        wish: None,
-                        taken: says.as_ref().and_then(|says| says.taken.clone()),
-                        says: None,
-                        next: Instant::now(),
-                    });
-                told.uid.clone_from(&recording.uid);
-                told.deleting = recording.deleting;
-                told.finished = recording.finished.is_some();
-                told.says = says;
-                told.wish = wish;
+                let told = self.recordings.entry(recording.key.clone());
+                let told = told.or_insert_with(|| Told::new(&recording.uid, says.as_ref()));
+                told.now(&recording, says, wish);
                 self.cluster.recording(recording);
             }
             News::RecordingGone(key) => {
@@ -266,7 +259,7 @@ impl<S: Source> Recorder<S> {
             }
             self.start = None;
             self.state.attached.store(false, Ordering::Relaxed);
-            self.state.failing.store(false, Ordering::Relaxed);
+            self.fails(None);
             return;
         }
         if self.source.is_some() || self.start.is_some_and(|(at, _)| at > now) {
@@ -279,127 +272,54 @@ impl<S: Source> Recorder<S> {
                 self.source = Some(source);
                 self.start = None;
                 self.state.attached.store(true, Ordering::Relaxed);
-                self.state.failing.store(false, Ordering::Relaxed);
+                self.fails(None);
                 tracing::info!("{begins}");
             }
             Err(error) => {
                 let error = chain(&*error);
                 tracing::error!(error, "{fails}: nothing is recorded here");
                 self.start = Some((now + wait, (wait * 2).min(AGAIN_MOST)));
-                if !self.state.failing.swap(true, Ordering::Relaxed) {
-                    self.tell_all("CannotRecord", &format!("node {}: {error}", self.node));
-                }
+                self.fails(Some(error));
             }
         }
-    }
-
-    fn tell_all(&self, reason: &str, message: &str) {
-        let open = self.recordings.iter();
-        for (key, told) in open.filter(|(_, told)| !told.deleting && !told.finished) {
-            let note = Note {
-                warning: true,
-                reason: reason.to_owned(),
-                message: message.to_owned(),
-            };
-            self.job(Job::Tell(key.clone(), told.uid.clone(), note));
-        }
-    }
-
-    /// Tells each recording how far it is on this node; one that ends, when all is written.
-    fn tell(&mut self, now: Instant) {
-        let mut wanted: BTreeMap<_, _> = self
-            .cluster
-            .status()
-            .into_iter()
-            .map(|status| (status.recording.clone(), status))
-            .collect();
-        for (key, told) in &mut self.recordings {
-            let status = wanted.remove(key);
-            let is_last = told.deleting || told.finished;
-            if is_last && self.cluster.is_unwritten(key) {
-                continue;
-            }
-            let mut says = status.and_then(|status| node_status(&self.node, status));
-            if let Some(says) = &mut says {
-                // It is answered when the last profile is written.
-                let before = told.says.as_ref().and_then(|says| says.taken.clone());
-                let is_written = !self.cluster.is_unwritten(key);
-                says.taken = told.taken.clone().filter(|_| is_written).or(before);
-            }
-            if told.finished && !told.deleting {
-                says = last_status(says, told.says.as_ref());
-            }
-            if told.says == says || (told.next > now && !is_last) {
-                continue;
-            }
-            told.next = now + STATUS;
-            told.says.clone_from(&says);
-            let job = Job::Status(key.clone(), says.map(Box::new));
-            drop(self.jobs.send(job));
-        }
-    }
-
-    /// When a recording is to be told something that it was not told because it is too early.
-    fn next_status(&self) -> Option<Instant> {
-        let now = Instant::now();
-        let next = self.recordings.values().map(|told| told.next);
-        next.filter(|next| *next > now).min()
     }
 
     fn done(&mut self, done: Done) {
         let Done { job, done } = done;
-        if done {
-            self.failures = 0;
-            if let Job::Profile(output) = job {
-                self.cluster.written(&output);
-                self.look.get_or_insert_with(|| Instant::now() + SETTLE);
+        match job {
+            Job::Profile(output) => {
+                let name = output.profile.metadata.name.clone();
+                if done {
+                    self.failures.remove(&name);
+                    self.cluster.written(&output);
+                    self.look.get_or_insert_with(|| Instant::now() + SETTLE);
+                } else {
+                    let failures = self.failures.entry(name).or_default();
+                    let wait = pause(failures);
+                    self.failed.push((Instant::now() + wait, output));
+                }
             }
-            return;
-        }
-        let wait = AGAIN_MOST.min(AGAIN * 2_u32.pow(self.failures.min(6)));
-        self.failures += 1;
-        if !matches!(job, Job::Tell(..)) {
-            self.failed.push_back((Instant::now() + wait, job));
+            Job::Status(key, _) => self.told(&key, done),
+            Job::Tell(..) => {}
         }
     }
 
     fn retry(&mut self, now: Instant) {
-        let (due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.failed)
-            .into_iter()
-            .partition(|(at, _)| *at <= now);
-        self.failed = later.into();
-        for (_, job) in due {
-            match job {
-                Job::Profile(output) => self.cluster.again(&output),
-                Job::Status(key, said) => {
-                    if let Some(told) = self.recordings.get_mut(&key)
-                        && told.says.as_ref() == said.as_deref()
-                    {
-                        self.job(Job::Status(key, said));
-                    }
-                }
-                Job::Tell(..) => {}
-            }
+        let failed = std::mem::take(&mut self.failed).into_iter();
+        let (due, later) = failed.partition(|(at, _)| *at <= now);
+        self.failed = later;
+        let due: Vec<_> = due;
+        for (_, output) in due {
+            self.cluster.again(&output);
         }
     }
+}
 
-    /// Hands in what there is.
-    async fn end(mut self) -> Result<(), RecorderError> {
-        self.look(true).await?;
-        for (_, job) in std::mem::take(&mut self.failed) {
-            if let Job::Profile(output) = job {
-                self.cluster.again(&output);
-            }
-        }
-        self.cluster.stop();
-        self.steps();
-        for (key, told) in &self.recordings {
-            if told.says.as_ref().is_some_and(|says| !says.finished) {
-                self.job(Job::Status(key.clone(), None));
-            }
-        }
-        Ok(())
-    }
+/// How long to wait after one more failure.
+fn pause(failures: &mut u32) -> Duration {
+    let wait = AGAIN_MOST.min(AGAIN * 2_u32.pow((*failures).min(6)));
+    *failures += 1;
+    wait
 }
 
 /// Now, in seconds since 1970.
@@ -419,3 +339,6 @@ fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+//! What recordings are told of this node.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use tokio::time::Instant;
+
+use super::super::Source;
+use super::{Recorder, SETTLE, STATUS, pause};
+use crate::api::profile_recording::RecordingNode;
+use crate::cluster::events::Note;
+use crate::controller::recorder::{Job, last_status, node_status};
+use crate::recorder::cluster::{Recording, RecordingKey};
+
+/// A recording, and what it says of this node.
+pub(super) struct Told {
+    uid: String,
+    deleting: bool,
+    finished: bool,
+    /// Whether something is recorded for it.
+    open: bool,
+    /// The wish for its profiles as they are now, and the one that was taken up last.
+    pub(super) wish: Option<String>,
+    pub(super) taken: Option<String>,
+    /// What it says, or what it was last told to say.
+    says: Option<RecordingNode>,
+    /// Whether it is being told, so that no more than one such job waits for the API server.
+    telling: bool,
+    /// How often in a row that failed.
+    failures: u32,
+    /// When it may be told again.
+    next: Instant,
+    /// Whether it was told that nothing can be recorded.
+    warned: bool,
+}
+
+impl Told {
+    /// One of which nothing is known but what it says.
+    pub(super) fn new(uid: &str, says: Option<&RecordingNode>) -> Self {
+        Self {
+            uid: uid.to_owned(),
+            deleting: false,
+            finished: false,
+            open: true,
+            wish: None,
+            taken: says.and_then(|says| says.taken.clone()),
+            says: None,
+            telling: false,
+            failures: 0,
+            next: Instant::now(),
+            warned: false,
+        }
+    }
+
+    /// What it is now.
+    pub(super) fn now(
+        &mut self,
+        recording: &Recording,
+        says: Option<RecordingNode>,
+        wish: Option<String>,
+    ) {
+        self.deleting = recording.deleting;
+        self.finished = recording.finished.is_some();
+        self.open = !recording.has_ended();
+        self.says = says;
+        self.wish = wish;
+    }
+
+    fn is_last(&self) -> bool {
+        self.deleting || self.finished
+    }
+}
+
+impl<S: Source> Recorder<S> {
+    /// Tells each recording how far it is on this node; one that ends, when all is written.
+    pub(super) fn tell(&mut self, now: Instant) {
+        let mut wanted: BTreeMap<_, _> = self
+            .cluster
+            .status()
+            .into_iter()
+            .map(|status| (status.recording.clone(), status))
+            .collect();
+        for (key, told) in &mut self.recordings {
+            let status = wanted.remove(key);
+            let is_last = told.is_last();
+            if told.telling || (is_last && self.cluster.is_unwritten(key)) {
+                continue;
+            }
+            let mut says = status.and_then(|status| node_status(&self.node, status));
+            if let Some(says) = &mut says {
+                // It is answered when the last profile is written.
+                let before = told.says.as_ref().and_then(|says| says.taken.clone());
+                let is_written = !self.cluster.is_unwritten(key);
+                says.taken = told.taken.clone().filter(|_| is_written).or(before);
+            }
+            if told.finished && !told.deleting {
+                says = last_status(says, told.says.as_ref());
+            }
+            let is_said = told.says == says && told.failures == 0;
+            let is_early = told.next > now && (!is_last || told.failures > 0);
+            if is_said || is_early {
+                continue;
+            }
+            told.says.clone_from(&says);
+            told.telling = true;
+            let job = Job::Status(key.clone(), says.map(Box::new));
+            drop(self.jobs.send(job));
+        }
+        if let Some(error) = &self.cannot {
+            let message = format!("node {}: {error}", self.node);
+            for (key, told) in &mut self.recordings {
+                if told.open && !std::mem::replace(&mut told.warned, true) {
+                    let note = Note {
+                        warning: true,
+                        reason: "CannotRecord".to_owned(),
+                        message: message.clone(),
+                    };
+                    let job = Job::Tell(key.clone(), told.uid.clone(), note);
+                    drop(self.jobs.send(job));
+                }
+            }
+        }
+    }
+
+    /// A recording was told, or could not be.
+    pub(super) fn told(&mut self, key: &RecordingKey, done: bool) {
+        if let Some(told) = self.recordings.get_mut(key) {
+            told.telling = false;
+            let wait = match done {
+                true if told.is_last() => SETTLE,
+                true => STATUS,
+                false => pause(&mut told.failures),
+            };
+            if done {
+                told.failures = 0;
+            }
+            told.next = Instant::now() + wait;
+        }
+    }
+
+    /// Why it cannot be seen what containers do, or that it can. Each recording is told once.
+    pub(super) fn fails(&mut self, cannot: Option<String>) {
+        let fails = cannot.is_some();
+        if !fails {
+            for told in self.recordings.values_mut() {
+                told.warned = false;
+            }
+        }
+        self.cannot = cannot;
+        self.cluster.failing(fails);
+        self.state.failing.store(fails, Ordering::Relaxed);
+    }
+
+    /// Takes away what recordings say of this node, of those of which all is written.
+    pub(super) fn withdraw(&mut self, now: Instant) {
+        for (key, told) in &mut self.recordings {
+            let is_early = told.failures > 0 && told.next > now;
+            if told.telling || is_early || self.cluster.is_unwritten(key) {
+                continue;
+            }
+            if told.says.as_ref().is_some_and(|says| !says.finished) {
+                told.says = None;
+            } else if told.failures == 0 {
+                continue;
+            }
+            told.telling = true;
+            let job = Job::Status(key.clone(), told.says.clone().map(Box::new));
+            drop(self.jobs.send(job));
+        }
+    }
+
+    /// Whether a recording is being told something, or is to be told it again.
+    pub(super) fn is_telling(&self) -> bool {
+        let mut told = self.recordings.values();
+        told.any(|told| told.telling || told.failures > 0)
+    }
+
+    /// When a recording is to be told something that it was not told because it is too early.
+    pub(super) fn next_status(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let next = self.recordings.values().map(|told| told.next);
+        next.filter(|next| *next > now).min()
+    }
+}

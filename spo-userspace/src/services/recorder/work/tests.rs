@@ -1,0 +1,254 @@
+use std::io;
+
+use kube::Client;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::*;
+use crate::api::profile_recording::{Recorder as Kind, RecordingNode};
+use crate::event::SubjectId;
+use crate::recorder::cluster::{Observed, Pod, PodContainer, Recording, Started};
+use crate::services::recorder::Failure;
+use crate::telemetry::metrics::Metrics;
+
+const SUBJECT: SubjectId = SubjectId {
+    index: 1,
+    since_ns: 1,
+};
+
+/// Nobody tells what containers did.
+struct Nobody;
+
+impl Source for Nobody {
+    type Settings = ();
+    const RECORDER: Kind = Kind::Bpf;
+    const SAYS: [&'static str; 3] = ["", "", ""];
+
+    fn gauges((): &(), _: &Metrics) {}
+
+    async fn start((): ()) -> Result<Self, Failure> {
+        Err("there are no programs".into())
+    }
+
+    fn news(&mut self, _: &News) {}
+
+    async fn ready(&self) -> io::Result<()> {
+        pending().await
+    }
+
+    fn release(&mut self, _: SubjectId) {}
+
+    fn is_due(&self) -> bool {
+        false
+    }
+
+    async fn look(self, _: &mut Cluster, _: bool) -> Result<Self, Failure> {
+        Err("the programs are gone".into())
+    }
+}
+
+struct World {
+    recorder: Recorder<Nobody>,
+    jobs: UnboundedReceiver<Job>,
+    done: UnboundedSender<Done>,
+    dones: UnboundedReceiver<Done>,
+}
+
+/// A recorder that no API server hears.
+fn world() -> World {
+    let config = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
+    let client = Client::try_from(config).unwrap();
+    let metrics = Arc::new(Metrics::new("node").unwrap());
+    let node = Node {
+        name: "node".to_owned(),
+        arch: crate::profile::arch::Arch::X86_64,
+        kernel: "6.1".to_owned(),
+        base: Vec::new(),
+        recorder: "Bpf",
+    };
+    let (changes, _) = unbounded_channel();
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let sight = Sight::new(
+        &client,
+        "node".to_owned(),
+        "spo".to_owned(),
+        Kind::Bpf,
+        &metrics,
+        &changes,
+        &stop,
+    );
+    let (tell, jobs) = unbounded_channel();
+    let (done, dones) = unbounded_channel();
+    World {
+        recorder: Recorder::new(node, (), sight, tell, Arc::default()),
+        jobs,
+        done,
+        dones,
+    }
+}
+
+fn key(name: &str) -> RecordingKey {
+    RecordingKey {
+        namespace: "team".to_owned(),
+        name: name.to_owned(),
+    }
+}
+
+fn recording(name: &str) -> News {
+    let recording = Recording {
+        key: key(name),
+        uid: name.to_owned(),
+        containers: std::collections::BTreeSet::new(),
+        merge: false,
+        disabled: false,
+        enabled: true,
+        deleting: false,
+        finished: None,
+    };
+    let says = RecordingNode {
+        name: "node".to_owned(),
+        ..RecordingNode::default()
+    };
+    News::Recording(recording, Some(says), None)
+}
+
+/// A container of `web` that runs.
+fn runs(recorder: &mut Recorder<Nobody>) {
+    recorder.take(recording("web"));
+    let app = PodContainer {
+        name: "app".to_owned(),
+        ids: vec!["c1".to_owned()],
+        ..PodContainer::default()
+    };
+    let pod = Pod {
+        namespace: "team".to_owned(),
+        name: "pod".to_owned(),
+        uid: "u1".to_owned(),
+        recordings: ["web".to_owned()].into(),
+        containers: vec![app],
+        ..Pod::default()
+    };
+    recorder.take(News::Pod(pod, BTreeMap::new()));
+    let started = Started {
+        container: Some("c1".to_owned()),
+        ..Started::default()
+    };
+    recorder.cluster.started(SUBJECT, started);
+    recorder.cluster.observed(SUBJECT, Observed::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_end_all_is_tried_until_it_is_written_also_if_it_fails() {
+    let World {
+        mut recorder,
+        mut jobs,
+        done,
+        dones,
+    } = world();
+    runs(&mut recorder);
+    recorder.source = Some(Nobody);
+    let end = tokio::spawn(recorder.end(&[], dones));
+    let mut seen = Vec::new();
+    while let Some(job) = jobs.recv().await {
+        seen.push(match &job {
+            Job::Profile(output) => output.profile.metadata.name.clone(),
+            Job::Status(_, says) => format!("status {}", says.is_some()),
+            Job::Tell(..) => "event".to_owned(),
+        });
+        // Each fails at first.
+        let done_now = seen.len().is_multiple_of(2);
+        let told = Done {
+            job,
+            done: done_now,
+        };
+        done.send(told).unwrap();
+    }
+    let expected = ["web-app", "web-app", "status false", "status false"];
+    assert_eq!(seen, expected);
+    let ended = end.await.unwrap();
+    assert!(matches!(ended, Err(RecorderError::Source(_))), "{ended:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_written_in_time_is_not_said_to_be_handed_in() {
+    let World {
+        mut recorder,
+        mut jobs,
+        done,
+        dones,
+    } = world();
+    runs(&mut recorder);
+    let end = tokio::spawn(recorder.end(&[], dones));
+    let mut times = 0;
+    while let Some(job) = jobs.recv().await {
+        assert!(matches!(job, Job::Profile(_)), "{job:?}");
+        times += 1;
+        done.send(Done { job, done: false }).unwrap();
+    }
+    assert!(times > 2, "{times}");
+    end.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_word_of_a_recording_at_most_waits_for_the_server() {
+    let World {
+        mut recorder,
+        mut jobs,
+        ..
+    } = world();
+    runs(&mut recorder);
+    let count = |recorder: &mut Recorder<Nobody>, jobs: &mut UnboundedReceiver<Job>| {
+        recorder.tell(Instant::now() + AGAIN_MOST);
+        std::iter::from_fn(|| jobs.try_recv().ok()).collect::<Vec<_>>()
+    };
+    let first = count(&mut recorder, &mut jobs);
+    assert_eq!(first.len(), 1);
+    // It is further by now.
+    let observed = Observed {
+        last_new: Some(1),
+        ..Observed::default()
+    };
+    recorder.cluster.observed(SUBJECT, observed);
+    assert_eq!(count(&mut recorder, &mut jobs).len(), 0);
+    // It failed, and what is true now is told.
+    recorder.told(&key("web"), false);
+    let second = count(&mut recorder, &mut jobs);
+    assert_eq!(second.len(), 1);
+    recorder.told(&key("web"), true);
+    assert_eq!(count(&mut recorder, &mut jobs).len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_recording_is_told_once_that_nothing_can_be_recorded() {
+    let World {
+        mut recorder,
+        mut jobs,
+        ..
+    } = world();
+    let mut told = |recorder: &mut Recorder<Nobody>| {
+        recorder.tell(Instant::now());
+        let jobs = std::iter::from_fn(|| jobs.try_recv().ok());
+        let told = jobs.filter_map(|job| match job {
+            Job::Tell(key, _, note) => Some(format!("{} {}", key.name, note.reason)),
+            Job::Profile(_) | Job::Status(..) => None,
+        });
+        told.collect::<Vec<_>>()
+    };
+    recorder.take(recording("web"));
+    recorder.start(Instant::now()).await;
+    assert_eq!(told(&mut recorder), ["web CannotRecord"]);
+    recorder.take(recording("later"));
+    assert_eq!(told(&mut recorder), ["later CannotRecord"]);
+    recorder.start = None;
+    recorder.start(Instant::now()).await;
+    assert!(told(&mut recorder).is_empty());
+    recorder.fails(None);
+    assert!(told(&mut recorder).is_empty());
+}
+
+#[test]
+fn each_profile_waits_longer_after_each_failure() {
+    let mut failures = 0;
+    let waits: Vec<_> = (0..8).map(|_| pause(&mut failures).as_secs()).collect();
+    assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+}
