@@ -68,9 +68,9 @@ impl Attached {
         drop(kernel);
         bpf::memory::give_back();
         Ok(Self {
-            settings,
             ready: bpf::Ready::of(&containers)?,
-            losses: containers.losses()?,
+            losses: counted(containers.losses()?, &settings),
+            settings,
             containers,
             known: BTreeSet::new(),
             changed: BTreeSet::new(),
@@ -99,7 +99,7 @@ impl Attached {
             // Of some, it may not have been told that they did something.
             self.changed.extend(&self.known);
         }
-        self.losses = self.containers.losses()?;
+        self.losses = counted(self.containers.losses()?, &self.settings);
         seen.losses = self.losses;
         for id in std::mem::take(&mut self.changed) {
             if self.known.contains(&id) && !self.release.contains(&id) {
@@ -131,10 +131,16 @@ impl Attached {
                 seen.ended.push((id, self.containers.observe(id)?));
             }
         }
-        self.losses = self.containers.losses()?;
+        self.losses = counted(self.containers.losses()?, &self.settings);
         seen.losses = self.losses;
         Ok(())
     }
+}
+
+/// What was lost, with the namespaces of which nobody can tell whether a workload was in them.
+fn counted(mut losses: Losses, settings: &Settings) -> Losses {
+    losses.unresolved += settings.unrecognised.load(Ordering::Relaxed);
+    losses
 }
 
 impl Source for Attached {
@@ -294,5 +300,20 @@ fn observed_of(observation: SubjectObservation, losses: Losses, clock: &Clock) -
         at: clock.seconds(),
         last_new: (last_new_ns != 0).then(|| clock.at(last_new_ns)),
         losses,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workloads_that_were_not_seen_to_begin_are_losses() {
+        let settings = Settings::default();
+        let before = counted(Losses::default(), &settings);
+        assert_eq!(before.lost(), 0);
+        settings.unrecognised.fetch_add(2, Ordering::Relaxed);
+        let losses = counted(Losses::default(), &settings);
+        assert_eq!(losses.since(&before).lost(), 2);
     }
 }
