@@ -57,6 +57,10 @@ pub struct RecordingKey {
 
 /// A recording of system calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is what the object says, for itself"
+)]
 pub struct Recording {
     /// Where it is.
     pub key: RecordingKey,

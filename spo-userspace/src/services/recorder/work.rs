@@ -208,7 +208,7 @@ impl<S: Source> Recorder<S> {
         match news {
             News::Recording(recording, says, wish) => {
                 let told = self.recordings.entry(recording.key.clone());
-                let told = told.or_insert_with(|| Told::new(&recording.uid, says.as_ref()));
+                let told = told.or_insert_with(|| Told::new(&recording, says.as_ref()));
                 told.now(&recording, says, wish);
                 self.cluster.recording(recording);
             }

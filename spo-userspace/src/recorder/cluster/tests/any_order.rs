@@ -54,7 +54,7 @@ proptest! {
             match happening {
                 H::Recording(deleting, enabled) => {
                     let uid = format!("web-{recordings}");
-                    cluster.recording(Recording { uid, deleting, enabled, ..recording("web") });
+                    cluster.recording(Recording { uid, enabled, deleting, ..recording("web") });
                 }
                 H::Other(deleting) => cluster.recording(Recording { deleting, ..recording("all") }),
                 H::Again => {

@@ -23,7 +23,9 @@ impl<S: Source> Recorder<S> {
         let deadline = Instant::now() + END;
         let news = self.sight.take(changes);
         if let Some(source) = &mut self.source {
-            news.iter().for_each(|news| source.news(news));
+            for news in &news {
+                source.news(news);
+            }
         }
         let looked = self.look(true).await;
         for news in news {

@@ -14,11 +14,7 @@ use crate::recorder::cluster::{Recording, RecordingKey};
 
 /// A recording, and what it says of this node.
 pub(super) struct Told {
-    uid: String,
-    deleting: bool,
-    finished: bool,
-    /// Whether something is recorded for it.
-    open: bool,
+    recording: Recording,
     /// The wish for its profiles as they are now, and the one that was taken up last.
     pub(super) wish: Option<String>,
     pub(super) taken: Option<String>,
@@ -36,12 +32,9 @@ pub(super) struct Told {
 
 impl Told {
     /// One of which nothing is known but what it says.
-    pub(super) fn new(uid: &str, says: Option<&RecordingNode>) -> Self {
+    pub(super) fn new(recording: &Recording, says: Option<&RecordingNode>) -> Self {
         Self {
-            uid: uid.to_owned(),
-            deleting: false,
-            finished: false,
-            open: true,
+            recording: recording.clone(),
             wish: None,
             taken: says.and_then(|says| says.taken.clone()),
             says: None,
@@ -59,15 +52,13 @@ impl Told {
         says: Option<RecordingNode>,
         wish: Option<String>,
     ) {
-        self.deleting = recording.deleting;
-        self.finished = recording.finished.is_some();
-        self.open = !recording.has_ended();
+        self.recording.clone_from(recording);
         self.says = says;
         self.wish = wish;
     }
 
     fn is_last(&self) -> bool {
-        self.deleting || self.finished
+        self.recording.deleting || self.recording.finished.is_some()
     }
 }
 
@@ -93,7 +84,7 @@ impl<S: Source> Recorder<S> {
                 let is_written = !self.cluster.is_unwritten(key);
                 says.taken = told.taken.clone().filter(|_| is_written).or(before);
             }
-            if told.finished && !told.deleting {
+            if told.recording.finished.is_some() && !told.recording.deleting {
                 says = last_status(says, told.says.as_ref());
             }
             let is_said = told.says == says && told.failures == 0;
@@ -109,13 +100,13 @@ impl<S: Source> Recorder<S> {
         if let Some(error) = &self.cannot {
             let message = format!("node {}: {error}", self.node);
             for (key, told) in &mut self.recordings {
-                if told.open && !std::mem::replace(&mut told.warned, true) {
+                if !told.recording.has_ended() && !std::mem::replace(&mut told.warned, true) {
                     let note = Note {
                         warning: true,
                         reason: "CannotRecord".to_owned(),
                         message: message.clone(),
                     };
-                    let job = Job::Tell(key.clone(), told.uid.clone(), note);
+                    let job = Job::Tell(key.clone(), told.recording.uid.clone(), note);
                     drop(self.jobs.send(job));
                 }
             }
