@@ -401,6 +401,7 @@ fn recording_of(id: &str) -> Cluster {
         containers: BTreeSet::new(),
         merge: false,
         disabled: false,
+        enabled: true,
         deleting: false,
         finished: None,
     });
