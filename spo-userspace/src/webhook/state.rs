@@ -269,3 +269,34 @@ fn recording(object: &DeserializeGuard<ProfileRecording>) -> Option<Recording> {
         spec: object.0.as_ref().ok().map(|found| found.spec.clone()),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn pods_are_of_recordings_that_have_not_ended() {
+        let is_open = |change: fn(&mut Value)| {
+            let mut object = json!({
+                "apiVersion": "security-profiles-operator.x-k8s.io/v1",
+                "kind": "ProfileRecording",
+                "metadata": { "name": "web", "namespace": "shop" },
+                "spec": { "kind": "SeccompProfile", "podSelector": {} },
+            });
+            change(&mut object);
+            recording(&serde_json::from_value(object).unwrap()).is_some()
+        };
+        assert!(is_open(|_| {}));
+        assert!(!is_open(|object| {
+            object["metadata"]["deletionTimestamp"] = json!("2026-01-31T12:00:00Z");
+        }));
+        assert!(!is_open(|object| {
+            object["status"] = json!({ "conditions": [{
+                "type": "Finished", "status": "False", "reason": "Quiet", "message": "",
+                "lastTransitionTime": "2026-01-31T12:00:00Z",
+            }] });
+        }));
+    }
+}
