@@ -1,8 +1,8 @@
 //! Several recorded profiles of one container as one, with what is known of all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 
 use crate::api::SeccompProfileSpec;
 use crate::api::names::COVERAGE;
@@ -10,7 +10,7 @@ use crate::profile::seccomp::{Action, SeccompSpec, merge};
 use crate::recorder::ANNOTATION_PREFIX;
 
 /// Reasons why a profile is not complete that are told one by one.
-const MOST: usize = 8;
+pub(super) const MOST: usize = 8;
 
 /// A profile that a node recorded.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,7 +46,7 @@ pub(in crate::controller) fn whole(partials: &[&Partial]) -> Result<Whole, Strin
     }
     let merged = merge(&specs.iter().collect::<Vec<_>>()).map_err(|error| error.to_string())?;
     let mut annotations = evidence(partials);
-    annotations.insert(COVERAGE.to_owned(), coverage(&specs));
+    annotations.insert(COVERAGE.to_owned(), coverage(&specs).text());
     Ok(Whole {
         spec: SeccompProfileSpec::try_from(merged.spec).map_err(|error| error.to_string())?,
         annotations,
@@ -54,22 +54,67 @@ pub(in crate::controller) fn whole(partials: &[&Partial]) -> Result<Whole, Strin
 }
 
 /// In how many profiles each call is allowed, as the reference writes it.
-fn coverage(specs: &[SeccompSpec]) -> String {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+#[derive(Debug, Default, Deserialize, Serialize)]
+struct Coverage {
+    version: String,
+    total: usize,
+    syscalls: BTreeMap<String, usize>,
+}
+
+impl Coverage {
+    fn text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+fn coverage(specs: &[SeccompSpec]) -> Coverage {
+    let mut syscalls: BTreeMap<String, usize> = BTreeMap::new();
     for spec in specs {
         let allowed = spec
             .syscalls
             .iter()
             .filter(|rule| rule.action == Action::Allow);
-        let names: std::collections::BTreeSet<_> = allowed
-            .flat_map(|rule| &rule.names)
-            .map(String::as_str)
-            .collect();
+        let names: BTreeSet<_> = allowed.flat_map(|rule| &rule.names).collect();
         for name in names {
-            *counts.entry(name).or_default() += 1;
+            *syscalls.entry(name.clone()).or_default() += 1;
         }
     }
-    json!({ "version": "v1", "total": specs.len(), "syscalls": counts }).to_string()
+    Coverage {
+        version: "v1".to_owned(),
+        total: specs.len(),
+        syscalls,
+    }
+}
+
+/// Merges profiles that came late with what had been merged of the same recording, whose parts are gone.
+/// Nothing, if they say nothing new.
+pub(super) fn late(before: &Partial, partials: &[&Partial]) -> Result<Option<Whole>, String> {
+    let own = whole(partials)?;
+    let mut both = whole(&[&[before], partials].concat())?;
+    let key = format!("{ANNOTATION_PREFIX}partial");
+    let reasons = |all: &BTreeMap<String, String>| -> BTreeSet<String> {
+        let all = all.get(&key).into_iter().flat_map(|text| text.split("; "));
+        all.map(str::to_owned).collect()
+    };
+    let known = reasons(&before.annotations);
+    let is_known = reasons(&own.annotations).is_subset(&known);
+    if before.spec.as_ref() == Some(&both.spec) && is_known {
+        return Ok(None);
+    }
+    let counted = |annotations: &BTreeMap<String, String>| {
+        let text = annotations.get(COVERAGE)?;
+        serde_json::from_str::<Coverage>(text).ok()
+    };
+    if let (Some(mut sum), Some(more)) = (counted(&before.annotations), counted(&own.annotations)) {
+        sum.total += more.total;
+        for (name, count) in more.syscalls {
+            *sum.syscalls.entry(name).or_default() += count;
+        }
+        let profiles = format!("{ANNOTATION_PREFIX}profiles");
+        both.annotations.insert(profiles, sum.total.to_string());
+        both.annotations.insert(COVERAGE.to_owned(), sum.text());
+    }
+    Ok(Some(both))
 }
 
 /// What holds for all of them: what was lost, and why they are not complete.
@@ -95,6 +140,7 @@ fn evidence(partials: &[&Partial]) -> BTreeMap<String, String> {
     }
     for name in [
         "recorder",
+        "uid",
         "architecture",
         "kernel",
         "runtime",
@@ -135,7 +181,7 @@ fn is_cut(text: &str) -> bool {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::*;
 

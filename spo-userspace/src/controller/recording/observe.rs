@@ -164,7 +164,19 @@ async fn recording(
     };
     let ends = deleting.is_some() || progress.finished.is_some();
     let mut recorded = BTreeMap::new();
+    let mut incomplete: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut missing: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for node in nodes {
+        for container in &node.containers {
+            if !container.incomplete.is_empty() {
+                let known = incomplete.entry(container.name.clone()).or_default();
+                known.extend(container.incomplete.iter().cloned());
+            }
+            if !node.pods.is_empty() {
+                let nodes = missing.entry(container.name.clone()).or_default();
+                nodes.insert(node.name.clone());
+            }
+        }
         for container in node.containers.iter().filter(|one| one.replicas > 0) {
             let last = container.last_new_time.as_ref().map(|at| at.0);
             progress.records = true;
@@ -188,6 +200,8 @@ async fn recording(
         finalizers: meta.finalizers.clone().unwrap_or_default(),
         deleting,
         nodes: recorded,
+        incomplete,
+        missing,
         workloads: active_workloads,
     })
 }

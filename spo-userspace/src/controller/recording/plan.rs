@@ -7,14 +7,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 
 use super::finish::{NOT_HANDED_IN, Progress, Verdict, verdict};
-use super::merge::{Partial, Whole, whole};
-use super::place::{PROPOSED, Present, Profile, Put, put};
+use super::merge::{MOST, Partial, Whole, late, whole};
+use super::place::{PROPOSED, Present, Profile, Put, is_own, is_untouched, put};
 use crate::api::common::ProfileKind;
 use crate::api::names::{
     CONTAINER_ID, RECORDED, RECORDING_ID, RECORDING_NAMESPACE, UNMERGED, proposal,
 };
 use crate::api::profile_recording::{JOB_FAILED, MergeStrategy};
 use crate::cluster::events::Note;
+use crate::profile::few::few;
 use crate::recorder::ANNOTATION_PREFIX;
 use crate::recorder::cluster::FAILED;
 
@@ -43,6 +44,10 @@ pub(super) struct Recording {
     pub(super) deleting: Option<Duration>,
     /// The pods that nodes say they record, by node. Nodes that are gone are left out.
     pub(super) nodes: BTreeMap<String, BTreeSet<String>>,
+    /// Why nodes say that what they recorded of a container cannot be complete, by container.
+    pub(super) incomplete: BTreeMap<String, BTreeSet<String>>,
+    /// The nodes that have not handed in what they recorded of a container, also those that are gone.
+    pub(super) missing: BTreeMap<String, BTreeSet<String>>,
     /// `status.activeWorkloads`.
     pub(super) workloads: Vec<String>,
     /// What rules for its end go by.
@@ -235,7 +240,7 @@ fn merge_all<'o>(observed: &'o Observed, ends: bool, merged: &mut BTreeSet<&'o s
     }
     let mut steps = Vec::new();
     for (container, partials) in groups {
-        match merge_one(observed, container, &partials) {
+        match merge_one(observed, container, &partials, ends) {
             Ok(done) => {
                 merged.insert(container);
                 steps.extend(done);
@@ -251,13 +256,32 @@ fn merge_one(
     observed: &Observed,
     container: &str,
     partials: &[&Partial],
+    ends: bool,
 ) -> Result<Vec<Step>, String> {
     let [name, proposal] = places(&observed.name, container);
-    let Whole {
+    let labels = BTreeMap::from([
+        (RECORDING_ID.to_owned(), observed.name.clone()),
+        (RECORDING_NAMESPACE.to_owned(), observed.namespace.clone()),
+        (CONTAINER_ID.to_owned(), container.to_owned()),
+    ]);
+    let before = [&name, &proposal].into_iter().find_map(|place| {
+        let present = observed.present.get(place)?;
+        let is_ours = ends && is_own(present, &labels) && is_untouched(present);
+        is_ours.then(|| ended(place, container, present, partials))?
+    });
+    let merged = match &before {
+        None => whole(partials).map(Some),
+        Some(before) => late(before, partials),
+    };
+    let merged =
+        merged.map_err(|error| format!("the profiles of {container} cannot be merged: {error}"))?;
+    let Some(Whole {
         spec,
         mut annotations,
-    } = whole(partials)
-        .map_err(|error| format!("the profiles of {container} cannot be merged: {error}"))?;
+    }) = merged
+    else {
+        return Ok(Vec::new());
+    };
     if spec.syscalls.is_empty() {
         let message = format!("the profiles of {container} allow nothing, and so does {name}");
         return Ok(vec![warning("MergedEmptyProfile", message)]);
@@ -267,11 +291,15 @@ fn merge_one(
     if said.is_some_and(|said| said.reason == JOB_FAILED) {
         add(&mut annotations, FAILED);
     }
-    let labels = BTreeMap::from([
-        (RECORDING_ID.to_owned(), observed.name.clone()),
-        (RECORDING_NAMESPACE.to_owned(), observed.namespace.clone()),
-        (CONTAINER_ID.to_owned(), container.to_owned()),
-    ]);
+    for reason in recording
+        .map(|one| reasons(one, container, ends))
+        .unwrap_or_default()
+    {
+        add(&mut annotations, &reason);
+    }
+    if ends {
+        annotations.insert(end_key(), "the recording was deleted".to_owned());
+    }
     let profile = Profile {
         name,
         labels,
@@ -288,6 +316,49 @@ fn merge_one(
         })
     });
     Ok(write.into_iter().chain(told).collect())
+}
+
+/// What had been merged when the recording ended, if these are of the same one. Their like are gone.
+fn ended(
+    place: &str,
+    container: &str,
+    present: &Present,
+    partials: &[&Partial],
+) -> Option<Partial> {
+    let key = format!("{ANNOTATION_PREFIX}uid");
+    let uid = present.annotations.get(&key);
+    let is_same = partials.iter().all(|one| one.annotations.get(&key) == uid);
+    let has_ended = present.annotations.contains_key(&end_key());
+    (is_same && has_ended).then(|| Partial {
+        name: place.to_owned(),
+        uid: None,
+        container: container.to_owned(),
+        annotations: present.annotations.clone(),
+        spec: present.spec.clone(),
+    })
+}
+
+fn end_key() -> String {
+    format!("{ANNOTATION_PREFIX}end")
+}
+
+/// Why nodes have not all of a container, as far as they are heard of.
+fn reasons(recording: &Recording, container: &str, ends: bool) -> Vec<String> {
+    let known = recording.incomplete.get(container);
+    let mut reasons: Vec<_> = known.into_iter().flatten().cloned().collect();
+    let more = reasons.len().saturating_sub(MOST);
+    if more > 0 {
+        reasons.truncate(MOST);
+        reasons.push(format!("and {more} more"));
+    }
+    let is_over = recording.progress.finished.is_some();
+    if let Some(nodes) = recording.missing.get(container)
+        && (ends || is_over)
+    {
+        let nodes: Vec<_> = nodes.iter().cloned().collect();
+        reasons.push(format!("{NOT_HANDED_IN} {}", few(&nodes)));
+    }
+    reasons
 }
 
 /// Adds a reason why a profile is not complete, unless it says so already.

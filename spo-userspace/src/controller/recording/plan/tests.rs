@@ -168,11 +168,96 @@ fn what_is_deleted_waits_for_its_nodes() {
     let ended = "delete web-app-a web-app-b";
     assert_eq!(
         delete(&mut observed, 120),
-        ["tell RecordingIncomplete", ended, "finalizers "]
+        [
+            "write web-app",
+            "tell RecordingIncomplete",
+            ended,
+            "finalizers "
+        ]
     );
     // Nobody records it any more.
     observed.recording.as_mut().unwrap().nodes.clear();
-    assert_eq!(delete(&mut observed, 1), [ended, "finalizers "]);
+    assert_eq!(
+        delete(&mut observed, 1),
+        ["write web-app", ended, "finalizers "]
+    );
+}
+
+#[test]
+fn what_nodes_do_not_have_is_said_of_the_whole() {
+    let mut observed = observed(two());
+    let partial = |observed: &Observed| {
+        let steps = plan(observed);
+        let known = &written(&steps).annotations;
+        known.get("spo.x-k8s.io/recording-partial").cloned()
+    };
+    assert_eq!(partial(&observed), None);
+    let own = observed.recording.as_mut().unwrap();
+    let reasons = |reasons: &[&str]| reasons.iter().copied().map(str::to_owned).collect();
+    own.incomplete = [
+        ("app".to_owned(), reasons(&["a", "b"])),
+        ("other".to_owned(), reasons(&["c"])),
+    ]
+    .into();
+    own.missing = [("app".to_owned(), reasons(&["node-1"]))].into();
+    // As long as it runs, a node need not have handed in anything.
+    assert_eq!(partial(&observed).unwrap(), "a; b");
+    observed.recording.as_mut().unwrap().deleting = Some(PATIENCE);
+    let missing = format!("a; b; {NOT_HANDED_IN} node-1");
+    assert_eq!(partial(&observed).unwrap(), missing);
+    let own = observed.recording.as_mut().unwrap();
+    let many = (10..22).map(|number: u32| number.to_string());
+    own.incomplete = [("app".to_owned(), many.collect())].into();
+    own.missing.clear();
+    let most = "10; 11; 12; 13; 14; 15; 16; 17; and 4 more";
+    assert_eq!(partial(&observed).unwrap(), most);
+}
+
+#[test]
+fn what_comes_late_takes_nothing_from_what_was_merged() {
+    let mut observed = observed(two());
+    observed.recording = None;
+    let profile = written(&plan(&observed)).clone();
+    observed.present = [(profile.name.clone(), present(&profile))].into();
+    // Of a view that is old, nothing follows.
+    assert_eq!(words(&plan(&observed)), ["delete web-app-a web-app-b"]);
+    let known = [("lost", "3"), ("partial", "so")];
+    observed.partials = vec![partial("web-app-c", &["mknod", "read"], &known)];
+    let steps = plan(&observed);
+    assert_eq!(words(&steps), ["write web-app", "delete web-app-c"]);
+    let late = written(&steps).clone();
+    assert_eq!(late.spec.syscalls[0].names, ["mknod", "read", "write"]);
+    let said = |name: &str| &late.annotations[&format!("{ANNOTATION_PREFIX}{name}")];
+    assert_eq!(
+        [said("profiles"), said("lost"), said("partial")],
+        ["3", "3", "so"]
+    );
+    let coverage: serde_json::Value = serde_json::from_str(&late.annotations[COVERAGE]).unwrap();
+    let expected =
+        json!({ "version": "v1", "total": 3, "syscalls": { "mknod": 1, "read": 3, "write": 1 } });
+    assert_eq!(coverage, expected);
+    observed.present = [(profile.name.clone(), present(&late))].into();
+    assert_eq!(words(&plan(&observed)), ["delete web-app-c"]);
+    // It is the proposal that it joins where that is the result.
+    let mut edited = present(&profile);
+    edited.annotations.clear();
+    let [name, proposal] = places("web", "app");
+    observed.present = [(name, edited), (proposal.clone(), present(&profile))].into();
+    let steps = plan(&observed);
+    let late = written(&steps);
+    assert_eq!(
+        (&late.name, late.spec.syscalls[0].names.len()),
+        (&proposal, 3)
+    );
+    // What another recording of the name left is replaced.
+    let mut other = present(&profile);
+    let key = format!("{ANNOTATION_PREFIX}uid");
+    other.annotations.insert(key, "other".to_owned());
+    observed.present = [(profile.name.clone(), other)].into();
+    assert_eq!(
+        written(&plan(&observed)).spec.syscalls[0].names,
+        ["mknod", "read"]
+    );
 }
 
 #[test]

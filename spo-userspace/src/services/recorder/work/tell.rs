@@ -15,6 +15,8 @@ use crate::recorder::cluster::{Recording, RecordingKey};
 /// A recording, and what it says of this node.
 pub(super) struct Told {
     recording: Recording,
+    /// Whether it was there before it was deleted, as far as this process saw.
+    seen: bool,
     /// The wish for its profiles as they are now, and the one that was taken up last.
     pub(super) wish: Option<String>,
     pub(super) taken: Option<String>,
@@ -35,6 +37,7 @@ impl Told {
     pub(super) fn new(recording: &Recording, says: Option<&RecordingNode>) -> Self {
         Self {
             recording: recording.clone(),
+            seen: false,
             wish: None,
             taken: says.and_then(|says| says.taken.clone()),
             says: None,
@@ -53,6 +56,7 @@ impl Told {
         wish: Option<String>,
     ) {
         self.recording.clone_from(recording);
+        self.seen |= !recording.deleting;
         self.says = says;
         self.wish = wish;
     }
@@ -84,7 +88,11 @@ impl<S: Source> Recorder<S> {
                 let is_written = !self.cluster.is_unwritten(key);
                 says.taken = told.taken.clone().filter(|_| is_written).or(before);
             }
-            if told.recording.finished.is_some() && !told.recording.deleting {
+            if told.recording.deleting {
+                // What it said last is all that is left to say: what there was is written.
+                says = told.says.clone().filter(|_| told.seen);
+            }
+            if is_last {
                 says = last_status(says, told.says.as_ref());
             }
             let is_said = told.says == says && told.failures == 0;
