@@ -15,14 +15,17 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::profiles::{Cleared, clear};
-use super::setup::{KUBELET_CONFIG, LINK, OWN_PROFILE, SetupError, UNFINISHED, check};
+use super::setup::{
+    ENRICHER_PROFILE, KUBELET_CONFIG, LINK, OWN_PROFILE, RECORDER_PROFILE, SetupError, UNFINISHED,
+    check,
+};
 
 /// What the operator's `ConfigMap` put into the kubelet's folder of profiles, ours and that of the
 /// reference, whose place we may have taken.
 const COPIES: [&str; 10] = [
     OWN_PROFILE,
-    "bpf-recorder.json",
-    "log-enricher.json",
+    RECORDER_PROFILE,
+    ENRICHER_PROFILE,
     "bpfrecorder-apparmor.yaml",
     "json-enricher-log-volume-mount-path",
     "json-enricher-log-volume-source.json",

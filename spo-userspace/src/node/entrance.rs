@@ -1,6 +1,6 @@
 //! What [`super::setup`] put into the kubelet's folder of profiles and nothing goes without: the link
-//! through which the kubelet finds profiles, and the profile that confines the daemon. Only root can
-//! mend them, so this looks, and says what is wrong.
+//! through which the kubelet finds profiles, and the profiles that confine the daemon and what runs
+//! beside it. Only root can mend them, so this looks, and says what is wrong.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -11,7 +11,14 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::setup::{LINK, OWN_PROFILE, SetupError};
+use super::setup::{ENRICHER_PROFILE, LINK, OWN_PROFILE, RECORDER_PROFILE, SetupError};
+
+/// The profiles, and whose they are. Without its own, a container does not start again.
+const OWN: [(&str, &str); 3] = [
+    (OWN_PROFILE, "the daemon itself"),
+    (RECORDER_PROFILE, "the recorder beside the daemon"),
+    (ENRICHER_PROFILE, "the log enricher beside the daemon"),
+];
 
 /// No profile is as large.
 const LARGEST: u64 = 16 << 20;
@@ -22,8 +29,8 @@ pub struct Entrance {
     folder: PathBuf,
     /// Where the link is to lead.
     root: PathBuf,
-    /// The daemon's own profile; nothing where there was none, so that none is missed.
-    own: Option<Vec<u8>>,
+    /// What is in each of the profiles; nothing where there was none, so that none is missed.
+    own: [Option<Vec<u8>>; OWN.len()],
 }
 
 /// What is wrong.
@@ -45,10 +52,11 @@ impl Trouble {
 }
 
 impl Entrance {
-    /// The entrance in a kubelet's folder; the daemon's own profile is to stay as it is now.
+    /// The entrance in a kubelet's folder; the profiles there are to stay as they are now.
     pub fn new(kubelet: &Path, root: PathBuf) -> Self {
         let folder = kubelet.join("seccomp");
-        let own = open(&folder).and_then(|open| read_own(&open)).ok();
+        let opened = open(&folder).ok();
+        let own = OWN.map(|(name, _)| read(opened.as_ref()?, name).ok());
         Self { folder, root, own }
     }
 
@@ -59,7 +67,7 @@ impl Entrance {
 
     /// Whether a file of this name matters.
     pub fn has(&self, name: &str) -> bool {
-        name == LINK || name == OWN_PROFILE
+        name == LINK || OWN.iter().any(|(own, _)| *own == name)
     }
 
     /// What is wrong; an error if that cannot be found out.
@@ -71,13 +79,15 @@ impl Entrance {
             }
             opened => opened?,
         };
-        let all = [self.link(&folder)?, self.own(&folder)?];
+        let mut all = vec![self.link(&folder)?];
+        for ((name, whose), own) in OWN.into_iter().zip(&self.own) {
+            if let Some(own) = own {
+                all.push(self.own(&folder, name, whose, own)?);
+            }
+        }
         // What node-setup does not get past is in the way of the rest, too.
-        let worst = all
-            .into_iter()
-            .flatten()
-            .min_by_key(|found| found.is_mended);
-        Ok(worst)
+        let all = all.into_iter().flatten();
+        Ok(all.min_by_key(|found| found.is_mended))
     }
 
     fn link(&self, folder: &OwnedFd) -> io::Result<Option<Trouble>> {
@@ -108,20 +118,23 @@ impl Entrance {
         Ok(Some(Trouble::mended(why)))
     }
 
-    fn own(&self, folder: &OwnedFd) -> io::Result<Option<Trouble>> {
-        let Some(own) = &self.own else {
-            return Ok(None);
-        };
-        let path = self.folder.join(OWN_PROFILE);
+    fn own(
+        &self,
+        folder: &OwnedFd,
+        name: &str,
+        whose: &str,
+        own: &[u8],
+    ) -> io::Result<Option<Trouble>> {
+        let path = self.folder.join(name);
         let trouble = |what: &str| {
             let place = path.display();
-            Trouble::mended(format!("{place}, the profile of the daemon itself, {what}"))
+            Trouble::mended(format!("{place}, the profile of {whose}, {what}"))
         };
-        let found = match rustix::fs::statat(folder, OWN_PROFILE, AtFlags::SYMLINK_NOFOLLOW) {
+        let found = match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => Some(trouble("is gone")),
             Err(error) => return Err(error.into()),
             Ok(data) => match FileType::from_raw_mode(data.st_mode) {
-                FileType::RegularFile if read_own(folder)? == *own => None,
+                FileType::RegularFile if read(folder, name)? == own => None,
                 FileType::Directory => Some(Trouble {
                     is_mended: false,
                     ..trouble("is a folder now, so it is not ours: move it away")
@@ -143,9 +156,9 @@ fn open(path: &Path) -> io::Result<OwnedFd> {
     Ok(folder)
 }
 
-fn read_own(folder: &OwnedFd) -> io::Result<Vec<u8>> {
+fn read(folder: &OwnedFd, name: &str) -> io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(folder, OWN_PROFILE, flags, Mode::empty())?;
+    let file = rustix::fs::openat(folder, name, flags, Mode::empty())?;
     let mut content = Vec::new();
     File::from(file).take(LARGEST).read_to_end(&mut content)?;
     Ok(content)
@@ -186,6 +199,28 @@ mod tests {
         fs::remove_file(&own).unwrap();
         fs::write(&own, "{ }").unwrap();
         wrong("itself, was changed", true);
+
+        fs::write(&own, "{}").unwrap();
+        for (name, whose) in [
+            ("bpf-recorder.json", "recorder beside the daemon"),
+            ("log-enricher.json", "log enricher beside the daemon"),
+        ] {
+            let other = seccomp.join(name);
+            assert!(entrance.has(name) && !entrance.has("else.json"));
+            // There was none at first.
+            right();
+            fs::write(&other, "{}").unwrap();
+            right();
+            let with = Entrance::new(&kubelet, root.clone());
+            assert_eq!(with.look().unwrap(), None);
+            for (content, is) in [(Some("{ }"), "was changed"), (None, "is gone")] {
+                fs::remove_file(&other).unwrap();
+                content.inspect(|content| fs::write(&other, content).unwrap());
+                let found = with.look().unwrap().unwrap();
+                assert!(found.why.ends_with(&format!("{whose}, {is}")), "{found:?}");
+                assert!(found.is_mended);
+            }
+        }
 
         fs::remove_file(&link).unwrap();
         wrong("profiles, is gone", true);

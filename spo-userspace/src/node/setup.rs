@@ -26,6 +26,10 @@ pub const KUBELET_CONFIG: &str = "kubelet-config.json";
 pub(super) const LINK: &str = "operator";
 /// The profile that confines the daemon, in the kubelet's folder of profiles.
 pub const OWN_PROFILE: &str = "security-profiles-operator.json";
+/// Beside it, that of the recorder.
+pub const RECORDER_PROFILE: &str = "bpf-recorder.json";
+/// And that of the reader of audit records.
+pub const ENRICHER_PROFILE: &str = "log-enricher.json";
 /// The root folder's mode.
 const ROOT_MODE: u32 = 0o744;
 /// What is written before it gets its name.

@@ -5,12 +5,11 @@ use serde_json::{Value, json};
 
 use super::daemons::{CERTIFICATES, PROFILING, profiled};
 use super::{Settings, asks_at, confined, environment};
+use crate::node::setup::ENRICHER_PROFILE;
 
-/// The profile that confines it, in the kubelet's folder: `node-setup` puts it there.
-const PROFILE: &str = "log-enricher.json";
 /// The daemon and the recorder have others, in the same network namespace.
 const HEALTH: u16 = 8087;
-const METRICS: u16 = 9445;
+pub(super) const METRICS: u16 = 9445;
 /// The group `adm`, which may read logs where root alone may not: those that a syslog daemon owns.
 const READERS: u32 = 4;
 /// Where the node's processes are seen: a record tells no more than a process's number.
@@ -35,7 +34,7 @@ pub(super) fn container(settings: &Settings) -> Value {
         "256Mi"
     };
     // Files that root owns can be read without any capability.
-    let mut context = confined(0, &[], Some(PROFILE));
+    let mut context = confined(0, &[], Some(ENRICHER_PROFILE));
     context["runAsGroup"] = json!(READERS);
     let mut container = json!({
         "name": "log-enricher",

@@ -4,12 +4,11 @@ use serde_json::{Value, json};
 
 use super::daemons::{CERTIFICATES, PROFILING, profiled};
 use super::{Settings, asks_at, confined, environment};
+use crate::node::setup::RECORDER_PROFILE;
 
-/// The profile that confines it, in the kubelet's folder: `node-setup` puts it there.
-const PROFILE: &str = "bpf-recorder.json";
 /// The daemon has the usual ports, in the same network namespace.
 const HEALTH: u16 = 8086;
-const METRICS: u16 = 9444;
+pub(super) const METRICS: u16 = 9444;
 /// What the kernel wants of whoever loads programs and reads its structures; the user is root because
 /// Kubernetes gives capabilities to nobody else.
 const CAPABILITIES: [&str; 2] = ["BPF", "PERFMON"];
@@ -40,7 +39,7 @@ pub(super) fn container(settings: &Settings) -> Value {
             { "name": "recorder-live", "containerPort": HEALTH, "protocol": "TCP" },
             { "name": "recorder-metric", "containerPort": METRICS, "protocol": "TCP" },
         ],
-        "securityContext": confined(0, &CAPABILITIES, Some(PROFILE)),
+        "securityContext": confined(0, &CAPABILITIES, Some(RECORDER_PROFILE)),
         "resources": {
             "requests": { "memory": "64Mi", "cpu": "50m", "ephemeral-storage": "10Mi" },
             "limits": { "memory": memory, "ephemeral-storage": "20Mi" },
