@@ -17,6 +17,7 @@ use crate::world::{OWN, PROFILES, World, object, refuses, skipped};
 const DEFINITION: &str =
     "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/servicemonitors.monitoring.coreos.com";
 const MONITOR: &str = "/apis/monitoring.coreos.com/v1/namespaces/security-profiles-operator/servicemonitors/security-profiles-operator-monitor";
+const DAEMONS: &str = "/apis/apps/v1/namespaces/security-profiles-operator/daemonsets/spod";
 /// In the network of the cluster, which is nobody else's.
 const ADDRESS: &str = "127.0.0.1:9090";
 
@@ -32,7 +33,12 @@ pub(crate) async fn all_is_read_as_the_monitor_says(world: &World) -> Result<()>
     let monitor = monitor.await?;
     let files = TempDir::new()?;
     let jobs = jobs(world, &monitor, files.path()).await?;
-    ensure!(jobs.len() == 6, "{jobs:#?}");
+    // Of daemons, operators and webhooks, and of what runs beside the daemons.
+    let daemons = get(&world.admin, DAEMONS).await?.context("no daemons")?;
+    let beside = daemons["spec"]["template"]["spec"]["containers"].as_array();
+    let beside = beside.map_or(0, |containers| containers.len() - 1);
+    ensure!(beside > 0, "no recorder is switched on");
+    ensure!(jobs.len() == 6 + 2 * beside, "{jobs:#?}");
     let targets = |job: &Value| {
         let targets = job["static_configs"][0]["targets"].as_array();
         targets.map_or(0, Vec::len)

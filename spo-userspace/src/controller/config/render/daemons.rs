@@ -4,7 +4,8 @@ use k8s_openapi::api::apps::v1::DaemonSet;
 use serde_json::{Value, json};
 
 use super::{
-    ROOT, Settings, USER, Wanted, asks, confined, environment, is_empty, labels, logs, recorder,
+    ROOT, Settings, USER, Wanted, asks, confined, environment, has_logs, has_recorder, is_empty,
+    labels, logs, recorder,
 };
 use crate::controller::status::DAEMONS;
 use crate::node::setup::OWN_PROFILE;
@@ -108,19 +109,13 @@ fn setup(settings: &Settings) -> Value {
 
 fn containers(settings: &Settings) -> Vec<Value> {
     let mut all = vec![daemon(settings)];
-    let enricher = settings.spec.enricher.as_ref();
-    if enricher.is_some_and(|enricher| enricher.enable_bpf_recorder) {
+    if has_recorder(settings) {
         all.push(recorder::container(settings));
     }
     if has_logs(settings) {
         all.push(logs::container(settings));
     }
     all
-}
-
-fn has_logs(settings: &Settings) -> bool {
-    let enricher = settings.spec.enricher.as_ref();
-    enricher.is_some_and(|enricher| enricher.enable_log_enricher)
 }
 
 fn kubelet(settings: &Settings) -> Value {

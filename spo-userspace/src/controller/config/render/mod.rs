@@ -137,6 +137,18 @@ pub(super) fn is_static(spec: &SecurityProfilesOperatorDaemonSpec) -> bool {
         .is_some_and(|webhook| webhook.static_config)
 }
 
+/// Whether programs in the kernel record, beside the daemons.
+fn has_recorder(settings: &Settings) -> bool {
+    let enricher = settings.spec.enricher.as_ref();
+    enricher.is_some_and(|enricher| enricher.enable_bpf_recorder)
+}
+
+/// Whether audit records are read, beside the daemons.
+fn has_logs(settings: &Settings) -> bool {
+    let enricher = settings.spec.enricher.as_ref();
+    enricher.is_some_and(|enricher| enricher.enable_log_enricher)
+}
+
 /// The reference to the configuration. When it is deleted, so are the objects. Deleting it never
 /// waits for them: that would need a right of its own on some clusters.
 fn owner(settings: &Settings) -> Value {

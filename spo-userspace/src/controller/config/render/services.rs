@@ -3,25 +3,41 @@
 use k8s_openapi::api::core::v1::Service;
 use serde_json::{Value, json};
 
-use super::{METRICS_SERVICE, Settings, WEBHOOK, WEBHOOK_SERVICE, Wanted, labels, monitors};
+use super::{
+    METRICS_SERVICE, Settings, WEBHOOK, WEBHOOK_SERVICE, Wanted, has_logs, has_recorder, labels,
+    logs, monitors, recorder,
+};
 use crate::cluster::MANAGER;
 use crate::controller::status::DAEMONS;
 use crate::telemetry::http::{PROCESS_PATH, PROFILES_PATH};
 
 /// The port of [`metrics`]; [`monitor`] names it.
 const PORT: &str = "http";
+/// The ports of the recorders, where they are switched on.
+const RECORDER_PORT: &str = "recorder";
+const LOGS_PORT: &str = "logs";
 /// The port of [`webhook`], where its metrics are, too.
 const WEBHOOK_PORT: &str = "webhook";
 /// The port of the operator's own Service, which is in `deploy/`. Its certificate is that of [`metrics`].
 const OPERATOR_PORT: &str = "metrics";
 
-/// In front of the daemons' metrics.
+/// In front of the metrics of the daemons, and of the recorders beside them.
 pub(super) fn metrics(settings: &Settings) -> Wanted {
+    let port = |name, port, target| json!({ "name": name, "port": port, "protocol": "TCP", "targetPort": target });
+    let mut ports = vec![port(PORT, 443, 9443)];
+    ports.extend(recorders(settings).map(|(name, own)| port(name, own, own)));
     let spec = json!({
-        "ports": [{ "name": PORT, "port": 443, "protocol": "TCP", "targetPort": 9443 }],
+        "ports": ports,
         "selector": labels(DAEMONS),
     });
     Wanted::of::<Service>(settings, METRICS_SERVICE, &spec)
+}
+
+/// What runs beside the daemon, and its port, in the pod as in the Service.
+fn recorders(settings: &Settings) -> impl Iterator<Item = (&'static str, u16)> {
+    let programs = has_recorder(settings).then_some((RECORDER_PORT, recorder::METRICS));
+    let logs = has_logs(settings).then_some((LOGS_PORT, logs::METRICS));
+    programs.into_iter().chain(logs)
 }
 
 /// In front of the webhook.
@@ -39,14 +55,22 @@ pub(super) fn monitor(settings: &Settings) -> Wanted {
     let endpoints: Vec<_> = [PROCESS_PATH, PROFILES_PATH]
         .into_iter()
         .flat_map(|path| {
-            let daemons = if insecure {
-                json!({ "port": PORT, "path": path, "interval": "10s", "scheme": "http" })
-            } else {
-                endpoint(settings, PORT, METRICS_SERVICE, path)
-            };
+            let of_node = [PORT]
+                .into_iter()
+                .chain(recorders(settings).map(|(name, _)| name));
+            let mut all: Vec<_> = of_node
+                .map(|port| {
+                    if insecure {
+                        json!({ "port": port, "path": path, "interval": "10s", "scheme": "http" })
+                    } else {
+                        endpoint(settings, port, METRICS_SERVICE, path)
+                    }
+                })
+                .collect();
             let operator = endpoint(settings, OPERATOR_PORT, METRICS_SERVICE, path);
             let webhook = endpoint(settings, WEBHOOK_PORT, WEBHOOK_SERVICE, path);
-            [daemons, operator, webhook]
+            all.extend([operator, webhook]);
+            all
         })
         .collect();
     let spec = json!({

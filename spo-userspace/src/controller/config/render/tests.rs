@@ -257,6 +257,41 @@ fn metrics_are_read_in_the_way_in_which_they_are_served() {
     assert_eq!(schemes("http"), ["http", "http"]);
 }
 
+#[test]
+fn metrics_of_recorders_are_read_where_there_are_recorders() {
+    let of = |spec: Value| {
+        let settings = settings(spec);
+        let monitor = find(
+            &settings,
+            "ServiceMonitor/security-profiles-operator-monitor",
+        );
+        let endpoints = monitor["spec"]["endpoints"].as_array().unwrap().iter();
+        let service = find(&settings, "Service/metrics");
+        let ports = service["spec"]["ports"].as_array().unwrap().clone();
+        let named = |name: &Value| ports.iter().any(|port| port["name"] == *name);
+        // Twice each, and all of them are ports of the Service.
+        let endpoints: Vec<_> = endpoints
+            .filter(|one| named(&one["port"]))
+            .map(|one| format!("{} {}", one["scheme"], one["port"]).replace('"', ""))
+            .collect();
+        let ports: Vec<_> = ports
+            .iter()
+            .map(|port| port["targetPort"].clone())
+            .collect();
+        (endpoints, ports)
+    };
+    let (endpoints, ports) = of(json!({}));
+    assert_eq!((endpoints.len(), ports), (2, vec![json!(9443)]));
+    let (endpoints, ports) = of(json!({ "enricher": { "enableBpfRecorder": true } }));
+    assert_eq!(endpoints[..2], ["https http", "https recorder"]);
+    assert_eq!(ports, [9443, 9444]);
+    let (endpoints, ports) = of(json!({
+        "enableInsecureMetricsAccess": true, "enricher": { "enableLogEnricher": true },
+    }));
+    assert_eq!(endpoints[..2], ["http http", "http logs"]);
+    assert_eq!(ports, [9443, 9445]);
+}
+
 /// What is rendered has no field that its kind does not have.
 #[test]
 fn the_kinds_know_all_fields() {
