@@ -13,4 +13,4 @@ pub mod subject;
 pub mod unnamed;
 
 /// Version of everything in this crate. Every record carries it, and user space takes no record with another one.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;

@@ -4,13 +4,16 @@ use core::mem::{offset_of, size_of};
 
 /// Bytes of a name, or of arguments, that are kept.
 pub const TEXT: usize = 128;
+/// Bytes of a cgroup's own name that are kept. The longest that a runtime gives is one of 145 bytes: that of
+/// a pod's slice and of a container, with a prefix, in one name.
+pub const LEAF: usize = 192;
 
 /// The last two names of a cgroup's path, each ended by a zero byte.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Cgroup {
     /// Its own name.
-    pub leaf: [u8; TEXT],
+    pub leaf: [u8; LEAF],
     /// The name of the cgroup above.
     pub parent: [u8; TEXT],
 }
@@ -44,14 +47,14 @@ impl Started {
 
 impl Cgroup {
     const NONE: Self = Self {
-        leaf: [0; TEXT],
+        leaf: [0; LEAF],
         parent: [0; TEXT],
     };
 }
 
 const _: () = {
-    assert!(size_of::<Cgroup>() == 256);
-    assert!(size_of::<Started>() == 648);
+    assert!(size_of::<Cgroup>() == 320);
+    assert!(size_of::<Started>() == 776);
     assert!(offset_of!(Started, unified) == 136);
 };
 

@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user};
 use aya_ebpf::{macros::map, maps::Array};
 use spo_common::event::{EventKind, Started as Record};
-use spo_common::started::{Cgroup, Started, TEXT};
+use spo_common::started::{Cgroup, LEAF, Started, TEXT};
 
 use crate::emit;
 use crate::kernel::{Access, Probed, Task};
@@ -86,7 +86,7 @@ unsafe fn names(group: *const u8, into: *mut Cgroup) {
         let above: *const u8 = Probed::load(node, layout!(kernfs_parent));
         let leaf: *const u8 = Probed::load(node, layout!(kernfs_name));
         let parent: *const u8 = Probed::load(above, layout!(kernfs_name));
-        bpf_probe_read_kernel_str((&raw mut (*into).leaf).cast(), TEXT as u32, leaf.cast());
+        bpf_probe_read_kernel_str((&raw mut (*into).leaf).cast(), LEAF as u32, leaf.cast());
         bpf_probe_read_kernel_str((&raw mut (*into).parent).cast(), TEXT as u32, parent.cast());
     }
 }

@@ -216,7 +216,7 @@ fn started(index: u32, subject: &Subject, raw: &raw::Started) -> Started {
 }
 
 fn names(cgroup: &raw::Cgroup) -> CgroupNames {
-    let name = |bytes: &[u8; TEXT]| text(bytes.split(|byte| *byte == 0).next().unwrap_or(&[]));
+    let name = |bytes: &[u8]| text(bytes.split(|byte| *byte == 0).next().unwrap_or(&[]));
     CgroupNames {
         leaf: name(&cgroup.leaf),
         parent: name(&cgroup.parent),

@@ -82,13 +82,31 @@ fn run(runtime: &'static str, hierarchies: Hierarchies) -> (Container, spo::even
 /// Without any runtime, on every kernel: in a cgroup of a name of its own.
 #[test]
 fn a_cgroup_made_by_hand() {
+    let parent = format!("spo-test-{}.slice", std::process::id());
+    let told = told_of(&parent, "a-container.scope");
+    assert_eq!(told, (parent, "a-container.scope".to_owned()));
+}
+
+/// The longest name that a runtime gives: containerd with cgroupfs, under a kubelet with systemd.
+#[test]
+fn a_long_name_is_told_whole() {
+    let id = "0123456789abcdef".repeat(4);
+    let pod = "0cbf8b24_0a59_4b2c_8a3a_1d2e3f405162";
+    let leaf = format!("kubepods-besteffort-pod{pod}.slice:cri-containerd:{id}");
+    let parent = format!("spo-test-long-{}.slice", std::process::id());
+    let (_, told) = told_of(&parent, &leaf);
+    assert_eq!(told, leaf);
+}
+
+/// What is told of a program's cgroup that has these names.
+fn told_of(parent: &str, leaf: &str) -> (String, String) {
     let hierarchy = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
     let mut hierarchy = hierarchy.iter().map(Path::new);
     let root = hierarchy
         .find(|folder| folder.join("cgroup.procs").exists())
         .expect("there is a hierarchy of version 2");
-    let parent = root.join(format!("spo-test-{}.slice", std::process::id()));
-    let leaf = parent.join("a-container.scope");
+    let parent = root.join(parent);
+    let leaf = parent.join(leaf);
     std::fs::create_dir_all(&leaf).expect("a cgroup");
     let mut node = Node::start(|_| ());
     let script = "echo $$ > \"$1/cgroup.procs\"; exec unshare -m \"$0\" one fsync";
@@ -104,12 +122,8 @@ fn a_cgroup_made_by_hand() {
     assert!(status.expect("the shell starts").success());
     // It is told although the container, and its cgroup, are gone.
     let started = node.wait_for(&[PROBE, "one", "fsync"]);
-    assert_eq!(started.unified.leaf, "a-container.scope");
-    assert_eq!(
-        Some(started.unified.parent.as_ref()),
-        parent.file_name().and_then(|name| name.to_str())
-    );
     node.assert_nothing_lost();
+    (started.unified.parent, started.unified.leaf)
 }
 
 /// Records that do not fit into the ring are found in the maps.
