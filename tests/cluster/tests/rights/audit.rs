@@ -21,6 +21,10 @@ const TESTS: &str = "spo-test-";
 const ITSELF: &str = "system:kube-controller-manager";
 /// How long that lasts at most.
 const BEGINNING: SignedDuration = SignedDuration::from_secs(1);
+/// The server that begins, and what it reads then. Without that nearby, nobody was refused for it.
+const SERVER: &str = "system:apiserver";
+const READS: &str = "clusterrolebindings";
+const NEARBY: SignedDuration = SignedDuration::from_secs(10);
 
 /// A request of one of our accounts.
 #[derive(Debug)]
@@ -82,6 +86,7 @@ fn read_one(file: &Path, accounts: &BTreeSet<String>, requests: &mut Requests) -
     // Namespaces that a test removes while processes of theirs still run: the roles go first.
     let mut removed: BTreeSet<String> = BTreeSet::new();
     let mut begins = Vec::new();
+    let mut reads = Vec::new();
     let mut refused = Vec::new();
     for line in BufReader::new(File::open(file)?).lines() {
         let event: Value = serde_json::from_str(&line?).context("a line is no event")?;
@@ -94,6 +99,9 @@ fn read_one(file: &Path, accounts: &BTreeSet<String>, requests: &mut Requests) -
         let time: Timestamp = text(&event["requestReceivedTimestamp"]).parse()?;
         if is_forbidden && user == ITSELF {
             begins.push(time);
+        }
+        if user == SERVER && verb == "list" && object["resource"] == READS {
+            reads.push(time);
         }
         let Some((namespace, account)) = ours(&user, accounts) else {
             continue;
@@ -122,10 +130,12 @@ fn read_one(file: &Path, accounts: &BTreeSet<String>, requests: &mut Requests) -
         }
     }
     // Lines are in the order of the answers.
-    refused.retain(|request| {
-        let since = |begin: &Timestamp| request.time.duration_since(*begin).abs();
-        begins.iter().all(|begin| since(begin) > BEGINNING)
-    });
+    let is_near = |one: Timestamp, others: &[Timestamp], most| {
+        let mut others = others.iter();
+        others.any(|other| one.duration_since(*other).abs() <= most)
+    };
+    begins.retain(|begin| is_near(*begin, &reads, NEARBY));
+    refused.retain(|request| !is_near(request.time, &begins, BEGINNING));
     requests.refused.append(&mut refused);
     Ok(())
 }
@@ -163,5 +173,44 @@ fn note_removal(verb: &str, object: &Value, removed: &mut BTreeSet<String>) {
             removed.remove(namespace);
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_excused_where_a_server_begins_and_nowhere_else() {
+        let event = |second: u32, user: &str, verb: &str, resource: &str, decision: &str| {
+            let event = json!({
+                "requestReceivedTimestamp": format!("2026-01-31T12:00:{second:02}.5Z"),
+                "user": { "username": user }, "verb": verb,
+                "objectRef": { "resource": resource },
+                "annotations": { "authorization.k8s.io/decision": decision },
+            });
+            format!("{event}\n")
+        };
+        let own = format!("system:serviceaccount:{OWN}:spod");
+        let refused = |events: &[String]| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), events.concat()).unwrap();
+            let accounts = BTreeSet::from(["spod".to_owned()]);
+            let requests = read(&[file.path().to_owned()], &accounts).unwrap();
+            requests.refused.len()
+        };
+        let asks = |second| event(second, &own, "list", "pods", "forbid");
+        let others = |second| event(second, ITSELF, "watch", "jobs", "forbid");
+        let reads = |second| event(second, SERVER, "list", READS, "allow");
+        assert_eq!(refused(&[asks(1)]), 1);
+        // A server that reads its roles, and refuses everybody until it has.
+        assert_eq!(refused(&[others(1), asks(1), reads(2)]), 0);
+        assert_eq!(refused(&[others(1), reads(2), asks(5)]), 1);
+        // None begins: that somebody else is refused as well is no excuse.
+        assert_eq!(refused(&[others(1), asks(1)]), 1);
+        assert_eq!(refused(&[others(1), asks(1), reads(30)]), 1);
+        assert_eq!(refused(&[asks(1), reads(1)]), 1);
     }
 }
