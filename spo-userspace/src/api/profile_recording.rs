@@ -115,6 +115,12 @@ pub fn period(text: &str) -> Option<Duration> {
     period.try_into().ok()
 }
 
+/// How often a node says at most how far a recording is of which so many nodes tell. What one says is sent
+/// to all nodes, with what all others said, so that together they say something once a second.
+pub fn pace(nodes: usize) -> Duration {
+    Duration::from_secs(u64::try_from(nodes).unwrap_or(u64::MAX).max(5))
+}
+
 /// The type of the condition of a recording that has ended by a rule.
 pub const FINISHED: &str = "Finished";
 /// Its reasons.

@@ -180,6 +180,19 @@ impl Sight {
         self.pods.insert(place, now);
     }
 
+    /// How many nodes tell of a recording.
+    pub fn nodes_of(&self, key: &RecordingKey) -> usize {
+        let object = ObjectRef::new(&key.name).within(&key.namespace);
+        let object = self.stores.recordings.get(&object);
+        let object = object.as_ref().and_then(|object| object.0.as_ref().ok());
+        object.map_or(0, |object| {
+            object
+                .status
+                .as_ref()
+                .map_or(0, |status| status.nodes.len())
+        })
+    }
+
     /// The pods that are there, as they were told.
     pub fn pods(&self) -> impl Iterator<Item = News> {
         let told = self.pods.values();

@@ -8,11 +8,11 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use super::jobs::JobEnd;
 use super::plan::PATIENCE;
 use crate::api::profile_recording::{
-    FINISHED, Finish, JOB_COMPLETED, JOB_FAILED, QUIET, TIME_OVER, period,
+    FINISHED, Finish, JOB_COMPLETED, JOB_FAILED, QUIET, TIME_OVER, pace, period,
 };
 use crate::profile::few::few;
 
-/// How late it may be told what a node has seen.
+/// How late it may be told that a node has something to hand in.
 const LAG: Duration = Duration::from_secs(10);
 
 /// What is said of nodes that did not hand in what they had.
@@ -31,6 +31,8 @@ pub(super) struct Progress {
     pub(super) started: Option<Timestamp>,
     /// Whether a node says of a container that it recorded it.
     pub(super) records: bool,
+    /// How many nodes tell of it.
+    pub(super) nodes: usize,
     /// When a container made a call that it had not made before.
     pub(super) last_new: Option<Timestamp>,
     /// How the job ended.
@@ -87,9 +89,10 @@ fn due(progress: &Progress) -> Verdict {
             Some(left) => wait = Some(left),
         }
     }
-    // As long as no node tells of a call, nothing is known to be quiet.
+    // As long as no node tells of a call, nothing is known to be quiet; and what one saw it may tell late.
+    let lag = pace(progress.nodes).saturating_mul(2);
     if let (Some(period), Some(last)) = (read(quiet), progress.last_new) {
-        match left(progress.now, last, period.saturating_add(LAG)) {
+        match left(progress.now, last, period.saturating_add(lag)) {
             None => {
                 let quiet = quiet.as_deref().unwrap_or_default();
                 let why = format!("no container had made a new system call for {quiet}");
@@ -218,6 +221,12 @@ mod tests {
         let (_, reason, message) = said(&progress(None, Some("1m30s"), None));
         assert_eq!(reason, QUIET);
         assert!(message.ends_with("for 1m30s"), "{message}");
+        // Many nodes tell seldom.
+        let many = Progress {
+            nodes: 100,
+            ..progress(None, Some("91s"), None)
+        };
+        assert_eq!(later(&many), 191);
         let unknown = Progress {
             last_new: None,
             ..progress(None, Some("1s"), None)

@@ -158,6 +158,7 @@ async fn recording(
         generation: meta.generation,
         created: meta.creation_timestamp.as_ref().map_or(now, |at| at.0),
         started: start_time.map(|at| at.0),
+        nodes: nodes.len(),
         job,
         finished: readable.and_then(|one| one.finished().cloned()),
         ..Progress::default()

@@ -21,8 +21,6 @@ use crate::recorder::cluster::{Cluster, Limits, Node, Output, RecordingKey, Step
 
 /// How long changes, and what containers did, are collected.
 const SETTLE: Duration = Duration::from_millis(250);
-/// How often a recording is told how far it is.
-const STATUS: Duration = Duration::from_secs(5);
 /// How long it takes until something is tried again: the first time, and at most.
 const AGAIN: Duration = Duration::from_secs(1);
 const AGAIN_MOST: Duration = Duration::from_mins(1);

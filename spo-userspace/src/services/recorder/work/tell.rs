@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
 use super::super::Source;
-use super::{Recorder, SETTLE, STATUS, pause};
-use crate::api::profile_recording::RecordingNode;
+use super::{Recorder, SETTLE, pause};
+use crate::api::profile_recording::{RecordingNode, pace};
 use crate::cluster::events::Note;
 use crate::controller::recorder::{Job, last_status, node_status};
 use crate::recorder::cluster::{Recording, RecordingKey};
@@ -127,7 +127,7 @@ impl<S: Source> Recorder<S> {
             told.telling = false;
             let wait = match done {
                 true if told.is_last() => SETTLE,
-                true => STATUS,
+                true => pace(self.sight.nodes_of(key)),
                 false => pause(&mut told.failures),
             };
             if done {
