@@ -4,6 +4,7 @@
 
 mod admission;
 mod apply;
+mod grant;
 mod initial;
 mod log_profile;
 mod observe;
@@ -90,7 +91,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
 
 async fn reconcile(context: &Context, stores: &Stores, memory: &Mutex<Memory>) -> Outcome {
     let Some(object) = observe::configuration(context, stores) else {
-        return without(context, memory).await;
+        return without(context, stores, memory).await;
     };
     with(memory, |memory| {
         memory.configured = true;
@@ -114,8 +115,11 @@ async fn reconcile(context: &Context, stores: &Stores, memory: &Mutex<Memory>) -
     } else {
         Ok(())
     };
+    let enricher = configuration.spec.enricher.clone().unwrap_or_default();
+    let is_on = enricher.enable_bpf_recorder || enricher.enable_log_enricher;
+    let granted = grant::settle(context, stores, is_on).await;
     let Turn { mut failure, again } = write(context, stores, memory, settings.clone()).await;
-    failure = failure.or(retired.err());
+    failure = failure.or(retired.err()).or(granted.err());
     if let (Some(settings), true) = (&settings, manages_webhook) {
         let spec = &settings.spec;
         let registered = admission::register(&context.client, &context.namespace, spec).await;
@@ -125,8 +129,7 @@ async fn reconcile(context: &Context, stores: &Stores, memory: &Mutex<Memory>) -
             failure.get_or_insert_with(|| format!("cannot register the webhook: {error}"));
         }
     }
-    let enricher = configuration.spec.enricher.as_ref();
-    if enricher.is_some_and(|enricher| enricher.enable_log_enricher)
+    if enricher.enable_log_enricher
         && let Err(error) = log_profile::ensure(&context.client).await
     {
         let error = error::told(&error);
@@ -215,7 +218,7 @@ async fn retire(context: &Context) -> Result<(), String> {
 }
 
 /// Makes the configuration that a cluster has at first.
-async fn without(context: &Context, memory: &Mutex<Memory>) -> Outcome {
+async fn without(context: &Context, stores: &Stores, memory: &Mutex<Memory>) -> Outcome {
     let (configured, told) = with(memory, |memory| {
         let told = std::mem::replace(&mut memory.told, memory.configured);
         (memory.configured, told)
@@ -226,7 +229,10 @@ async fn without(context: &Context, memory: &Mutex<Memory>) -> Outcome {
                 "the configuration {DAEMONS} was deleted: the daemons go, and profiles stay as they are"
             );
         }
-        return Outcome::Done;
+        return match grant::settle(context, stores, false).await {
+            Ok(()) => Outcome::Done,
+            Err(_) => Outcome::Failed,
+        };
     }
     let object = initial::configuration(&context.namespace);
     match apply::create_configuration(&context.client, &context.namespace, object).await {

@@ -254,6 +254,7 @@ pub fn trouble(pod: &Pod) -> Option<String> {
 /// Removes what nobody here reads.
 fn trim(pod: &mut Pod) -> bool {
     let slim = |container: ContainerStatus| ContainerStatus {
+        name: container.name,
         state: container.state,
         ..ContainerStatus::default()
     };

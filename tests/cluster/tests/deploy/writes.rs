@@ -75,6 +75,61 @@ async fn a_monitor_is_made_where_the_cluster_knows_them() -> Result<()> {
 }
 
 #[tokio::test]
+async fn daemons_may_record_while_that_is_switched_on_and_no_longer() -> Result<()> {
+    let Some(base) = base()? else {
+        return Ok(());
+    };
+    let world = World::install(&base).await?;
+    let operator = world.start("one")?;
+    let daemons = world.becomes(DAEMONS, "there are daemons", |_| true);
+    drop(daemons.await?);
+    // As kubectl auth can-i asks.
+    let may = async |verb: &str, resource: &str| -> Result<bool> {
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {
+                "user": format!("system:serviceaccount:{NAMESPACE}:spod"),
+                "resourceAttributes": { "group": GROUP, "resource": resource, "verb": verb },
+            },
+        });
+        let reviews = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+        let said = create(&world.admin, reviews, &review).await??;
+        Ok(said["status"]["allowed"] == true)
+    };
+    let becomes = async |what: &str, may_record: bool| {
+        world
+            .until(what, async || {
+                let all = [
+                    may("update", "seccompprofiles").await?,
+                    may("create", "seccompprofiles").await?,
+                    may("list", "profilerecordings").await?,
+                ];
+                Ok((all == [may_record; 3]).then_some(()))
+            })
+            .await
+    };
+    becomes("nobody records at first", false).await?;
+    ensure!(may("list", "seccompprofiles").await?);
+    for recorder in ["enableBpfRecorder", "enableLogEnricher"] {
+        let switch = |on: Option<bool>| json!({ "spec": { "enricher": { recorder: on } } });
+        world.merge(SPOD, &switch(Some(true))).await?;
+        becomes(&format!("{recorder}: daemons may record"), true).await?;
+        world.merge(SPOD, &switch(None)).await?;
+        becomes(&format!("{recorder}: they no longer may"), false).await?;
+    }
+    // Also without a configuration.
+    let on = json!({ "spec": { "enricher": { "enableBpfRecorder": true } } });
+    world.merge(SPOD, &on).await?;
+    becomes("daemons may record again", true).await?;
+    world.delete(SPOD).await?;
+    becomes("without a configuration, they may not", false).await?;
+    operator.had_all_rights()?;
+    drop(operator);
+    world.remove().await
+}
+
+#[tokio::test]
 async fn the_webhooks_objects_are_changed_back() -> Result<()> {
     let Some(base) = base()? else {
         return Ok(());

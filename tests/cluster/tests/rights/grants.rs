@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use spo_cluster_tests::manifests::Objects;
 
 use super::OWN;
 use super::audit::Request;
+
+/// What the daemons' account is bound to while a recorder is switched on.
+const RECORDER: &str = "spo-recorder";
 
 /// One verb of one kind, of one object if a name is given.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,8 +47,13 @@ impl Display for Grant {
 }
 
 impl Grant {
-    /// Whether the request needed this right.
+    /// Whether the request needed this right. To bind a role is to write its binding, which has its name.
     pub(crate) fn covers(&self, request: &Request) -> bool {
+        if self.verb == "bind" && request.resource == "clusterrolebindings" {
+            let binds = request.verb == "update" && request.group == self.group;
+            let names_it = self.name.as_ref() == Some(&request.name);
+            return self.account == request.account && binds && names_it;
+        }
         let names_it = self.name.as_ref().is_none_or(|name| *name == request.name);
         let place = !self.own_namespace || request.own_namespace;
         self.account == request.account
@@ -102,7 +110,13 @@ pub(crate) fn of(objects: &Objects) -> Result<Grants> {
         let role = objects
             .get(&key)
             .with_context(|| format!("{name} is bound to a role that is not there: {key:?}"))?;
-        for subject in items(&binding["subjects"]) {
+        let mut subjects = items(&binding["subjects"]);
+        if subjects.is_empty() {
+            // The operator writes whom it is for.
+            ensure!(name == RECORDER, "{name} is for nobody");
+            subjects.push(json!({ "kind": "ServiceAccount", "name": "spod", "namespace": OWN }));
+        }
+        for subject in subjects {
             ensure!(
                 subject["kind"] == "ServiceAccount" && subject["namespace"] == OWN,
                 "{name} is for others than our accounts: {subject}"

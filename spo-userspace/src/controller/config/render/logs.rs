@@ -7,6 +7,8 @@ use super::daemons::{CERTIFICATES, PROFILING, profiled};
 use super::{Settings, asks_at, confined, environment};
 use crate::node::setup::ENRICHER_PROFILE;
 
+/// What the container is called.
+pub(super) const NAME: &str = "log-enricher";
 /// The daemon and the recorder have others, in the same network namespace.
 const HEALTH: u16 = 8087;
 pub(super) const METRICS: u16 = 9445;
@@ -37,7 +39,7 @@ pub(super) fn container(settings: &Settings) -> Value {
     let mut context = confined(0, &[], Some(ENRICHER_PROFILE));
     context["runAsGroup"] = json!(READERS);
     let mut container = json!({
-        "name": "log-enricher",
+        "name": NAME,
         "image": settings.own.image,
         "args": arguments,
         "env": environment(settings),

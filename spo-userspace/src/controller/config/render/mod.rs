@@ -22,6 +22,8 @@ use crate::node::setup::{DAEMON as USER, ROOT};
 pub(super) const OPERATOR: &str = "security-profiles-operator";
 /// The Service in front of the daemons' metrics.
 pub(super) const METRICS_SERVICE: &str = "metrics";
+/// The containers that record, beside the daemons'.
+pub(super) const RECORDERS: [&str; 2] = [recorder::NAME, logs::NAME];
 
 /// What the objects depend on.
 #[derive(Clone, Debug, PartialEq)]

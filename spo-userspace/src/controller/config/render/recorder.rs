@@ -6,6 +6,8 @@ use super::daemons::{CERTIFICATES, PROFILING, profiled};
 use super::{Settings, asks_at, confined, environment};
 use crate::node::setup::RECORDER_PROFILE;
 
+/// What the container is called.
+pub(super) const NAME: &str = "bpf-recorder";
 /// The daemon has the usual ports, in the same network namespace.
 const HEALTH: u16 = 8086;
 pub(super) const METRICS: u16 = 9444;
@@ -31,7 +33,7 @@ pub(super) fn container(settings: &Settings) -> Value {
         "256Mi"
     };
     let mut container = json!({
-        "name": "bpf-recorder",
+        "name": NAME,
         "image": settings.own.image,
         "args": arguments,
         "env": environment(settings),
