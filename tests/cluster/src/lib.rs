@@ -10,5 +10,6 @@ pub mod manifests;
 pub mod meter;
 pub mod node;
 pub mod objects;
+pub mod observer;
 pub mod proxy;
 pub mod web;

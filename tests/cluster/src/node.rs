@@ -64,6 +64,11 @@ impl Node {
     /// machine have such processes, too.
     pub fn processes(&self, verb: &str) -> Result<Vec<i32>> {
         let is = format!("/spo\0{verb}\0");
+        self.processes_with("cmdline", is.as_bytes())
+    }
+
+    /// The processes of this cluster that have a file in `/proc` which begins with something.
+    pub fn processes_with(&self, file: &str, begins: &[u8]) -> Result<Vec<i32>> {
         let [_, _, number, _] = self.host_address.octets();
         let cgroup = format!("/spo-{number}/");
         let mut found = Vec::new();
@@ -75,7 +80,7 @@ impl Node {
             // Whoever has ended by now has neither.
             let read = |file| std::fs::read(entry.path().join(file)).unwrap_or_default();
             let is_here = String::from_utf8_lossy(&read("cgroup")).contains(&cgroup);
-            if is_here && read("cmdline").starts_with(is.as_bytes()) {
+            if is_here && read(file).starts_with(begins) {
                 found.push(id);
             }
         }

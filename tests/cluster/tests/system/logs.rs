@@ -12,7 +12,7 @@ use spo_cluster_tests::node;
 use spo_cluster_tests::objects::get;
 
 use crate::recording::{BPF, LOGS, Recording, calls, ensure_whole, evidence};
-use crate::world::{PROFILES, World, skipped};
+use crate::world::{PROFILES, World, localhost, skipped};
 
 /// auditd, which writes into the node's `/var/log/audit`. The kernel has one at a time.
 struct Auditd {
@@ -74,6 +74,17 @@ fn program() -> Option<PathBuf> {
 /// that is busy. Of two dollars Kubernetes makes one.
 const WORK: &str = "umask 077; kill -0 $$$$ && echo done || echo refused; sleep 5";
 
+/// Runs a script in a pod whose container is bound by a profile; what it printed.
+async fn bound(world: &World, name: &str, profile: &str, script: &str) -> Result<String> {
+    world.installed(profile, 1).await?;
+    let mut bound = node::pod(name, script);
+    bound["spec"]["containers"][0]["securityContext"] =
+        json!({ "seccompProfile": localhost(profile) });
+    let said = node::run(&world.admin, &world.users, &bound).await?;
+    world.end_pod(name).await?;
+    Ok(said)
+}
+
 pub(crate) async fn a_pod_runs_under_what_was_logged(world: &World) -> Result<()> {
     let Some(_auditd) = Auditd::start(world)? else {
         return Ok(());
@@ -92,7 +103,7 @@ pub(crate) async fn a_pod_runs_under_what_was_logged(world: &World) -> Result<()
     ensure!(all.contains("kill") && all.contains("umask"), "{all:?}");
     ensure!(!all.contains("link") && !all.contains("linkat"), "{all:?}");
 
-    let printed = recording.bound("bound", "logged-main", WORK).await?;
+    let printed = bound(world, "bound", "logged-main", WORK).await?;
     ensure!(printed == "done\n", "{printed}");
     recording.end().await?;
     world.delete_profile("logged-main").await?;

@@ -8,6 +8,7 @@ mod life;
 mod live;
 mod logs;
 mod nodes;
+mod observed;
 mod prometheus;
 mod recording;
 mod recording_faults;
@@ -77,11 +78,9 @@ fn main() -> Result<ExitCode> {
             faults::an_etcd_that_is_killed_is_waited_for,
             faults::a_minute_of_silence_is_made_up_for,
             faults::what_the_kubelet_does_not_find_is_set_up_again,
-            recording::a_pod_runs_under_what_was_recorded,
+            observed::what_is_recorded_is_what_a_second_observer_saw,
             recording::replicas_become_one_and_a_recording_may_end_early,
             recording::commands_of_the_pod_join_and_those_of_people_are_listed,
-            recording::many_short_pods_of_a_job_are_all_recorded,
-            recording::what_crashes_and_restarts_is_one_profile,
             recording_faults::a_pod_that_ends_while_the_api_server_is_silent_is_whole,
             recording_faults::a_recorder_that_is_replaced_says_what_it_cannot_know,
             recording_faults::a_recorder_that_is_killed_says_what_is_missing,

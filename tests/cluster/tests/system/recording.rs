@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result, ensure};
 use http::Request;
 use serde_json::{Value, json};
-use spo_cluster_tests::node::{self, exec, pod};
+use spo_cluster_tests::node::{exec, pod};
 use spo_cluster_tests::objects::{create, get};
 
-use crate::world::{PODS, PROFILES, SPOD, World, localhost};
+use crate::world::{PODS, PROFILES, SPOD, World};
 
 /// A recorder: its name, its container, what switches it on, and what it logs when it begins and ends.
 pub(crate) struct Recorder {
@@ -95,6 +95,17 @@ impl<'w> Recording<'w> {
         Ok(recording)
     }
 
+    /// Another one, while the recorder records.
+    pub(crate) async fn beside(&self, name: &str, strategy: &str) -> Result<Self> {
+        let recording = Self {
+            world: self.world,
+            name: name.to_owned(),
+            label: name.to_owned(),
+        };
+        recording.create(&BPF, strategy).await?;
+        Ok(recording)
+    }
+
     async fn create(&self, recorder: &Recorder, strategy: &str) -> Result<()> {
         let object = json!({
             "apiVersion": "security-profiles-operator.x-k8s.io/v1",
@@ -141,17 +152,6 @@ impl<'w> Recording<'w> {
         self.world.becomes(&self.path(), what, is).await
     }
 
-    /// Runs a script in a pod whose container is bound by a profile; what it printed.
-    pub(crate) async fn bound(&self, name: &str, profile: &str, script: &str) -> Result<String> {
-        self.world.installed(profile, 1).await?;
-        let mut bound = pod(name, script);
-        bound["spec"]["containers"][0]["securityContext"] =
-            json!({ "seccompProfile": localhost(profile) });
-        let said = node::run(&self.world.admin, &self.world.users, &bound).await?;
-        self.world.end_pod(name).await?;
-        Ok(said)
-    }
-
     /// Deletes it, and waits until it is gone.
     pub(crate) async fn end(&self) -> Result<()> {
         self.world.delete(&self.path()).await?;
@@ -193,54 +193,6 @@ pub(crate) fn ensure_whole(profile: &Value) -> Result<()> {
     ensure!(evidence(profile, "partial").is_null(), "{profile:#}");
     ensure!(evidence(profile, "lost") == "0", "{profile:#}");
     Ok(())
-}
-
-/// Says what of its work was refused.
-const WORK: &str = "cd /tmp; mkdir new && rmdir new && echo done || echo refused";
-
-pub(crate) async fn a_pod_runs_under_what_was_recorded(world: &World) -> Result<()> {
-    let recording = Recording::begin(world, "plainly", "None").await?;
-    let mut one = recording.pod("one", WORK);
-    one["spec"]["initContainers"] = json!([one["spec"]["containers"][0].clone()]);
-    one["spec"]["initContainers"][0]["name"] = json!("first");
-    one["spec"]["initContainers"][0]["command"] =
-        json!(["sh", "-c", "cd /tmp; echo a > a; ln a b"]);
-    let printed = node::run(&world.admin, &world.users, &one).await?;
-    ensure!(printed == "done\n", "{printed}");
-    let main = recording.profile("main", |_| true).await?;
-    ensure_whole(&main)?;
-    let main = calls(&main);
-    ensure!(main.contains("mkdir") && main.contains("rmdir"), "{main:?}");
-    ensure!(
-        !main.contains("link") && !main.contains("linkat"),
-        "{main:?}"
-    );
-    let first = recording.profile("first", |_| true).await?;
-    ensure_whole(&first)?;
-    let first = calls(&first);
-    ensure!(
-        first.contains("link") || first.contains("linkat"),
-        "{first:?}"
-    );
-    ensure!(!first.contains("mkdir"), "{first:?}");
-
-    let printed = recording.bound("bound", "plainly-main", WORK).await?;
-    ensure!(printed == "done\n", "{printed}");
-    // One call less is noticed.
-    let path = format!("{PROFILES}/plainly-main");
-    let mut less = get(&world.admin, &path).await?.context("it is gone")?["spec"].take();
-    let names = less["syscalls"][0]["names"]
-        .as_array_mut()
-        .context("no names")?;
-    names.retain(|name| name != "mkdir");
-    world.apply("plainly-less", &less).await?;
-    let printed = recording.bound("bound", "plainly-less", WORK).await?;
-    ensure!(printed.contains("refused"), "{printed}");
-    recording.end().await?;
-    for name in ["plainly-main", "plainly-first", "plainly-less"] {
-        world.delete_profile(name).await?;
-    }
-    world.end_pod("one").await
 }
 
 pub(crate) async fn replicas_become_one_and_a_recording_may_end_early(world: &World) -> Result<()> {
@@ -320,72 +272,6 @@ pub(crate) async fn commands_of_the_pod_join_and_those_of_people_are_listed(
     recording.end().await?;
     world.delete_profile("entered-main").await?;
     world.end_pod("probed").await
-}
-
-pub(crate) async fn many_short_pods_of_a_job_are_all_recorded(world: &World) -> Result<()> {
-    let recording = Recording::begin(world, "short", "Containers").await?;
-    let mut template = recording.pod("short", "cd /tmp; echo a > a; ln a b");
-    let job = json!({
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": { "name": "short" },
-        "spec": {
-            "completions": 50,
-            "parallelism": 10,
-            "template": { "metadata": { "labels": { "app": "short" } }, "spec": template["spec"].take() },
-        },
-    });
-    let jobs = format!("/apis/batch/v1/namespaces/{}/jobs", world.users);
-    create(&world.admin, &jobs, &job).await??;
-    let path = format!("{jobs}/short");
-    world
-        .becomes(&path, "completed", |job| job["status"]["succeeded"] == 50)
-        .await?;
-    let merged = recording
-        .profile("main", |found| {
-            let coverage = &found["metadata"]["annotations"]["spo.x-k8s.io/syscall-coverage"];
-            coverage
-                .as_str()
-                .unwrap_or_default()
-                .contains("\"total\":50")
-        })
-        .await?;
-    ensure_whole(&merged)?;
-    let coverage = &merged["metadata"]["annotations"]["spo.x-k8s.io/syscall-coverage"];
-    let coverage: Value = serde_json::from_str(coverage.as_str().unwrap_or_default())?;
-    let links = [
-        &coverage["syscalls"]["link"],
-        &coverage["syscalls"]["linkat"],
-    ];
-    ensure!(links.contains(&&json!(50)), "{coverage}");
-    recording.end().await?;
-    world
-        .delete(&format!("{path}?propagationPolicy=Background"))
-        .await?;
-    world.delete_profile("short-main").await
-}
-
-pub(crate) async fn what_crashes_and_restarts_is_one_profile(world: &World) -> Result<()> {
-    let recording = Recording::begin(world, "crashing", "None").await?;
-    // Each run does something else.
-    let script =
-        "cd /data; if [ -e first ]; then mkdir new; else echo a > first; ln first b; exit 1; fi";
-    let mut crashing = recording.pod("crashing", script);
-    crashing["spec"]["restartPolicy"] = json!("OnFailure");
-    crashing["spec"]["volumes"] = json!([{ "name": "data", "emptyDir": {} }]);
-    crashing["spec"]["containers"][0]["volumeMounts"] =
-        json!([{ "name": "data", "mountPath": "/data" }]);
-    node::run(&world.admin, &world.users, &crashing).await?;
-    let profile = recording
-        .profile("main", |found| evidence(found, "runs") == "2")
-        .await?;
-    ensure_whole(&profile)?;
-    let all = calls(&profile);
-    ensure!(all.contains("mkdir"), "{all:?}");
-    ensure!(all.contains("link") || all.contains("linkat"), "{all:?}");
-    recording.end().await?;
-    world.delete_profile("crashing-main").await?;
-    world.end_pod("crashing").await
 }
 
 /// Without the recorder, its container is gone, and no program is attached.
