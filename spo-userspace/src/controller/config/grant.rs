@@ -1,6 +1,7 @@
 //! Who may do what recorders do: the daemons' account, of which a pod has but one, and only while a
 //! recorder is switched on. Role and binding are in `deploy/`; the operator writes whom it is for.
 
+use futures_util::FutureExt as _;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, Subject};
@@ -31,15 +32,30 @@ pub(super) enum GrantError {
 }
 
 /// Lets the daemons' account record while that is switched on, and until no recorder runs any more: one
-/// that ends needs its rights, to hand in what it has.
-pub(super) async fn settle(context: &Context, stores: &Stores, is_on: bool) -> Result<(), String> {
-    let records = is_on || runs(&stores.daemons, &context.pods);
+/// that ends needs its rights, to hand in what it has. Whether recorders still run is to be looked at again,
+/// since nobody tells when pods end.
+pub(super) async fn settle(
+    context: &Context,
+    stores: &Stores,
+    is_on: bool,
+) -> Result<bool, String> {
+    let runs = if is_on {
+        Some(true)
+    } else {
+        // Where the pods are not known yet, nobody can tell.
+        let known = context.pods.wait_until_ready().now_or_never();
+        known.map(|_| runs(&stores.daemons, &context.pods))
+    };
+    let Some(records) = runs else {
+        return Ok(true);
+    };
     let granted = grant(&context.client, &context.namespace, records).await;
     granted.map_err(|error| {
         let error = error.to_string();
         tracing::warn!(error, "cannot say whether the account {DAEMONS} may record");
         format!("cannot say whether the account {DAEMONS} may record: {error}")
-    })
+    })?;
+    Ok(records && !is_on)
 }
 
 async fn grant(client: &Client, namespace: &str, records: bool) -> Result<(), GrantError> {

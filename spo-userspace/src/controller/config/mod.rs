@@ -35,6 +35,8 @@ use crate::telemetry::metrics::Metrics;
 
 /// How long changes are collected.
 const SETTLE: Duration = Duration::from_millis(100);
+/// How long until it is looked again whether recorders still run that are switched off.
+const RECORDERS_END: Duration = Duration::from_secs(10);
 
 /// What the controller works with.
 pub struct Context {
@@ -119,6 +121,7 @@ async fn reconcile(context: &Context, stores: &Stores, memory: &Mutex<Memory>) -
     let is_on = enricher.enable_bpf_recorder || enricher.enable_log_enricher;
     let granted = grant::settle(context, stores, is_on).await;
     let Turn { mut failure, again } = write(context, stores, memory, settings.clone()).await;
+    let recorders_end = granted == Ok(true);
     failure = failure.or(retired.err()).or(granted.err());
     if let (Some(settings), true) = (&settings, manages_webhook) {
         let spec = &settings.spec;
@@ -152,6 +155,7 @@ async fn reconcile(context: &Context, stores: &Stores, memory: &Mutex<Memory>) -
         failure.clone(),
     );
     match (told.await, failure) {
+        (Ok(()), None) if !again && recorders_end => Outcome::Again(RECORDERS_END),
         (Ok(()), None) if !again => Outcome::Done,
         (Ok(()), _) => Outcome::Failed,
         (Err(error), _) => {
@@ -230,7 +234,8 @@ async fn without(context: &Context, stores: &Stores, memory: &Mutex<Memory>) -> 
             );
         }
         return match grant::settle(context, stores, false).await {
-            Ok(()) => Outcome::Done,
+            Ok(true) => Outcome::Again(RECORDERS_END),
+            Ok(false) => Outcome::Done,
             Err(_) => Outcome::Failed,
         };
     }

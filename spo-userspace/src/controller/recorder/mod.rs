@@ -10,6 +10,6 @@ mod write;
 
 pub use self::pods::Life;
 pub use self::sight::{News, Sight};
-pub use self::status::{last_status, node_status};
+pub use self::status::{is_incomplete, last_status, node_status, said_before};
 pub use self::watches::Change;
-pub use self::write::{Done, Job, Writer};
+pub use self::write::{Done, Job, Outcome, Writer};

@@ -57,23 +57,36 @@ pub(super) fn is_of(recorder: Recorder, spec: &ProfileRecordingSpec) -> bool {
     (spec.kind, spec.recorder) == (ProfileKind::SeccompProfile, recorder)
 }
 
+/// A recording, as far as it says which pods it has.
+pub(super) struct Selecting {
+    pub(super) name: String,
+    pub(super) created: Option<Time>,
+    pub(super) spec: ProfileRecordingSpec,
+}
+
 /// The pod with those of a recorder's recordings of its namespace that select it, or that its
-/// annotations name.
-pub(super) fn known(
-    pod: &Pod,
-    recordings: &[(String, ProfileRecordingSpec)],
-    recorder: Recorder,
-) -> cluster::Pod {
+/// annotations name. One that had ended before a recording was made is none of it.
+pub(super) fn known(pod: &Pod, recordings: &[Selecting], recorder: Recorder) -> cluster::Pod {
     let status = pod.status.as_ref();
     let phase = status.and_then(|status| status.phase.as_deref());
+    let ended = matches!(phase, Some("Succeeded" | "Failed"));
+    let end = ended_at(pod).filter(|_| ended);
     let containers = containers(pod);
     let recordings = recordings
         .iter()
-        .filter(|(name, spec)| {
-            is_of(recorder, spec)
-                && (is_selected(pod, spec) || is_marked(pod, &containers, name, recorder))
-        })
-        .map(|(name, _)| name.clone())
+        .filter(
+            |Selecting {
+                 name,
+                 created,
+                 spec,
+             }| {
+                let is_before = created.as_ref().zip(end);
+                is_before.is_none_or(|(created, end)| created.0 <= end.0)
+                    && is_of(recorder, spec)
+                    && (is_selected(pod, spec) || is_marked(pod, &containers, name, recorder))
+            },
+        )
+        .map(|one| one.name.clone())
         .collect();
     cluster::Pod {
         namespace: pod.namespace().unwrap_or_default(),
@@ -83,7 +96,7 @@ pub(super) fn known(
         static_hash: pod.annotations().get(STATIC).cloned(),
         recordings,
         containers,
-        ended: matches!(phase, Some("Succeeded" | "Failed")),
+        ended,
     }
 }
 
@@ -135,6 +148,14 @@ pub(super) fn lives(pod: &Pod) -> BTreeMap<String, Life> {
         }
     }
     lives
+}
+
+/// When the last of a pod's containers ended.
+fn ended_at(pod: &Pod) -> Option<&Time> {
+    let states = statuses(pod).filter_map(|status| status.state.as_ref());
+    let ended = states.filter_map(|state| state.terminated.as_ref());
+    let ends = ended.filter_map(|ended| ended.finished_at.as_ref());
+    ends.max_by_key(|end| end.0)
 }
 
 fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
@@ -254,11 +275,15 @@ mod tests {
         pod
     }
 
-    fn recordings(kind: &str, recorder: &str) -> Vec<(String, ProfileRecordingSpec)> {
+    fn recordings(kind: &str, recorder: &str) -> Vec<Selecting> {
         let spec = json!({
             "kind": kind, "recorder": recorder, "podSelector": { "matchLabels": { "app": "web" } },
         });
-        vec![("web".to_owned(), serde_json::from_value(spec).unwrap())]
+        vec![Selecting {
+            name: "web".to_owned(),
+            created: Some(Time("2026-01-01T00:00:00Z".parse().unwrap())),
+            spec: serde_json::from_value(spec).unwrap(),
+        }]
     }
 
     #[test]
@@ -357,5 +382,27 @@ mod tests {
         assert!(!of(marked("web_other_x_1"), "SeccompProfile", "Bpf"));
         assert!(!of(marked("other_app_x_1"), "SeccompProfile", "Bpf"));
         assert!(!of(json!({ "name": "a" }), "SeccompProfile", "Bpf"));
+    }
+
+    #[test]
+    fn what_had_ended_before_is_not_in_a_recording() {
+        for (phase, end, is) in [
+            ("Succeeded", "2025-12-31T23:59:59Z", false),
+            ("Succeeded", "2026-01-01T00:00:00Z", true),
+            ("Running", "2025-12-31T23:59:59Z", true),
+        ] {
+            let ended =
+                json!({ "exitCode": 0, "containerID": "containerd://a", "finishedAt": end });
+            let pod = pod(json!({
+                "metadata": { "name": "a", "labels": { "app": "web" } },
+                "spec": { "containers": [{ "name": "app" }] },
+                "status": { "phase": phase, "containerStatuses": [{
+                    "name": "app", "imageID": "", "image": "a", "ready": false, "restartCount": 0,
+                    "state": { "terminated": ended },
+                }] },
+            }));
+            let known = known(&pod, &recordings("SeccompProfile", "Bpf"), Recorder::Bpf);
+            assert_eq!(known.recordings.len(), usize::from(is), "{phase} {end}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::pods::{Life, is_of, known, lives};
+use super::pods::{Life, Selecting, is_of, known, lives};
 use super::watches::{Change, Stores, place, start};
 use crate::api::names::TAKE;
 use crate::api::profile_recording::{JOB_FAILED, MergeStrategy, Recorder, RecordingNode};
@@ -216,14 +216,18 @@ impl Sight {
     }
 
     /// The recordings of a namespace that pods there can have.
-    fn specs(&self, space: &str) -> Vec<(String, ProfileRecordingSpec)> {
+    fn specs(&self, space: &str) -> Vec<Selecting> {
         if !self.is_enabled(space) {
             return Vec::new();
         }
         let all = self.stores.recordings.state();
         let own = all.iter().filter_map(|object| object.0.as_ref().ok());
         own.filter(|object| object.namespace().as_deref() == Some(space))
-            .map(|object| (object.name_any(), object.spec.clone()))
+            .map(|object| Selecting {
+                name: object.name_any(),
+                created: object.creation_timestamp(),
+                spec: object.spec.clone(),
+            })
             .collect()
     }
 

@@ -34,22 +34,34 @@ pub fn node_status(node: &str, status: RecordingStatus) -> Option<RecordingNode>
     })
 }
 
-/// What a node says of a recording that is finished, once all is written: what is known now, and what
-/// it said before, perhaps by an earlier recorder.
+/// Why what an earlier recorder of the node had of a recording is not complete, by container.
+pub fn said_before(node: &RecordingNode) -> impl Iterator<Item = (&str, Vec<String>)> {
+    node.containers.iter().filter_map(|container| {
+        let mut reasons = container.incomplete.clone();
+        if container.running > 0 {
+            reasons.push(NOT_HANDED_IN.to_owned());
+        }
+        (!reasons.is_empty()).then_some((&*container.name, reasons))
+    })
+}
+
+/// Whether a node says why something is not complete.
+pub fn is_incomplete(node: &RecordingNode) -> bool {
+    let mut containers = node.containers.iter();
+    containers.any(|container| !container.incomplete.is_empty())
+}
+
+/// What a node says last of a recording, once all is written: what is known now, and what it said before.
 pub fn last_status(
     now: Option<RecordingNode>,
     said: Option<&RecordingNode>,
 ) -> Option<RecordingNode> {
-    let unknown = now.is_none();
     let mut node = now.or_else(|| said.cloned())?;
     for before in said.iter().flat_map(|said| &said.containers) {
         let mut own = node.containers.iter_mut();
         match own.find(|own| own.name == before.name) {
             Some(own) => {
                 own.incomplete.extend(before.incomplete.iter().cloned());
-                if unknown && before.running > 0 {
-                    own.incomplete.push(NOT_HANDED_IN.to_owned());
-                }
                 own.incomplete.sort();
                 own.incomplete.dedup();
             }
@@ -157,9 +169,23 @@ mod tests {
         assert_eq!(last.containers, expected);
         // Said once, it stays.
         assert_eq!(last_status(None, Some(&last)), Some(last));
-        // A recorder that was killed wrote nothing.
-        let last = last_status(None, Some(&said)).unwrap();
-        assert_eq!(last.containers[0].incomplete, ["so", NOT_HANDED_IN]);
-        assert!(last.containers[1].incomplete.is_empty());
+    }
+
+    #[test]
+    fn what_an_earlier_recorder_did_not_hand_in_is_said() {
+        let container = |name: &str, running, incomplete: &[&str]| RecordedContainer {
+            name: name.to_owned(),
+            running,
+            incomplete: incomplete.iter().copied().map(str::to_owned).collect(),
+            ..RecordedContainer::default()
+        };
+        let said = RecordingNode {
+            containers: vec![container("app", 1, &["so"]), container("old", 0, &[])],
+            ..RecordingNode::default()
+        };
+        assert!(is_incomplete(&said));
+        let before: Vec<_> = said_before(&said).collect();
+        let expected = vec!["so".to_owned(), NOT_HANDED_IN.to_owned()];
+        assert_eq!(before, [("app", expected)]);
     }
 }

@@ -34,8 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub enum Job {
     /// A profile.
     Profile(Box<Output>),
-    /// What a recording says of this node; nothing takes it away.
-    Status(RecordingKey, Option<Box<RecordingNode>>),
+    /// What a recording, by its id as well, says of this node; nothing takes it away.
+    Status(RecordingKey, String, Option<Box<RecordingNode>>),
     /// An event of a recording.
     Tell(RecordingKey, String, Note),
 }
@@ -45,8 +45,19 @@ pub enum Job {
 pub struct Done {
     /// What was to be done.
     pub job: Job,
-    /// Whether it was.
-    pub done: bool,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What came of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is done.
+    Written,
+    /// It may be tried again.
+    Failed,
+    /// What is somebody else's is in its place.
+    Taken,
 }
 
 /// Why something was not written.
@@ -73,7 +84,8 @@ pub struct Writer {
 
 /// Of a profile's name.
 struct Written {
-    pod: String,
+    /// The recording's id, and the pod's.
+    of: (String, String),
     before: Option<Partial>,
     /// Of what was written last; or may have been, if the server did not say so.
     evidence: Vec<BTreeMap<String, String>>,
@@ -98,16 +110,20 @@ impl Writer {
             if let Err(error) = &result {
                 self.failed(&job, error).await;
             }
-            let is_done = result.is_ok();
+            let outcome = match &result {
+                Ok(()) => Outcome::Written,
+                Err(WriteError::Place(_)) => Outcome::Taken,
+                Err(_) => Outcome::Failed,
+            };
             // Who asked may have ended.
-            drop(done.send(Done { job, done: is_done }));
+            drop(done.send(Done { job, outcome }));
         }
     }
 
     async fn write(&mut self, job: &Job) -> Result<(), WriteError> {
         match job {
             Job::Profile(output) => self.profile(output).await,
-            Job::Status(key, node) => Ok(self.status(key, node.as_deref()).await?),
+            Job::Status(key, uid, node) => Ok(self.status(key, uid, node.as_deref()).await?),
             Job::Tell(key, uid, note) => {
                 self.events.tell(&reference(key, uid), note.clone()).await;
                 Ok(())
@@ -137,7 +153,7 @@ impl Writer {
                     self.events.tell(&reference, note).await;
                 }
             }
-            Job::Status(key, _) | Job::Tell(key, ..) => {
+            Job::Status(key, ..) | Job::Tell(key, ..) => {
                 let RecordingKey { namespace, name } = key;
                 tracing::warn!(namespace, name, error = text, "cannot tell of a recording");
             }
@@ -155,13 +171,7 @@ impl Writer {
         } = output;
         let name = names::recorded(recorded.metadata.name.clone());
         let proposal = names::proposal(&name);
-        let profiles: Api<DeserializeGuard<SeccompProfile>> = Api::all(self.client.clone());
-        let mut objects = BTreeMap::new();
-        for place in [&name, &proposal] {
-            if let Some(found) = profiles.get_opt(place).await? {
-                objects.insert(place.clone(), found);
-            }
-        }
+        let objects = self.objects([&name, &proposal]).await?;
         let present: BTreeMap<_, _> = objects
             .iter()
             .map(|(name, found)| (name.clone(), present_of(found)))
@@ -175,12 +185,19 @@ impl Writer {
         };
         // What this recording had of an earlier pod of the name, or from an earlier recorder, stays.
         let key = format!("{ANNOTATION_PREFIX}uid");
-        let there = [&proposal, &name].into_iter().find_map(|name| {
+        let of = |name: &String| {
             let there = present.get(name)?;
-            let same = is_own(there, &recorded.metadata.labels)
-                && is_untouched(there)
-                && there.annotations.get(&key) == Some(uid);
-            same.then(|| Partial {
+            let ours = is_own(there, &recorded.metadata.labels) && is_untouched(there);
+            Some((there, there.annotations.get(&key).filter(|_| ours)?))
+        };
+        let theirs = [&proposal, &name].into_iter().filter_map(of);
+        let theirs = theirs.map(|(_, of)| of).filter(|of| *of != uid);
+        if let Some(later) = self.later(output, theirs).await? {
+            return self.is_late(output, &later).await;
+        }
+        let there = [&proposal, &name].into_iter().find_map(|name| {
+            let (there, of) = of(name)?;
+            (of == uid).then(|| Partial {
                 name: name.clone(),
                 uid: None,
                 container: own.container.clone(),
@@ -191,7 +208,8 @@ impl Writer {
         let evidence_before = there.as_ref().map(|there| evidence(&there.annotations));
         let evidence_before = evidence_before.unwrap_or_default();
         let known = self.written.get(&name).filter(|written| {
-            written.pod == *pod && (there.is_none() || written.evidence.contains(&evidence_before))
+            written.of == (uid.clone(), pod.clone())
+                && (there.is_none() || written.evidence.contains(&evidence_before))
         });
         let before = match known {
             Some(written) => written.before.clone(),
@@ -212,7 +230,7 @@ impl Writer {
         let reference = reference(recording, uid);
         let wrote = write.as_ref().map(|profile| evidence(&profile.annotations));
         let written = Written {
-            pod: pod.clone(),
+            of: (uid.clone(), pod.clone()),
             before,
             evidence: [evidence_before].into_iter().chain(wrote).collect(),
         };
@@ -223,11 +241,8 @@ impl Writer {
             apply::write(&self.client, profile, there).await?;
             if there.is_none() && proposed.is_none() {
                 let incomplete = if is_partial { ", incomplete" } else { "" };
-                let note = Note {
-                    warning: false,
-                    reason: "ProfileCreated".to_owned(),
-                    message: format!("{place} allows {calls} system calls{incomplete}"),
-                };
+                let message = format!("{place} allows {calls} system calls{incomplete}");
+                let note = note("ProfileCreated", message);
                 self.events.tell(&reference, note).await;
             }
         }
@@ -235,13 +250,57 @@ impl Writer {
             self.written.remove(&name);
         }
         if let Some(message) = proposed {
-            let note = Note {
-                warning: false,
-                reason: PROPOSED.to_owned(),
-                message,
-            };
-            self.events.tell(&reference, note).await;
+            self.events.tell(&reference, note(PROPOSED, message)).await;
         }
+        Ok(())
+    }
+
+    /// Profiles, as far as they are there.
+    async fn objects(
+        &self,
+        names: [&String; 2],
+    ) -> Result<BTreeMap<String, DeserializeGuard<SeccompProfile>>, kube::Error> {
+        let profiles: Api<DeserializeGuard<SeccompProfile>> = Api::all(self.client.clone());
+        let mut objects = BTreeMap::new();
+        for name in names {
+            if let Some(found) = profiles.get_opt(name).await? {
+                objects.insert(name.clone(), found);
+            }
+        }
+        Ok(objects)
+    }
+
+    /// The recording that has the name now, if one of these profiles is of it and not of ours.
+    async fn later(
+        &self,
+        output: &Output,
+        mut theirs: impl Iterator<Item = &String>,
+    ) -> Result<Option<String>, kube::Error> {
+        let Some(first) = theirs.next() else {
+            return Ok(None);
+        };
+        let RecordingKey { namespace, name } = &output.recording;
+        let recordings: Api<ProfileRecording> = Api::namespaced(self.client.clone(), namespace);
+        let now = recordings.get_metadata_opt(name).await?;
+        let now = now.and_then(|now| now.metadata.uid);
+        let now = now.filter(|now| *now != output.uid);
+        Ok(now.filter(|now| first == now || theirs.any(|of| of == now)))
+    }
+
+    /// What comes late of an earlier recording takes nothing from what a later one of its name has.
+    async fn is_late(&self, output: &Output, later: &str) -> Result<(), WriteError> {
+        let profile = &output.profile.metadata.name;
+        let message = format!(
+            "what an earlier recording of this name had of a pod is not written: {profile} is of this one already"
+        );
+        tracing::warn!(profile, "{message}");
+        let note = Note {
+            warning: true,
+            reason: "ProfileTooLate".to_owned(),
+            message,
+        };
+        let reference = reference(&output.recording, later);
+        self.events.tell(&reference, note).await;
         Ok(())
     }
 
@@ -249,11 +308,14 @@ impl Writer {
     async fn status(
         &self,
         key: &RecordingKey,
+        uid: &str,
         node: Option<&RecordingNode>,
     ) -> Result<(), kube::Error> {
         let recordings: Api<ProfileRecording> =
             Api::namespaced(self.client.clone(), &key.namespace);
-        let Some(found) = recordings.get_opt(&key.name).await? else {
+        let found = recordings.get_opt(&key.name).await?;
+        // Another one of the name hears nothing of this one.
+        let Some(found) = found.filter(|found| found.metadata.uid.as_deref() == Some(uid)) else {
             return Ok(());
         };
         let Some(patch) = status_patch(&found, &self.node, node) else {
@@ -304,6 +366,14 @@ fn status_patch(
     };
     let operations = serde_json::from_value(operations).unwrap_or_default();
     Some(Patch::Json(operations))
+}
+
+fn note(reason: &str, message: String) -> Note {
+    Note {
+        warning: false,
+        reason: reason.to_owned(),
+        message,
+    }
 }
 
 /// The annotations that tell how a profile came to be.

@@ -81,6 +81,7 @@ pub(super) async fn observe(context: &Context, stores: &Stores, key: &Key) -> Re
                 .iter()
                 .map(|(name, found)| (name.clone(), present_of(found)))
                 .collect(),
+            later: None,
         },
         uid: object.as_ref().and_then(|object| object.uid()),
         version: object.as_ref().and_then(|object| object.resource_version()),
@@ -196,6 +197,7 @@ async fn recording(
         }
     }
     Ok(Recording {
+        uid: meta.uid.clone(),
         progress,
         spec: readable.map(|one| (one.spec.kind, one.spec.merge_strategy)),
         finalizers: meta.finalizers.clone().unwrap_or_default(),

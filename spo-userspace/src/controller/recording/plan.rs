@@ -19,6 +19,9 @@ use crate::profile::few::few;
 use crate::recorder::ANNOTATION_PREFIX;
 use crate::recorder::cluster::FAILED;
 
+/// Why a result may lack something, while its recording says more.
+const SEE_STATUS: &str = "nodes do not have all of it: the recording's status says why";
+
 /// How long a node may take to hand in what it has when a recording is deleted.
 pub(super) const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -33,10 +36,14 @@ pub(super) struct Observed {
     pub(super) partials: Vec<Partial>,
     /// By name: those that stand where a result is to be.
     pub(super) present: BTreeMap<String, Present>,
+    /// For one that is gone: the id of another one that has its name now.
+    pub(super) later: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Recording {
+    /// Which one of its name.
+    pub(super) uid: Option<String>,
     /// The kind, and whether profiles are merged; nothing if this version cannot read it.
     pub(super) spec: Option<(ProfileKind, MergeStrategy)>,
     pub(super) finalizers: Vec<String>,
@@ -93,6 +100,38 @@ pub(super) fn places(recording: &str, container: &str) -> [String; 2] {
 }
 
 pub(super) fn plan(observed: &Observed) -> Vec<Step> {
+    let uid = observed
+        .recording
+        .as_ref()
+        .and_then(|one| one.uid.as_deref());
+    let mut older: BTreeMap<&str, Vec<Partial>> = BTreeMap::new();
+    let mut own = Vec::new();
+    for partial in &observed.partials {
+        match uid_of(&partial.annotations) {
+            Some(of) if uid.is_some_and(|uid| uid != of) => {
+                older.entry(of).or_default().push(partial.clone());
+            }
+            _ => own.push(partial.clone()),
+        }
+    }
+    if older.is_empty() {
+        return plan_one(observed);
+    }
+    // What came late of recordings that are gone is none of this one's.
+    let gone = older.into_values().map(|partials| Observed {
+        recording: None,
+        partials,
+        later: uid.map(str::to_owned),
+        ..observed.clone()
+    });
+    let own = Observed {
+        partials: own,
+        ..observed.clone()
+    };
+    gone.chain([own]).flat_map(|one| plan_one(&one)).collect()
+}
+
+fn plan_one(observed: &Observed) -> Vec<Step> {
     let mut steps = Vec::new();
     let recording = observed.recording.as_ref();
     let workloads = recording.map(workloads).unwrap_or_default();
@@ -264,6 +303,22 @@ fn merge_one(
         (RECORDING_NAMESPACE.to_owned(), observed.namespace.clone()),
         (CONTAINER_ID.to_owned(), container.to_owned()),
     ]);
+    let is_later = observed.later.is_some()
+        && [&name, &proposal].into_iter().any(|place| {
+            let present = observed.present.get(place);
+            present.is_some_and(|present| {
+                is_own(present, &labels)
+                    && uid_of(&present.annotations) == observed.later.as_deref()
+            })
+        });
+    if is_later {
+        let names: Vec<_> = partials.iter().map(|one| one.name.clone()).collect();
+        let message = format!(
+            "of an earlier recording of this name came too late, and is left out: {}",
+            few(&names)
+        );
+        return Ok(vec![warning("RecordingIncomplete", message)]);
+    }
     let before = [&name, &proposal].into_iter().find_map(|place| {
         let present = observed.present.get(place)?;
         let is_ours = ends && is_own(present, &labels) && is_untouched(present);
@@ -325,9 +380,8 @@ fn ended(
     present: &Present,
     partials: &[&Partial],
 ) -> Option<Partial> {
-    let key = format!("{ANNOTATION_PREFIX}uid");
-    let uid = present.annotations.get(&key);
-    let is_same = partials.iter().all(|one| one.annotations.get(&key) == uid);
+    let uid = uid_of(&present.annotations);
+    let is_same = partials.iter().all(|one| uid_of(&one.annotations) == uid);
     let has_ended = present.annotations.contains_key(&end_key());
     (is_same && has_ended).then(|| Partial {
         name: place.to_owned(),
@@ -338,20 +392,30 @@ fn ended(
     })
 }
 
+/// The recording that a profile is of.
+fn uid_of(annotations: &BTreeMap<String, String>) -> Option<&str> {
+    let key = format!("{ANNOTATION_PREFIX}uid");
+    annotations.get(&key).map(String::as_str)
+}
+
 fn end_key() -> String {
     format!("{ANNOTATION_PREFIX}end")
 }
 
 /// Why nodes have not all of a container, as far as they are heard of.
 fn reasons(recording: &Recording, container: &str, ends: bool) -> Vec<String> {
+    let is_over = recording.progress.finished.is_some();
     let known = recording.incomplete.get(container);
     let mut reasons: Vec<_> = known.into_iter().flatten().cloned().collect();
+    if !reasons.is_empty() && !ends && !is_over {
+        // Nodes count meanwhile, and each profile that is written is sent to all nodes.
+        return vec![SEE_STATUS.to_owned()];
+    }
     let more = reasons.len().saturating_sub(MOST);
     if more > 0 {
         reasons.truncate(MOST);
         reasons.push(format!("and {more} more"));
     }
-    let is_over = recording.progress.finished.is_some();
     if let Some(nodes) = recording.missing.get(container)
         && (ends || is_over)
     {

@@ -29,10 +29,37 @@ impl Cluster {
 
     /// Ends the takes of a recording.
     pub(super) fn finish(&mut self, uid: &str, end: End) {
+        if let Some(recording) = self.recordings.get(uid).filter(|one| !one.has_ended()) {
+            let pods = self.pods.values();
+            let absent = pods.flat_map(|known| self.absent(recording, known));
+            self.miss(absent.collect());
+        }
         for (key, take) in &mut self.takes {
             if key.recording == uid {
                 take.finish(end);
             }
+        }
+    }
+
+    /// A pod is about to be gone: what of it ran and was not recorded is said now.
+    pub(super) fn miss_pod(&mut self, uid: &str) {
+        if let Some(known) = self.pods.get(uid) {
+            let open = self.recordings.values().filter(|one| !one.has_ended());
+            let absent = open.flat_map(|recording| self.absent(recording, known));
+            self.miss(absent.collect());
+        }
+    }
+
+    /// Keeps why containers are in no take, for when nobody can tell any more.
+    fn miss(&mut self, absent: Vec<(TakeKey, &'static str)>) {
+        for (key, reason) in absent {
+            let is_refused = self.refused.remove(&key);
+            if let Some(known) = self.pods.get_mut(&key.pod) {
+                let told = (key.recording.clone(), key.container.clone());
+                known.told.insert(told);
+            }
+            let history = self.history.entry((key.recording, key.container));
+            history.or_default().miss(reason, is_refused);
         }
     }
 
@@ -87,8 +114,11 @@ impl Cluster {
             takes.into_iter().partition(|(key, take)| done(key, take));
         self.takes = open;
         for (key, take) in done {
-            let reasons = self.pods.get(&key.pod);
-            let reasons = reasons.map(|known| reasons_of(&key, &take, known, self.node.recorder));
+            let reasons = self.pods.get_mut(&key.pod).map(|known| {
+                let told = (key.recording.clone(), key.container.clone());
+                known.told.insert(told);
+                reasons_of(&key, &take, known, self.node.recorder)
+            });
             let history = self.history.entry((key.recording, key.container));
             history.or_default().add(&take, reasons.unwrap_or_default());
         }
@@ -98,10 +128,18 @@ impl Cluster {
         let pods = &self.pods;
         self.containers.retain(|_, (uid, _)| pods.contains_key(uid));
         let used: BTreeSet<_> = self.takes.keys().map(|key| &key.recording).collect();
+        let gone = &self.gone;
         self.recordings
-            .retain(|uid, recording| !recording.deleting || used.contains(uid));
+            .retain(|uid, _| !gone.contains(uid) || used.contains(uid));
         let recordings = &self.recordings;
+        self.gone.retain(|uid| recordings.contains_key(uid));
         self.history
             .retain(|(uid, _), _| recordings.contains_key(uid));
+        for known in self.pods.values_mut() {
+            known.told.retain(|(uid, _)| recordings.contains_key(uid));
+        }
+        let pods = &self.pods;
+        self.refused
+            .retain(|key| pods.contains_key(&key.pod) && recordings.contains_key(&key.recording));
     }
 }

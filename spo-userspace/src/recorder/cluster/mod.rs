@@ -50,6 +50,8 @@ pub struct Cluster {
     limits: Limits,
     /// By the API server's id: another recording may have the name of one that is still written.
     recordings: BTreeMap<String, Recording>,
+    /// Those of them that the API server has no more: something of theirs is still to be written.
+    gone: BTreeSet<String>,
     pods: BTreeMap<String, Known>,
     /// By the runtime's id: the pod and the container. Statuses tell only the last two of each.
     containers: BTreeMap<String, (String, String)>,
@@ -74,6 +76,8 @@ struct Known {
     gone: bool,
     /// The runtime's ids of its containers that ran, with their names.
     ids: BTreeMap<String, String>,
+    /// Recordings, by their ids, and containers of which it is told what they have of this pod.
+    told: BTreeSet<(String, String)>,
 }
 
 /// A subject that is not released yet.
@@ -94,6 +98,7 @@ impl Cluster {
             node,
             limits,
             recordings: BTreeMap::new(),
+            gone: BTreeSet::new(),
             pods: BTreeMap::new(),
             containers: BTreeMap::new(),
             subjects: BTreeMap::new(),
@@ -124,8 +129,15 @@ impl Cluster {
             if let Some(recording) = self.recordings.get_mut(&uid) {
                 recording.deleting = true;
             }
+            self.gone.insert(uid);
         }
         self.settle();
+    }
+
+    /// What this node said of a container of a recording before this recorder began.
+    pub fn said_before(&mut self, uid: &str, container: &str, reasons: Vec<String>) {
+        let key = (uid.to_owned(), container.to_owned());
+        self.history.entry(key).or_default().say(reasons);
     }
 
     /// Whether it cannot be seen what containers do.
@@ -173,7 +185,8 @@ impl Cluster {
     /// Whether it has recorded anything.
     pub fn snapshot(&mut self, key: &RecordingKey) -> bool {
         let uids = self.uids(key);
-        let mut any = self.history.keys().any(|(of, _)| uids.contains(of));
+        let mut past = self.history.iter();
+        let mut any = past.any(|((of, _), past)| uids.contains(of) && past.has_any());
         for (key, take) in &mut self.takes {
             if uids.contains(&key.recording) {
                 take.due = true;
@@ -191,10 +204,9 @@ impl Cluster {
     /// A pod of the node is there, new or changed.
     pub fn pod(&mut self, pod: Pod) {
         let uid = pod.uid.clone();
-        let mut ids = self
-            .pods
-            .remove(&uid)
-            .map(|known| known.ids)
+        let before = self.pods.remove(&uid);
+        let (mut ids, told) = before
+            .map(|known| (known.ids, known.told))
             .unwrap_or_default();
         for container in &pod.containers {
             for id in &container.ids {
@@ -208,6 +220,7 @@ impl Cluster {
             pod,
             gone: false,
             ids,
+            told,
         };
         self.pods.insert(uid.clone(), known);
         self.settle();
@@ -218,6 +231,7 @@ impl Cluster {
 
     /// A pod is gone.
     pub fn pod_gone(&mut self, uid: &str) {
+        self.miss_pod(uid);
         if let Some(known) = self.pods.get_mut(uid) {
             known.gone = true;
         }
@@ -305,6 +319,18 @@ impl Cluster {
     pub fn written(&mut self, output: &Output) {
         self.writing.remove(&output.key);
         self.forget();
+    }
+
+    /// A profile cannot be written, and is told no more until there is something new.
+    pub fn given_up(&mut self, output: &Output) {
+        let reason = format!("{} could not be written", output.profile.metadata.name);
+        self.said_before(&output.uid, &output.key.container, vec![reason]);
+        self.written(output);
+    }
+
+    /// Whether the API server has a recording no more.
+    pub fn is_gone(&self, uid: &str) -> bool {
+        self.gone.contains(uid)
     }
 
     /// A profile could not be written, and is to be told again.
@@ -404,11 +430,15 @@ impl Cluster {
                 container: container.clone(),
             };
             if !self.takes.contains_key(&key) && self.takes.len() >= self.limits.takes {
-                if self.refused.len() < self.limits.takes {
+                let told = (key.recording.clone(), key.container.clone());
+                let pod = self.pods.get(&key.pod);
+                let is_told = pod.is_some_and(|known| known.told.contains(&told));
+                if !is_told && self.refused.len() < self.limits.takes {
                     self.refused.insert(key);
                 }
                 continue;
             }
+            self.refused.remove(&key);
             self.takes.entry(key).or_default();
         }
         let Some(kept) = self.subjects.get(&subject) else {

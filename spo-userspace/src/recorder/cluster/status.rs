@@ -54,10 +54,63 @@ pub struct ContainerStatus {
 }
 
 impl Cluster {
-    /// All recordings that are not being deleted. Of those that are finished, nothing is said of pods.
+    /// All recordings that the API server has. Of those that are finished, nothing is said of pods.
     pub fn status(&self) -> Vec<RecordingStatus> {
-        let recordings = self.recordings.values().filter(|one| !one.deleting);
-        recordings.map(|one| self.status_of(one)).collect()
+        let recordings = self.recordings.values();
+        let there = recordings.filter(|one| !self.gone.contains(&one.uid));
+        there.map(|one| self.status_of(one)).collect()
+    }
+
+    /// The containers of a pod that ran and are not in a recording that is open, and why.
+    pub(super) fn absent(
+        &self,
+        recording: &Recording,
+        known: &Known,
+    ) -> Vec<(TakeKey, &'static str)> {
+        let Recording {
+            key,
+            uid,
+            containers: wanted,
+            ..
+        } = recording;
+        let Known {
+            pod, gone, told, ..
+        } = known;
+        if *gone || pod.namespace != key.namespace || !pod.recordings.contains(&key.name) {
+            return Vec::new();
+        }
+        let ran = pod.containers.iter().filter(|one| {
+            let is_wanted = wanted.is_empty() || wanted.contains(&one.name);
+            is_wanted && !one.ids.is_empty() && !told.contains(&(uid.clone(), one.name.clone()))
+        });
+        let absent = ran.map(|one| TakeKey {
+            recording: uid.clone(),
+            pod: pod.uid.clone(),
+            container: one.name.clone(),
+        });
+        absent
+            .filter(|key| !self.takes.contains_key(key))
+            .map(|key| {
+                let reason = self.absence(&key, pod.ended);
+                (key, reason)
+            })
+            .collect()
+    }
+
+    /// Why there is no such take.
+    fn absence(&self, key: &TakeKey, ended: bool) -> &'static str {
+        if self.refused.contains(key) {
+            "there was no room for more containers on the node"
+        } else if self.failing {
+            "nothing could be recorded on the node: the event CannotRecord says why"
+        } else if self.node.recorder == LOGS {
+            "of a pod no call was logged: it ran before the recorder did, or under another profile"
+        } else if ended {
+            "a pod is not in it that ended before the recorder began, or for which it had no room: \
+             it may have been recorded by an earlier one"
+        } else {
+            "a pod is not in it that ran before the recorder did, or for which it had no room"
+        }
     }
 
     fn status_of(&self, recording: &Recording) -> RecordingStatus {
@@ -96,39 +149,16 @@ impl Cluster {
         if recording.finished.is_some() {
             pods.clear();
         }
-        let known = self.pods.values();
-        for Known { pod, .. } in known.filter(|known| !known.gone && recording.end().is_none()) {
-            let selected = pod.namespace == key.namespace && pod.recordings.contains(&key.name);
-            let chosen = pod.containers.iter().filter(|one| {
-                let wanted = &recording.containers;
-                wanted.is_empty() || wanted.contains(&one.name)
-            });
-            for container in chosen.filter(|one| selected && !one.ids.is_empty()) {
-                let take_key = TakeKey {
-                    recording: uid.clone(),
-                    pod: pod.uid.clone(),
-                    container: container.name.clone(),
-                };
-                let past = self
-                    .history
-                    .contains_key(&(uid.clone(), container.name.clone()));
-                if self.takes.contains_key(&take_key) || (pod.ended && past) {
-                    continue;
-                }
-                let status = containers.entry(container.name.clone()).or_default();
-                let reason = if self.refused.contains(&take_key) {
-                    "there was no room for more containers on the node"
-                } else if self.failing {
-                    "nothing can be recorded on the node now: the event CannotRecord says why"
-                } else if self.node.recorder == LOGS {
-                    "of a pod no call was logged: it ran before the recorder did, or under another profile"
-                } else {
-                    "a pod is not in it that ran before the recorder did, or for which it had no room"
-                };
+        if !recording.has_ended() {
+            let known = self.pods.values();
+            for (key, reason) in known.flat_map(|known| self.absent(recording, known)) {
+                let status = containers.entry(key.container).or_default();
                 insert(&mut status.partial, reason.to_owned());
             }
         }
-        let refused = u64::try_from(self.refused.len()).unwrap_or(u64::MAX);
+        let refused = self.refused.iter().filter(|key| key.recording == *uid);
+        let refused = u64::try_from(refused.count()).unwrap_or(u64::MAX);
+        let refused = refused + past().map(|(_, past)| past.refused).sum::<u64>();
         RecordingStatus {
             recording: key.clone(),
             containers,
@@ -150,17 +180,35 @@ pub(super) struct History {
     last_new: Option<u64>,
     lost: u64,
     partial: BTreeSet<String>,
+    /// Containers for which there was no room.
+    refused: u64,
 }
 
 impl History {
+    /// Whether anything was recorded.
+    pub(super) fn has_any(&self) -> bool {
+        !self.sizes.is_empty()
+    }
+
+    /// Why it is not complete.
+    pub(super) fn say(&mut self, reasons: Vec<String>) {
+        for reason in reasons {
+            insert(&mut self.partial, reason);
+        }
+    }
+
+    /// A container that ran is not in it.
+    pub(super) fn miss(&mut self, reason: &str, refused: bool) {
+        self.refused += u64::from(refused);
+        insert(&mut self.partial, reason.to_owned());
+    }
+
     pub(super) fn add(&mut self, take: &Take, reasons: Vec<String>) {
         self.calls.extend(&take.calls);
         *self.sizes.entry(take.calls.len()).or_default() += 1;
         self.last_new = self.last_new.max(take.last_new);
         self.lost += take.losses().lost();
-        for reason in reasons {
-            insert(&mut self.partial, reason);
-        }
+        self.say(reasons);
     }
 
     fn tell(&self, status: &mut ContainerStatus) {
@@ -170,6 +218,7 @@ impl History {
             last_new,
             lost,
             partial,
+            refused: _,
         } = self;
         status.last_new = status.last_new.max(*last_new);
         status.replicas += sizes.values().sum::<usize>();

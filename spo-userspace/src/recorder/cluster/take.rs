@@ -178,7 +178,9 @@ impl Take {
 
     /// Nothing more is to come.
     pub(super) fn finish(&mut self, end: End) {
-        if self.end.is_none() || (end.closes() && !self.is_closed()) {
+        // One that runs on without its pod is left alone when the recorder ends.
+        let is_left = end == End::Recorder && !self.running.is_empty();
+        if self.end.is_none() || ((end.closes() || is_left) && !self.is_closed()) {
             self.due |= self.end.is_none() || !self.running.is_empty();
             self.end = Some(end);
         }

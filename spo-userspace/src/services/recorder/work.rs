@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use self::tell::Told;
 use super::state::State;
 use super::{RecorderError, Source};
-use crate::controller::recorder::{Change, Done, Job, News, Sight};
+use crate::cluster::events::Note;
+use crate::controller::recorder::{Change, Done, Job, News, Outcome, Sight, said_before};
 use crate::recorder::cluster::{Cluster, Limits, Node, Output, RecordingKey, Step};
 
 /// How long changes, and what containers did, are collected.
@@ -24,6 +25,11 @@ const SETTLE: Duration = Duration::from_millis(250);
 /// How long it takes until something is tried again: the first time, and at most.
 const AGAIN: Duration = Duration::from_secs(1);
 const AGAIN_MOST: Duration = Duration::from_mins(1);
+/// How often a profile is tried again of which the name is taken and the pod has ended: some minutes.
+const PERSEVERANCE: u32 = 10;
+
+/// Whose profile: the recording's id, the pod's, and the profile's name.
+type Take = (String, String, String);
 
 /// What is recorded, and what is known of it.
 pub(super) struct Recorder<S: Source> {
@@ -36,8 +42,8 @@ pub(super) struct Recorder<S: Source> {
     jobs: UnboundedSender<Job>,
     /// Profiles that could not be written, and when each is tried again.
     failed: Vec<(Instant, Box<Output>)>,
-    /// By the name of each, how often in a row.
-    failures: BTreeMap<String, u32>,
+    /// Of each, how often in a row.
+    failures: BTreeMap<Take, u32>,
     /// Why it cannot be seen what containers do, if that is so.
     cannot: Option<String>,
     state: Arc<State>,
@@ -205,10 +211,16 @@ impl<S: Source> Recorder<S> {
     fn take(&mut self, news: News) {
         match news {
             News::Recording(recording, says, wish) => {
+                let uid = recording.uid.clone();
+                let is_new = !self.recordings.contains_key(&recording.key);
+                let before = says.clone().filter(|_| is_new);
                 let told = self.recordings.entry(recording.key.clone());
                 let told = told.or_insert_with(|| Told::new(&recording, says.as_ref()));
                 told.now(&recording, says, wish);
                 self.cluster.recording(recording);
+                for (container, reasons) in before.iter().flat_map(said_before) {
+                    self.cluster.said_before(&uid, container, reasons);
+                }
             }
             News::RecordingGone(key) => {
                 self.recordings.remove(&key);
@@ -283,23 +295,49 @@ impl<S: Source> Recorder<S> {
     }
 
     fn done(&mut self, done: Done) {
-        let Done { job, done } = done;
+        let Done { job, outcome } = done;
         match job {
             Job::Profile(output) => {
                 let name = output.profile.metadata.name.clone();
-                if done {
-                    self.failures.remove(&name);
-                    self.cluster.written(&output);
-                    self.look.get_or_insert_with(|| Instant::now() + SETTLE);
-                } else {
-                    let failures = self.failures.entry(name).or_default();
-                    let wait = pause(failures);
-                    self.failed.push((Instant::now() + wait, output));
+                let take = (output.uid.clone(), output.pod.clone(), name);
+                let failures = self.failures.entry(take.clone()).or_default();
+                let is_last =
+                    self.cluster.is_gone(&output.uid) || (output.last && *failures >= PERSEVERANCE);
+                match outcome {
+                    Outcome::Written => {
+                        self.failures.remove(&take);
+                        self.cluster.written(&output);
+                        self.look.get_or_insert_with(|| Instant::now() + SETTLE);
+                    }
+                    Outcome::Taken if is_last => {
+                        self.failures.remove(&take);
+                        self.give_up(&output);
+                    }
+                    Outcome::Failed | Outcome::Taken => {
+                        let wait = pause(failures);
+                        self.failed.push((Instant::now() + wait, output));
+                    }
                 }
             }
-            Job::Status(key, _) => self.told(&key, done),
+            Job::Status(key, ..) => self.told(&key, outcome == Outcome::Written),
             Job::Tell(..) => {}
         }
+    }
+
+    /// Somebody else's profile is in the way, and nobody has taken it away.
+    fn give_up(&mut self, output: &Output) {
+        self.cluster.given_up(output);
+        let profile = &output.profile.metadata.name;
+        tracing::warn!(profile, "gives up what was recorded: its name is taken");
+        let note = Note {
+            warning: true,
+            reason: "ProfileGivenUp".to_owned(),
+            message: format!(
+                "what was recorded of a pod is lost: {profile} is taken, and nobody has deleted what is there"
+            ),
+        };
+        let (recording, uid) = (output.recording.clone(), output.uid.clone());
+        self.job(Job::Tell(recording, uid, note));
     }
 
     fn retry(&mut self, now: Instant) {

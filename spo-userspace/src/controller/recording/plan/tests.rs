@@ -14,6 +14,7 @@ fn observed(partials: Vec<Partial>) -> Observed {
         recording: Some(recording()),
         partials,
         present: BTreeMap::new(),
+        later: None,
     }
 }
 
@@ -202,7 +203,7 @@ fn what_nodes_do_not_have_is_said_of_the_whole() {
     .into();
     own.missing = [("app".to_owned(), reasons(&["node-1"]))].into();
     // As long as it runs, a node need not have handed in anything.
-    assert_eq!(partial(&observed).unwrap(), "a; b");
+    assert_eq!(partial(&observed).unwrap(), SEE_STATUS);
     observed.recording.as_mut().unwrap().deleting = Some(PATIENCE);
     let missing = format!("a; b; {NOT_HANDED_IN} node-1");
     assert_eq!(partial(&observed).unwrap(), missing);
@@ -258,6 +259,43 @@ fn what_comes_late_takes_nothing_from_what_was_merged() {
     assert_eq!(
         written(&plan(&observed)).spec.syscalls[0].names,
         ["mknod", "read"]
+    );
+}
+
+#[test]
+fn what_comes_late_is_none_of_another_recording_of_the_name() {
+    let mut observed = observed(two());
+    let own = observed.recording.as_mut().unwrap();
+    own.uid = Some("two".to_owned());
+    own.finalizers = vec![RECORDED.to_owned()];
+    let of = |mut partial: Partial, uid: &str| {
+        let key = format!("{ANNOTATION_PREFIX}uid");
+        partial.annotations.insert(key, uid.to_owned());
+        partial
+    };
+    let [a, b] = <[Partial; 2]>::try_from(two()).unwrap();
+    // It has the place as long as the other one has nothing.
+    observed.partials = vec![of(a.clone(), "one")];
+    let steps = plan(&observed);
+    assert_eq!(
+        words(&steps),
+        ["write web-app", "delete web-app-a", "finalizers "]
+    );
+    let earlier = present(written(&steps));
+    observed.present = [("web-app".to_owned(), earlier)].into();
+    observed.partials = vec![of(b.clone(), "two")];
+    let steps = plan(&observed);
+    let unmerged = format!("finalizers {UNMERGED}");
+    assert_eq!(words(&steps), ["write web-app", &unmerged]);
+    // Then it is too late.
+    let own = observed.recording.as_mut().unwrap();
+    own.finalizers = vec![UNMERGED.to_owned()];
+    let later = written(&steps).clone();
+    observed.present = [("web-app".to_owned(), present(&later))].into();
+    observed.partials = vec![of(a, "one"), of(b, "two")];
+    assert_eq!(
+        words(&plan(&observed)),
+        ["tell RecordingIncomplete", "delete web-app-a"]
     );
 }
 

@@ -135,3 +135,131 @@ fn sandboxes_of_pods_that_ended_do_not_wait() {
     assert_eq!(cluster.status()[0].dropped, Dropped::default());
     assert!(cluster.subjects.is_empty());
 }
+
+/// The pod `u1` runs, and nothing of it was seen.
+fn unseen() -> World {
+    let mut world = World::new(Limits::default());
+    world.cluster.recording(recording("web"));
+    world.cluster.pod(pod("u1", &[("app", &["c1"])]));
+    world
+}
+
+fn reasons(world: &World) -> Vec<String> {
+    let status = world.cluster.status();
+    let app = status[0].containers.get("app");
+    let partial = app.map(|app| app.partial.clone()).unwrap_or_default();
+    partial.into_iter().collect()
+}
+
+#[test]
+fn what_was_not_recorded_is_said_when_it_is_gone() {
+    let before = "a pod is not in it that ran before the recorder did, or for which it had no room";
+    for deleting in [false, true] {
+        let mut world = unseen();
+        assert_eq!(reasons(&world), [before]);
+        if deleting {
+            world.cluster.recording(Recording {
+                deleting,
+                ..recording("web")
+            });
+        }
+        world.cluster.pod_gone("u1");
+        world.steps();
+        assert_eq!(reasons(&world), [before]);
+        // A recording that is gone says nothing, and nothing of it is kept.
+        world.cluster.recording_gone(&key("web"));
+        world.steps();
+        assert!(world.cluster.status().is_empty());
+        let Cluster {
+            history,
+            recordings,
+            gone,
+            pods,
+            ..
+        } = &world.cluster;
+        assert!(history.is_empty() && recordings.is_empty() && gone.is_empty());
+        assert!(pods.is_empty());
+    }
+}
+
+#[test]
+fn one_pod_of_many_that_was_not_recorded_is_said() {
+    let mut world = World::new(Limits::default());
+    let cluster = &mut world.cluster;
+    cluster.recording(recording("web"));
+    cluster.pod(pod("u1", &[("app", &["c1"])]));
+    cluster.started(subject(1), started("c1", "u1"));
+    cluster.ended(subject(1), observed(&[0]));
+    for uid in ["u1", "u2"] {
+        let mut ended = pod(uid, &[("app", &[&*format!("c{}", &uid[1..])])]);
+        ended.ended = true;
+        world.cluster.pod(ended);
+        world.steps();
+        let missing = reasons(&world);
+        assert_eq!(missing.len(), usize::from(uid == "u2"), "{missing:?}");
+    }
+    for uid in ["u1", "u2"] {
+        world.cluster.pod_gone(uid);
+    }
+    world.steps();
+    let missing = reasons(&world);
+    assert!(
+        missing.len() == 1 && missing[0].contains("ended before"),
+        "{missing:?}"
+    );
+    assert_eq!(world.cluster.status()[0].containers["app"].replicas, 1);
+}
+
+#[test]
+fn what_was_refused_is_counted_for_its_recording_alone() {
+    let mut world = World::new(Limits {
+        takes: 1,
+        ..Limits::default()
+    });
+    let cluster = &mut world.cluster;
+    cluster.recording(recording("web"));
+    cluster.recording(recording("all"));
+    for index in 1..=2 {
+        let (uid, id) = (format!("u{index}"), format!("c{index}"));
+        cluster.pod(pod(&uid, &[("app", &[&id])]));
+        cluster.started(subject(index), started(&id, &uid));
+        cluster.observed(subject(index), observed(&[0]));
+    }
+    let dropped = |world: &World| {
+        let status = world.cluster.status();
+        let of = |name| {
+            let mut status = status.iter();
+            status
+                .find(|one| one.recording == key(name))
+                .unwrap()
+                .dropped
+                .takes
+        };
+        (of("web"), of("all"))
+    };
+    assert_eq!(dropped(&world), (1, 0));
+    world.cluster.pod_gone("u2");
+    world.steps();
+    assert!(world.cluster.refused.is_empty());
+    assert_eq!(dropped(&world), (1, 0));
+    assert!(reasons_of_web(&world).contains("no room for more"));
+}
+
+fn reasons_of_web(world: &World) -> String {
+    let status = world.cluster.status();
+    let web = status.iter().find(|one| one.recording == key("web"));
+    let partial = &web.unwrap().containers["app"].partial;
+    partial.iter().cloned().collect::<Vec<_>>().join("; ")
+}
+
+#[test]
+fn what_runs_on_without_its_pod_is_left_when_the_recorder_ends() {
+    let mut world = both();
+    world.cluster.pod_gone("u1");
+    world.steps();
+    assert_eq!(world.annotation("web-app-u1", "partial"), None);
+    world.cluster.stop();
+    world.steps();
+    let partial = world.annotation("web-app-u1", "partial");
+    assert_eq!(partial, Some("the recorder ended while it ran"));
+}

@@ -150,7 +150,10 @@ fn a_recording_that_is_deleted_early_yields_its_profile() {
     );
     assert!(world.written["web-app-u1"].last);
     assert_eq!(world.released, [subject(1)].into());
-    assert!(world.cluster.takes.is_empty() && world.cluster.recordings.is_empty());
+    assert!(world.cluster.takes.is_empty());
+    world.cluster.recording_gone(&key("web"));
+    world.steps();
+    assert!(world.cluster.recordings.is_empty());
 }
 
 #[test]

@@ -9,14 +9,12 @@ use super::super::Source;
 use super::{Recorder, SETTLE, pause};
 use crate::api::profile_recording::{RecordingNode, pace};
 use crate::cluster::events::Note;
-use crate::controller::recorder::{Job, last_status, node_status};
+use crate::controller::recorder::{Job, is_incomplete, last_status, node_status};
 use crate::recorder::cluster::{Recording, RecordingKey};
 
 /// A recording, and what it says of this node.
 pub(super) struct Told {
     recording: Recording,
-    /// Whether it was there before it was deleted, as far as this process saw.
-    seen: bool,
     /// The wish for its profiles as they are now, and the one that was taken up last.
     pub(super) wish: Option<String>,
     pub(super) taken: Option<String>,
@@ -37,7 +35,6 @@ impl Told {
     pub(super) fn new(recording: &Recording, says: Option<&RecordingNode>) -> Self {
         Self {
             recording: recording.clone(),
-            seen: false,
             wish: None,
             taken: says.and_then(|says| says.taken.clone()),
             says: None,
@@ -56,7 +53,6 @@ impl Told {
         wish: Option<String>,
     ) {
         self.recording.clone_from(recording);
-        self.seen |= !recording.deleting;
         self.says = says;
         self.wish = wish;
     }
@@ -88,10 +84,6 @@ impl<S: Source> Recorder<S> {
                 let is_written = !self.cluster.is_unwritten(key);
                 says.taken = told.taken.clone().filter(|_| is_written).or(before);
             }
-            if told.recording.deleting {
-                // What it said last is all that is left to say: what there was is written.
-                says = told.says.clone().filter(|_| told.seen);
-            }
             if is_last {
                 says = last_status(says, told.says.as_ref());
             }
@@ -102,7 +94,8 @@ impl<S: Source> Recorder<S> {
             }
             told.says.clone_from(&says);
             told.telling = true;
-            let job = Job::Status(key.clone(), says.map(Box::new));
+            let uid = told.recording.uid.clone();
+            let job = Job::Status(key.clone(), uid, says.map(Box::new));
             drop(self.jobs.send(job));
         }
         if let Some(error) = &self.cannot {
@@ -150,20 +143,29 @@ impl<S: Source> Recorder<S> {
         self.state.failing.store(fails, Ordering::Relaxed);
     }
 
-    /// Takes away what recordings say of this node, of those of which all is written.
+    /// What recordings say of this node at the end, of those of which all is written: nothing, but for why
+    /// what it recorded is not complete.
     pub(super) fn withdraw(&mut self, now: Instant) {
+        let statuses = self.cluster.status().into_iter();
+        let mut statuses: BTreeMap<_, _> = statuses
+            .map(|status| (status.recording.clone(), status))
+            .collect();
         for (key, told) in &mut self.recordings {
             let is_early = told.failures > 0 && told.next > now;
             if told.telling || is_early || self.cluster.is_unwritten(key) {
                 continue;
             }
-            if told.says.as_ref().is_some_and(|says| !says.finished) {
-                told.says = None;
-            } else if told.failures == 0 {
+            let status = statuses.remove(key);
+            let says = status.and_then(|status| node_status(&self.node, status));
+            let says = last_status(says, told.says.as_ref());
+            let says = says.filter(|says| told.is_last() || is_incomplete(says));
+            if told.says == says && told.failures == 0 {
                 continue;
             }
+            told.says = says;
             told.telling = true;
-            let job = Job::Status(key.clone(), told.says.clone().map(Box::new));
+            let uid = told.recording.uid.clone();
+            let job = Job::Status(key.clone(), uid, told.says.clone().map(Box::new));
             drop(self.jobs.send(job));
         }
     }

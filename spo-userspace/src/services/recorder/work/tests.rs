@@ -4,7 +4,7 @@ use kube::Client;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::*;
-use crate::api::profile_recording::{Recorder as Kind, RecordingNode};
+use crate::api::profile_recording::{RecordedContainer, Recorder as Kind, RecordingNode};
 use crate::event::SubjectId;
 use crate::recorder::cluster::{Observed, Pod, PodContainer, Recording, Started};
 use crate::services::recorder::Failure;
@@ -152,18 +152,19 @@ async fn at_the_end_all_is_tried_until_it_is_written_also_if_it_fails() {
     while let Some(job) = jobs.recv().await {
         seen.push(match &job {
             Job::Profile(output) => output.profile.metadata.name.clone(),
-            Job::Status(_, says) => format!("status {}", says.is_some()),
+            Job::Status(_, _, says) => format!("status {}", says.is_some()),
             Job::Tell(..) => "event".to_owned(),
         });
         // Each fails at first.
-        let done_now = seen.len().is_multiple_of(2);
-        let told = Done {
-            job,
-            done: done_now,
+        let outcome = if seen.len().is_multiple_of(2) {
+            Outcome::Written
+        } else {
+            Outcome::Failed
         };
-        done.send(told).unwrap();
+        done.send(Done { job, outcome }).unwrap();
     }
-    let expected = ["web-app", "web-app", "status false", "status false"];
+    // That it ended before the container did.
+    let expected = ["web-app", "web-app", "status true", "status true"];
     assert_eq!(seen, expected);
     let ended = end.await.unwrap();
     assert!(matches!(ended, Err(RecorderError::Source(_))), "{ended:?}");
@@ -183,7 +184,8 @@ async fn what_is_not_written_in_time_is_not_said_to_be_handed_in() {
     while let Some(job) = jobs.recv().await {
         assert!(matches!(job, Job::Profile(_)), "{job:?}");
         times += 1;
-        done.send(Done { job, done: false }).unwrap();
+        let outcome = Outcome::Failed;
+        done.send(Done { job, outcome }).unwrap();
     }
     assert!(times > 2, "{times}");
     end.await.unwrap().unwrap();
@@ -244,6 +246,98 @@ async fn each_recording_is_told_once_that_nothing_can_be_recorded() {
     assert!(told(&mut recorder).is_empty());
     recorder.fails(None);
     assert!(told(&mut recorder).is_empty());
+}
+
+/// The profile is written, with what is in its way.
+fn is_taken(recorder: &mut Recorder<Nobody>, jobs: &mut UnboundedReceiver<Job>) -> bool {
+    recorder.retry(Instant::now() + AGAIN_MOST);
+    recorder.steps();
+    let mut is_written = false;
+    while let Ok(job) = jobs.try_recv() {
+        is_written |= matches!(job, Job::Profile(_));
+        let outcome = Outcome::Taken;
+        recorder.done(Done { job, outcome });
+    }
+    is_written
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_no_place_is_given_up_in_the_end() {
+    let World {
+        mut recorder,
+        mut jobs,
+        ..
+    } = world();
+    runs(&mut recorder);
+    recorder.cluster.ended(SUBJECT, Observed::default());
+    // The container may begin anew.
+    for _ in 0..2 * PERSEVERANCE {
+        assert!(is_taken(&mut recorder, &mut jobs));
+    }
+    recorder.failures.clear();
+    recorder.take(News::PodGone("u1".to_owned()));
+    let mut times = 0;
+    while is_taken(&mut recorder, &mut jobs) {
+        times += 1;
+    }
+    assert!((PERSEVERANCE..PERSEVERANCE + 5).contains(&times), "{times}");
+    assert!(recorder.cluster.is_written());
+    let status = recorder.cluster.status();
+    let partial = &status[0].containers["app"].partial;
+    assert!(
+        partial.contains("web-app could not be written"),
+        "{partial:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_no_place_goes_with_its_recording() {
+    let World {
+        mut recorder,
+        mut jobs,
+        ..
+    } = world();
+    runs(&mut recorder);
+    recorder.take(News::RecordingGone(key("web")));
+    assert!(is_taken(&mut recorder, &mut jobs));
+    assert!(recorder.cluster.is_written());
+    assert!(!is_taken(&mut recorder, &mut jobs));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_recorder_had_is_said_again() {
+    let World {
+        mut recorder,
+        mut jobs,
+        ..
+    } = world();
+    let News::Recording(recording, Some(mut says), _) = recording("web") else {
+        panic!("no recording");
+    };
+    says.containers = vec![RecordedContainer {
+        name: "app".to_owned(),
+        running: 1,
+        incomplete: vec!["so".to_owned()],
+        ..RecordedContainer::default()
+    }];
+    let news = |deleting| {
+        let recording = Recording {
+            deleting,
+            ..recording.clone()
+        };
+        News::Recording(recording, Some(says.clone()), None)
+    };
+    for deleting in [false, true] {
+        recorder.take(news(deleting));
+        recorder.tell(Instant::now() + AGAIN_MOST);
+        let Ok(Job::Status(_, uid, Some(said))) = jobs.try_recv() else {
+            panic!("nothing is said");
+        };
+        assert_eq!((&*uid, said.finished), ("web", deleting));
+        let container = &said.containers[0];
+        assert_eq!((container.running, container.incomplete.len()), (0, 2));
+        recorder.told(&key("web"), true);
+    }
 }
 
 #[test]
