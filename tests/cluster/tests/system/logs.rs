@@ -171,6 +171,7 @@ pub(crate) async fn what_was_gone_before_it_was_looked_up_is_told(world: &World)
 
 /// Also switches it off again.
 pub(crate) async fn where_nothing_delivers_records_this_is_told(world: &World) -> Result<()> {
+    LOGS.switch_on(world).await?;
     let path = format!(
         "/apis/security-profiles-operator.x-k8s.io/v1/namespaces/{}/profilerecordings",
         world.users

@@ -19,6 +19,18 @@ pub(crate) struct Recorder {
     ends: &'static str,
 }
 
+impl Recorder {
+    /// Has it on the node, and lets the users' pods be recorded.
+    pub(crate) async fn switch_on(&self, world: &World) -> Result<()> {
+        let on = json!({ "spec": { "enricher": { self.switch: true } } });
+        world.merge(SPOD, &on).await?;
+        world.runs().await?;
+        let enabled = json!({ "metadata": { "labels": { "spo.x-k8s.io/enable-recording": "" } } });
+        let space = format!("/api/v1/namespaces/{}", world.users);
+        world.merge(&space, &enabled).await.map(drop)
+    }
+}
+
 pub(crate) const BPF: Recorder = Recorder {
     name: "Bpf",
     container: "bpf-recorder",
@@ -55,12 +67,7 @@ impl<'w> Recording<'w> {
         label: &str,
         strategy: &str,
     ) -> Result<Self> {
-        let on = json!({ "spec": { "enricher": { recorder.switch: true } } });
-        world.merge(SPOD, &on).await?;
-        world.runs().await?;
-        let enabled = json!({ "metadata": { "labels": { "spo.x-k8s.io/enable-recording": "" } } });
-        let space = format!("/api/v1/namespaces/{}", world.users);
-        world.merge(&space, &enabled).await?;
+        recorder.switch_on(world).await?;
         let recording = Self {
             world,
             name: name.to_owned(),
