@@ -16,6 +16,8 @@ impl EventKind {
     pub const STARTED: Self = Self(3);
     /// A [`Crowded`].
     pub const CROWDED: Self = Self(4);
+    /// A [`FirstUse`].
+    pub const FIRST_USE: Self = Self(5);
 }
 
 /// The beginning of every record.
@@ -68,6 +70,18 @@ pub struct Started {
     pub reserved: u32,
 }
 
+/// A subject used a capability for the first time.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct FirstUse {
+    /// Kind [`EventKind::FIRST_USE`].
+    pub header: EventHeader,
+    /// Index of the subject.
+    pub subject: u32,
+    /// Number of the capability.
+    pub capability: u32,
+}
+
 /// A map is fuller than user space wants it to be.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -109,6 +123,8 @@ const _: () = {
     assert!(offset_of!(FirstSight, comm) == 48);
     assert!(size_of::<Started>() == 32);
     assert!(offset_of!(Started, subject) == 24);
+    assert!(size_of::<FirstUse>() == 32);
+    assert!(offset_of!(FirstUse, subject) == 24);
     assert!(size_of::<Crowded>() == 24);
     assert!(size_of::<Denial>() == 72);
     assert!(offset_of!(Denial, comm) == 56);

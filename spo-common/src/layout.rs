@@ -24,6 +24,10 @@ pub struct Layout {
     pub task_real_parent: u32,
     /// `task_struct.nsproxy`
     pub task_nsproxy: u32,
+    /// `task_struct.real_cred`
+    pub task_real_cred: u32,
+    /// `cred.user_ns`
+    pub cred_user_ns: u32,
     /// `task_struct.exit_code`
     pub task_exit_code: u32,
     /// `task_struct.seccomp.mode`; 0 if the kernel has none.
@@ -79,6 +83,8 @@ impl Layout {
         task_tgid: 0,
         task_real_parent: 0,
         task_nsproxy: 0,
+        task_real_cred: 0,
+        cred_user_ns: 0,
         task_exit_code: 0,
         task_seccomp_mode: 0,
         task_compat: 0,
@@ -104,10 +110,10 @@ impl Layout {
 }
 
 const _: () = {
-    assert!(size_of::<Layout>() == 116);
+    assert!(size_of::<Layout>() == 124);
     assert!(offset_of!(Layout, task_pid) == 16);
-    assert!(offset_of!(Layout, regs_syscall) == 72);
-    assert!(offset_of!(Layout, kernfs_name) == 112);
+    assert!(offset_of!(Layout, regs_syscall) == 80);
+    assert!(offset_of!(Layout, kernfs_name) == 120);
 };
 
 #[cfg(feature = "user")]

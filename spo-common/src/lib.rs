@@ -4,6 +4,7 @@
 //! and a compile-time assertion of its size and offsets beside it.
 #![no_std]
 
+pub mod capabilities;
 pub mod counter;
 pub mod event;
 pub mod layout;
@@ -13,4 +14,4 @@ pub mod subject;
 pub mod unnamed;
 
 /// Version of everything in this crate. Every record carries it, and user space takes no record with another one.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;

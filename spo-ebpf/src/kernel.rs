@@ -181,6 +181,25 @@ impl<A: Access> Task<A> {
         unsafe { A::load(self.0, layout!(task_exit_code)) }
     }
 
+    /// The credentials that the task has by itself, not those that it acts with for a while: where the kernel keeps them.
+    #[inline(always)]
+    pub fn real_credentials(self) -> u64 {
+        self.credentials() as u64
+    }
+
+    /// The user namespace of these credentials: where the kernel keeps it.
+    #[inline(always)]
+    pub fn user_namespace(self) -> u64 {
+        // SAFETY: credentials, and `cred.user_ns`.
+        unsafe { A::load::<*const u8>(self.credentials(), layout!(cred_user_ns)) as u64 }
+    }
+
+    #[inline(always)]
+    fn credentials(self) -> *const u8 {
+        // SAFETY: a task, and `task_struct.real_cred`.
+        unsafe { A::load(self.0, layout!(task_real_cred)) }
+    }
+
     /// The structure itself.
     #[inline(always)]
     pub fn pointer(self) -> *const u8 {

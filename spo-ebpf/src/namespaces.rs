@@ -16,7 +16,7 @@ use spo_common::subject::{
 use crate::count::count;
 use crate::kernel::{Access, MountNamespace, Task};
 use crate::word::Word;
-use crate::{room, started, subjects, tasks};
+use crate::{capabilities, room, started, subjects, tasks};
 
 crate::globals! {
     /// The namespace to record, by its inode number (user space holds it open); 0 for none.
@@ -59,6 +59,30 @@ pub fn subject_of<A: Access>(task: Task<A>) -> u32 {
     apart(task, subject, word)
 }
 
+/// The subject that a task belongs to while it is in a call: a word that a later call will be judged by must stay. What
+/// was not admitted yet is nobody's.
+#[inline(always)]
+pub fn subject_amid_call<A: Access>(task: Task<A>) -> u32 {
+    let id = task.mount_namespace().id();
+    let tag = Hint::tag(id, GENERATION.load() as u32);
+    let hint = Hint(HINTS[Hint::index(id) as usize].load());
+    let here = match hint.subject(tag) {
+        Some(subject) => subject,
+        None => known(id).unwrap_or(UNRECORDED),
+    };
+    if here == UNRECORDED {
+        return UNRECORDED;
+    }
+    let word = tasks::get(task.tid());
+    if is_entered(word) {
+        return subjects::referred(word);
+    }
+    if has_just_entered(word, here) {
+        return UNRECORDED;
+    }
+    here
+}
+
 /// The subject that a task's mount namespace belongs to.
 #[inline(always)]
 fn subject_here<A: Access>(task: Task<A>) -> u32 {
@@ -83,15 +107,20 @@ fn apart<A: Access>(task: Task<A>, here: u32, word: u32) -> u32 {
     if is_entered(word) {
         return subjects::referred(word);
     }
-    // It is in another's namespace than before: it entered. What it does until it executes a program is the runtime's.
-    let entered = word & ENTERING != 0 && word & REFERENCE != subjects::reference(here);
-    let (subject, word) = if entered {
+    // What it does until it executes a program is the runtime's.
+    let (subject, word) = if has_just_entered(word, here) {
         (UNRECORDED, ENTERED)
     } else {
         (here, 0)
     };
     tasks::set(task.tid(), word);
     subject
+}
+
+/// Whether a word says that its task is in another's namespace than before.
+#[inline(always)]
+fn has_just_entered(word: u32, here: u32) -> bool {
+    word & ENTERING != 0 && word & REFERENCE != subjects::reference(here)
 }
 
 /// Whether a word says that its task entered its namespace.
@@ -323,6 +352,7 @@ fn begin<A: Access>(subject: u32, task: Task<A>, state: u32) {
     subjects::set_program(subject, task);
     if continuous() != 0 {
         started::write(subject, task);
+        capabilities::begin(subject, task);
     }
     subjects::set_state(subject, state);
 }

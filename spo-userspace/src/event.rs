@@ -187,6 +187,20 @@ pub struct SubjectObservation {
     pub calls: Vec<Call>,
     /// Numbers that no table has room for, with how often they were passed, sorted.
     pub unnamed: Vec<(Call, u64)>,
+    /// The capabilities that it used, as bits by the kernel's numbers; only of containers that come and go, and only as far
+    /// as [`Checks`] says.
+    pub capabilities: u64,
+}
+
+/// How far the kernel tells which capabilities a subject uses.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Checks {
+    /// Each that it uses.
+    Used,
+    /// Besides, those that it has, and that somebody asked for without using them.
+    Asked,
+    /// Nothing, for this reason.
+    Untold(String),
 }
 
 /// Where a subject is between a container runtime's first call and the workload.
@@ -225,10 +239,13 @@ pub struct Losses {
     pub sets_missing: u64,
     /// Audit records that never came, or could not be read.
     pub records_missing: u64,
+    /// Runs that the kernel skipped of the program that sees capabilities. Sets of calls are complete all the same.
+    pub skipped_checks: u64,
 }
 
 impl Losses {
-    /// How much the sets may lack. Lost events do not count: sets do not need them.
+    /// How much the sets may lack. Lost events do not count, as sets do not need them, and neither do checks
+    /// of capabilities.
     pub fn lost(&self) -> u64 {
         let Self {
             skipped_runs,
@@ -240,6 +257,7 @@ impl Losses {
             events_missing: _,
             sets_missing,
             records_missing,
+            skipped_checks: _,
         } = *self;
         skipped_runs
             + subjects_full
@@ -251,7 +269,7 @@ impl Losses {
     }
 
     /// Every counter with its name.
-    pub fn named(&self) -> [(&'static str, u64); 9] {
+    pub fn named(&self) -> [(&'static str, u64); 10] {
         let Self {
             skipped_runs,
             subjects_full,
@@ -262,6 +280,7 @@ impl Losses {
             events_missing,
             sets_missing,
             records_missing,
+            skipped_checks,
         } = *self;
         [
             ("skipped-runs", skipped_runs),
@@ -273,6 +292,7 @@ impl Losses {
             ("records-missing", records_missing),
             ("events-full", events_full),
             ("events-missing", events_missing),
+            ("skipped-checks", skipped_checks),
         ]
     }
 
@@ -305,6 +325,7 @@ impl Losses {
             events_missing,
             sets_missing,
             records_missing,
+            skipped_checks,
         } = *self;
         Self {
             skipped_runs: combine(skipped_runs, other.skipped_runs),
@@ -316,6 +337,7 @@ impl Losses {
             events_missing: combine(events_missing, other.events_missing),
             sets_missing: combine(sets_missing, other.sets_missing),
             records_missing: combine(records_missing, other.records_missing),
+            skipped_checks: combine(skipped_checks, other.skipped_checks),
         }
     }
 }

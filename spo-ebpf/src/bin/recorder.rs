@@ -10,9 +10,9 @@
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 use aya_ebpf::helpers::bpf_seq_write;
-use aya_ebpf::macros::{btf_tracepoint, map};
+use aya_ebpf::macros::{btf_tracepoint, fexit, map};
 use aya_ebpf::maps::{Array, HashMap};
-use aya_ebpf::programs::BtfTracePointContext;
+use aya_ebpf::programs::{BtfTracePointContext, FExitContext};
 use spo_common::counter::Counter;
 use spo_common::event::{EventKind, FirstSight};
 use spo_common::namespace::Place;
@@ -24,7 +24,7 @@ use spo_ebpf::kernel::{Access, Registers, Task, is_namespace_alive};
 use spo_ebpf::subjects::{self, SUBJECTS};
 use spo_ebpf::syscall::Syscall;
 use spo_ebpf::word::{Word, increment};
-use spo_ebpf::{namespaces, tasks, with_access};
+use spo_ebpf::{capabilities, namespaces, tasks, with_access};
 
 spo_ebpf::globals! {
     by_namespace = BY_NAMESPACE: u32;
@@ -281,6 +281,37 @@ fn exit<A: Access>(ctx: &BtfTracePointContext) -> i32 {
         subjects::set_filtered(subject);
     }
     0
+}
+
+/// `CAP_OPT_NOAUDIT`, `include/linux/security.h`: it is asked whether a capability is there, and nothing depends on it that
+/// anybody would want to be told.
+const NOAUDIT: u32 = 1 << 1;
+
+/// `int cap_capable(const struct cred *cred, struct user_namespace *target_ns, int cap, unsigned int opts)`, and what it
+/// returned.
+#[fexit(function = "cap_capable")]
+pub fn checked(ctx: FExitContext) -> i32 {
+    if ctx.arg::<i32>(4) == 0 && ctx.arg::<u32>(3) & NOAUDIT == 0 {
+        let (credentials, user_namespace) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1));
+        with_access!(granted(credentials, user_namespace, ctx.arg::<u32>(2)));
+    }
+    0
+}
+
+/// `trace_cap_capable(const struct cred *cred, struct user_namespace *target_ns, const struct user_namespace *capable_ns, int
+/// cap, int ret)`: the same, without the options.
+#[btf_tracepoint(function = "cap_capable")]
+pub fn cap_capable(ctx: BtfTracePointContext) -> i32 {
+    if ctx.arg::<i32>(4) == 0 {
+        let (credentials, user_namespace) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1));
+        with_access!(granted(credentials, user_namespace, ctx.arg::<u32>(3)));
+    }
+    0
+}
+
+#[inline(always)]
+fn granted<A: Access>(credentials: u64, user_namespace: u64, capability: u32) {
+    capabilities::granted::<A>(credentials, user_namespace, capability);
 }
 
 /// `struct bpf_iter__task`: every task of the system, once a read. Adds the tree below `SEED_TGID`, and writes down the

@@ -6,9 +6,10 @@ use super::names::FOLDER;
 const FILE: &str = ".json";
 /// How the type ends that processes have under an `SELinux` profile.
 const PROCESS: &str = ".process";
-/// Annotations with which pods named profiles before there were fields.
-const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
-const SECCOMP_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
+/// The annotation with which pods named their seccomp profile before there were fields.
+pub const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
+/// The same of a container, whose name follows.
+pub const SECCOMP_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
 const APPARMOR_CONTAINER: &str = "container.apparmor.security.beta.kubernetes.io/";
 /// How annotations say that a profile is one of the node.
 const LOCALHOST: &str = "localhost/";

@@ -11,6 +11,7 @@ use spo_common::counter::Counter;
 use spo_common::started::{self as raw, TEXT};
 use spo_common::subject::{FIRST, MAX, STATE_ENTERED, STATE_WORKLOAD, Subject};
 
+use super::capabilities::{self, Watch, watch};
 use super::grace::Grace;
 use super::kernel::Kernel;
 use super::places::load_places;
@@ -20,11 +21,14 @@ use super::recorder::{
 use super::records::{Happening, happening};
 use super::subjects::{Subjects, array, counter, losses};
 use super::{Error, objects};
-use crate::event::{CgroupNames, Comm, Losses, Started, SubjectId, SubjectObservation};
+use crate::event::{CgroupNames, Checks, Comm, Losses, Started, SubjectId, SubjectObservation};
 
 /// Programs that record containers. Dropping it detaches them.
 pub struct Containers {
     links: Vec<BtfTracePointLink>,
+    /// What sees capabilities, and how much that is.
+    watch: Option<Watch>,
+    checks: Checks,
     pub(super) ebpf: Ebpf,
     ring: RingBuf<MapData>,
     pub(super) grace: Grace,
@@ -40,7 +44,7 @@ pub struct Containers {
 pub struct Changes {
     /// Subjects that began.
     pub started: Vec<Started>,
-    /// Subjects that made calls that they had not made before.
+    /// Subjects that made calls, or used capabilities, for the first time.
     pub grown: BTreeSet<SubjectId>,
     /// There is not much room left: it is time for [`Containers::sweep`].
     pub crowded: bool,
@@ -74,6 +78,8 @@ impl Containers {
         load_places(&mut ebpf, kernel)?;
         let mut containers = Self {
             links: Vec::new(),
+            watch: None,
+            checks: Checks::Used,
             ebpf,
             ring,
             grace: Grace::new()?,
@@ -82,6 +88,7 @@ impl Containers {
             missed: 0,
         };
         containers.make_room(0, 0)?;
+        (containers.watch, containers.checks) = watch(&mut containers.ebpf, kernel)?;
         containers.links = attach_programs(&mut containers.ebpf)?;
         Ok(containers)
     }
@@ -94,6 +101,7 @@ impl Containers {
         while let Some(item) = self.ring.next() {
             match happening(&item) {
                 Some(Happening::FirstSight(sight)) => grown.push((sight.subject, sight.time_ns)),
+                Some(Happening::FirstUse(index, time_ns)) => grown.push((index, time_ns)),
                 Some(Happening::Started(index)) => drop(began.insert(index)),
                 Some(Happening::Crowded) => changes.crowded = true,
                 None => {}
@@ -140,16 +148,28 @@ impl Containers {
     pub fn observe(&self, id: SubjectId) -> Result<SubjectObservation, Error> {
         self.check(id)?;
         let observed = Subjects::of(&self.ebpf)?.observe(id.index)?;
-        observed.ok_or(Error::Gone(id))
+        let mut observed = observed.ok_or(Error::Gone(id))?;
+        observed.capabilities = capabilities::used(&self.ebpf, id.index)?;
+        Ok(observed)
+    }
+
+    /// How far it can be seen which capabilities are used.
+    pub fn checks(&self) -> &Checks {
+        &self.checks
     }
 
     /// What was lost so far, of all subjects.
     pub fn losses(&mut self) -> Result<Losses, Error> {
-        losses(&mut self.ebpf)
+        let mut losses = losses(&mut self.ebpf)?;
+        if let Some(watch) = &self.watch {
+            losses.skipped_checks = watch.skipped(&self.ebpf)?;
+        }
+        Ok(losses)
     }
 
     /// Detaches the programs; subjects can still be observed.
     pub fn detach(&mut self) {
+        self.watch = None;
         while let Some(link) = self.links.pop() {
             drop(link);
         }

@@ -35,6 +35,11 @@ const REQUIRED: &[Member] = &[
     ),
     (|layout| &mut layout.task_nsproxy, &["task_struct:nsproxy"]),
     (
+        |layout| &mut layout.task_real_cred,
+        &["task_struct:real_cred"],
+    ),
+    (|layout| &mut layout.cred_user_ns, &["cred:user_ns"]),
+    (
         |layout| &mut layout.task_exit_code,
         &["task_struct:exit_code"],
     ),

@@ -1,6 +1,7 @@
 //! The eBPF side: objects, offsets, loading, reading. The only module that names `aya`, and the only one with `unsafe`.
 
 pub mod baseline;
+mod capabilities;
 pub mod containers;
 pub mod denials;
 mod error;

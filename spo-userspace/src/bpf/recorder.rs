@@ -274,7 +274,7 @@ const COMPAT_UNSHARE: libc::c_long = libc::SYS_unshare;
 #[cfg(target_arch = "riscv64")]
 const COMPAT_SETNS: libc::c_long = libc::SYS_setns;
 
-/// Loads the maps; `started` is the number of subjects of which it is kept how they began.
+/// Loads the maps; `started` is the number of subjects of which it is kept how they began, and which capabilities they use.
 pub(super) fn load(
     kernel: &Kernel,
     globals: &Globals,
@@ -295,6 +295,7 @@ pub(super) fn load(
         .map_max_entries("SUBJECTS", subjects)
         .map_max_entries("FREE", subjects)
         .map_max_entries("STARTED", started)
+        .map_max_entries("CAPABILITIES", started)
         .map_max_entries("NAMESPACES", namespaces)
         .map_max_entries("TASKS", threads.div_ceil(2))
         .map_max_entries("UNNAMED", unnamed)

@@ -13,6 +13,8 @@ pub(super) enum Happening {
     FirstSight(FirstSight),
     /// The subject with this index began.
     Started(u32),
+    /// The subject with this index used a capability for the first time, at this time.
+    FirstUse(u32, u64),
     /// A map is fuller than it was asked to be.
     Crowded,
 }
@@ -34,6 +36,10 @@ impl Record for raw::Started {
     const KIND: EventKind = EventKind::STARTED;
 }
 
+impl Record for raw::FirstUse {
+    const KIND: EventKind = EventKind::FIRST_USE;
+}
+
 impl Record for raw::Crowded {
     const KIND: EventKind = EventKind::CROWDED;
 }
@@ -45,6 +51,12 @@ pub(super) fn happening(bytes: &[u8]) -> Option<Happening> {
     }
     if let Some(raw::Started { subject, .. }) = read(bytes) {
         return Some(Happening::Started(subject));
+    }
+    if let Some(raw::FirstUse {
+        header, subject, ..
+    }) = read(bytes)
+    {
+        return Some(Happening::FirstUse(subject, header.time_ns));
     }
     read::<raw::Crowded>(bytes).map(|_| Happening::Crowded)
 }

@@ -63,6 +63,7 @@ impl<'ebpf> Subjects<'ebpf> {
             filtered: subject.filtered != 0,
             executed: subject.executed != 0,
             calls: calls(&set),
+            capabilities: 0,
             unnamed: self.unnamed(index),
         }))
     }

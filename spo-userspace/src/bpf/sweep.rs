@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aya::maps::{HashMap, MapData, Queue};
+use spo_common::capabilities::Capabilities;
 use spo_common::counter::Counter;
 use spo_common::namespace::Place;
 use spo_common::started::Started;
@@ -173,6 +174,9 @@ impl Containers {
         array_mut::<Set>(&mut self.ebpf, "SETS")?
             .set(index, [0; SET_SIZE], 0)
             .map_err(map_error("SETS"))?;
+        array_mut::<Capabilities>(&mut self.ebpf, "CAPABILITIES")?
+            .set(index, Capabilities::NONE, 0)
+            .map_err(map_error("CAPABILITIES"))?;
         array_mut::<Started>(&mut self.ebpf, "STARTED")?
             .set(index, Started::NONE, 0)
             .map_err(map_error("STARTED"))

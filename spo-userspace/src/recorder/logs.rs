@@ -4,12 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::cluster::{Observed, Started};
-use crate::event::{Call, Losses, SubjectId, Verdict};
+use crate::event::{Call, Checks, Losses, SubjectId, Verdict};
 
 /// Containers that are kept at most.
 const CONTAINERS: usize = 4096;
 /// Numbers that no table has, of a container; as many as the programs in the kernel keep.
 const UNNAMED: usize = 256;
+/// Why it is unknown which capabilities are used.
+const UNTOLD: &str = "what seccomp filters log does not tell capabilities";
 /// Tables have no greater ones, but those of 32-bit arm's private calls.
 const NUMBERS: std::ops::Range<i32> = 0..1024;
 
@@ -84,6 +86,7 @@ impl Logs {
                 subject,
                 observed: Some(Observed {
                     late: self.late.contains(container),
+                    checks: Some(Checks::Untold(UNTOLD.to_owned())),
                     ..Observed::default()
                 }),
                 unnamed: BTreeMap::new(),

@@ -1,5 +1,6 @@
 //! From an observation to a profile: names, base calls, losses. No IO, no clock.
 
+pub mod capabilities;
 pub mod cluster;
 mod logs;
 mod profile;

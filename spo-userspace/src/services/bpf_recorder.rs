@@ -19,7 +19,7 @@ use crate::bpf::recorder::Limits;
 use crate::bpf::sweep::Swept;
 use crate::controller::recorder::News;
 use crate::enrich;
-use crate::event::{self, CgroupNames, Losses, SubjectId, SubjectObservation};
+use crate::event::{self, CgroupNames, Checks, Losses, SubjectId, SubjectObservation};
 use crate::node::process;
 use crate::recorder::cluster::{Cluster, Command, Entered, Observed, Started};
 use crate::telemetry::metrics::Metrics;
@@ -58,6 +58,8 @@ struct Seen {
     observed: Vec<(SubjectId, SubjectObservation)>,
     ended: Vec<(SubjectId, SubjectObservation)>,
     losses: Losses,
+    /// How far capabilities are seen.
+    checks: Option<Checks>,
 }
 
 impl Attached {
@@ -65,6 +67,15 @@ impl Attached {
         let pid_max = process::pid_max()?;
         let kernel = Kernel::probe()?;
         let mut containers = Containers::start(&kernel, Limits::for_containers(pid_max))?;
+        match containers.checks() {
+            Checks::Used => {}
+            Checks::Asked => {
+                tracing::info!("capabilities that are asked for are taken for used ones");
+            }
+            Checks::Untold(reason) => {
+                tracing::warn!(reason, "it cannot be seen which capabilities are used");
+            }
+        }
         drop(kernel);
         bpf::memory::give_back();
         Ok(Self {
@@ -86,7 +97,10 @@ impl Attached {
             grown,
             crowded,
         } = self.containers.poll()?;
-        let mut seen = Seen::default();
+        let mut seen = Seen {
+            checks: Some(self.containers.checks().clone()),
+            ..Seen::default()
+        };
         for started in started {
             self.known.insert(started.id);
             self.changed.insert(started.id);
@@ -229,15 +243,16 @@ fn tell(cluster: &mut Cluster, seen: Seen, clock: &Clock) {
         observed,
         ended,
         losses,
+        checks,
     } = seen;
     for (started, losses) in started {
         begin(cluster, started, losses, clock);
     }
     for (id, observation) in observed {
-        cluster.observed(id, observed_of(observation, losses, clock));
+        cluster.observed(id, observed_of(observation, losses, checks.as_ref(), clock));
     }
     for (id, observation) in ended {
-        cluster.ended(id, observed_of(observation, losses, clock));
+        cluster.ended(id, observed_of(observation, losses, checks.as_ref(), clock));
     }
 }
 
@@ -278,7 +293,12 @@ fn container(names: &CgroupNames) -> Option<enrich::Container> {
     enrich::container([leaf.as_bytes(), parent.as_bytes()])
 }
 
-fn observed_of(observation: SubjectObservation, losses: Losses, clock: &Clock) -> Observed {
+fn observed_of(
+    observation: SubjectObservation,
+    losses: Losses,
+    checks: Option<&Checks>,
+    clock: &Clock,
+) -> Observed {
     let SubjectObservation {
         index: _,
         phase: _,
@@ -291,10 +311,13 @@ fn observed_of(observation: SubjectObservation, losses: Losses, clock: &Clock) -
         executed: _,
         calls,
         unnamed,
+        capabilities,
     } = observation;
     Observed {
         calls: calls.into_iter().collect(),
         unnamed,
+        capabilities,
+        checks: checks.cloned(),
         filtered,
         late: false,
         at: clock.seconds(),

@@ -16,7 +16,7 @@ const MOST: usize = 5;
 const SELECTOR: usize = 300;
 
 /// Refuses a pod that names a profile which is not for its namespace, and warns where there is no
-/// such profile. `labels` are the namespace's; without them it is in none of the selected ones.
+/// such profile, or where it is of no use. `labels` are the namespace's; without them it is in none of the selected ones.
 pub(super) fn review(
     request: &Request,
     labels: Option<&BTreeMap<String, String>>,
@@ -33,9 +33,12 @@ pub(super) fn review(
     if request.is_deleting() {
         return Answer::default();
     }
-    let uses = match (operation.as_str(), sub_resource.as_str()) {
-        ("CREATE", "") => uses::of_pod(object),
-        (_, "ephemeralcontainers") => uses::of_new_containers(object, old_object),
+    let (uses, unfiltered) = match (operation.as_str(), sub_resource.as_str()) {
+        ("CREATE", "") => (uses::of_pod(object), uses::unfiltered(object)),
+        (_, "ephemeralcontainers") => (
+            uses::of_new_containers(object, old_object),
+            uses::unfiltered_among_new(object, old_object),
+        ),
         _ => return Answer::default(),
     };
     let mut refusals = Vec::new();
@@ -56,6 +59,15 @@ pub(super) fn review(
         }
         let denied = found.into_iter().filter(|found| !is_for(found, labels));
         refusals.extend(denied.map(|found| refusal(&part, &found, namespace)));
+    }
+    for Use { part, profile } in unfiltered {
+        if let Named::Seccomp(name) = profile {
+            warnings.push(format!(
+                "{} is privileged, and runtimes give privileged containers no seccomp filter: the profile {} does not hold it",
+                escape(&part),
+                quoted(&name)
+            ));
+        }
     }
     Answer {
         refusal: joined(&refusals),

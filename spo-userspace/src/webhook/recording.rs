@@ -10,17 +10,17 @@ use kube::core::{Selector, SelectorExt as _};
 use serde_json::{Value, json};
 
 use super::review::{Answer, Request};
+use super::uses::is_privileged;
 use crate::api::ProfileRecordingSpec;
 use crate::api::common::ProfileKind;
 use crate::api::marks::{MOST, Mark, annotation};
 use crate::api::names::{LOG_PROFILE, digest, localhost_profile};
+use crate::api::pods::SECCOMP_CONTAINER;
 use crate::api::profile_recording::Recorder;
 use crate::profile::diagnostic::quoted;
 
 /// On the copy of a pod that the kubelet has from a file: it runs already, as the file says.
 const MIRROR: &str = "kubernetes.io/config.mirror";
-/// How servers before 1.27 name a container's seccomp profile besides.
-const OLD_PROFILE: &str = "container.seccomp.security.alpha.kubernetes.io/";
 const EPHEMERAL: &str = "ephemeralContainers";
 const LISTS: [&str; 3] = ["initContainers", "containers", EPHEMERAL];
 
@@ -153,6 +153,7 @@ impl Review<'_> {
                 let marked = self.request.sub_resource.is_empty()
                     && self.mark(recording, spec, &container, active);
                 if spec.recorder != Recorder::Logs {
+                    self.tell_of_privileged(recording, list, index, &container);
                     continue;
                 }
                 if self.is_new(list, &container) {
@@ -212,17 +213,28 @@ impl Review<'_> {
         new
     }
 
+    /// Says of a new privileged container that what is recorded of it will not hold it.
+    fn tell_of_privileged(&mut self, recording: &str, list: &str, index: usize, container: &str) {
+        if self.is_new(list, container) && is_privileged(&self.pod["spec"][list][index]) {
+            self.warn(format!(
+                "the container {container} is privileged, and runtimes give privileged containers no seccomp filter: \
+                 the profile of {} would not hold it; it tells the capabilities that were used",
+                quoted(recording)
+            ));
+        }
+    }
+
     /// Lets all calls of a new container pass, and be logged.
     fn loosen(&mut self, recording: &str, list: &str, index: usize, container: &str) {
         let recording = quoted(recording);
         let path = localhost_profile(LOG_PROFILE);
         let wanted = json!({ "type": "Localhost", "localhostProfile": path });
-        let context = &self.pod["spec"][list][index]["securityContext"];
-        let known = &context["seccompProfile"];
+        let found = &self.pod["spec"][list][index];
+        let known = &found["securityContext"]["seccompProfile"];
         if *known == wanted {
             return;
         }
-        if context["privileged"] == true {
+        if is_privileged(found) {
             return self.warn(format!(
                 "the container {container} is privileged, so that no filter logs its calls: {recording} records nothing of it with the recorder Logs"
             ));
@@ -258,7 +270,7 @@ impl Review<'_> {
         // Servers that know it refuse a pod in which it says something else.
         let annotations = self.pod.pointer_mut("/metadata/annotations");
         if let Some(annotations) = annotations.and_then(Value::as_object_mut) {
-            annotations.remove(&format!("{OLD_PROFILE}{container}"));
+            annotations.remove(&format!("{SECCOMP_CONTAINER}{container}"));
         }
         self.warn(format!(
             "the container {container} is loosened for {recording}: it runs under {path}, which allows all calls and logs them{instead}"

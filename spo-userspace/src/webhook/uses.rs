@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::api::pods::{Annotated, SeccompFile, selinux_profile};
+use crate::api::pods::{Annotated, SECCOMP_CONTAINER, SECCOMP_POD, SeccompFile, selinux_profile};
 
 /// A profile that a part of a pod names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,11 +26,12 @@ pub(super) enum Named {
     Selinux(String),
 }
 
+const EPHEMERAL: &str = "ephemeral container";
 const ANNOTATION: &str = "the annotation ";
 const LISTS: [(&str, &str); 3] = [
     ("initContainers", "init container"),
     ("containers", "container"),
-    ("ephemeralContainers", "ephemeral container"),
+    ("ephemeralContainers", EPHEMERAL),
 ];
 
 /// All that a new pod names.
@@ -56,18 +57,70 @@ pub(super) fn of_pod(pod: &Value) -> Vec<Use> {
 
 /// What the ephemeral containers name that a pod gets. Up to Kubernetes 1.22 they come alone.
 pub(super) fn of_new_containers(object: &Value, old: &Value) -> Vec<Use> {
+    let mut uses = Vec::new();
+    for container in new_containers(object, old) {
+        of_container(container, EPHEMERAL, &mut uses);
+    }
+    uses
+}
+
+fn new_containers<'v>(object: &'v Value, old: &'v Value) -> impl Iterator<Item = &'v Value> {
     fn all(object: &Value) -> impl Iterator<Item = &Value> {
         const LIST: &str = "ephemeralContainers";
         list_of(object, LIST).chain(list_of(&object["spec"], LIST))
     }
     let before: BTreeSet<_> = all(old).map(|known| known["name"].as_str()).collect();
-    let mut uses = Vec::new();
-    for container in all(object) {
-        if !before.contains(&container["name"].as_str()) {
-            of_container(container, "ephemeral container", &mut uses);
-        }
+    all(object).filter(move |container| !before.contains(&container["name"].as_str()))
+}
+
+/// The privileged containers of a new pod that would run under a seccomp profile of ours if they were not: which, and under
+/// which.
+pub(super) fn unfiltered(pod: &Value) -> Vec<Use> {
+    let spec = &pod["spec"];
+    let lists = LISTS.iter();
+    let all =
+        lists.flat_map(|(list, what)| list_of(spec, list).map(move |container| (container, *what)));
+    all.filter_map(|(container, what)| unfiltered_in(pod, container, what))
+        .collect()
+}
+
+/// The same of the ephemeral containers that a pod gets. Up to Kubernetes 1.22 they come without their pod.
+pub(super) fn unfiltered_among_new(object: &Value, old: &Value) -> Vec<Use> {
+    let new = new_containers(object, old);
+    new.filter_map(|container| unfiltered_in(object, container, EPHEMERAL))
+        .collect()
+}
+
+fn unfiltered_in(pod: &Value, container: &Value, what: &str) -> Option<Use> {
+    if !is_privileged(container) {
+        return None;
     }
-    uses
+    let name = container["name"].as_str().unwrap_or_default();
+    let annotated = |key: &str| {
+        let value = pod["metadata"]["annotations"][key].as_str()?;
+        match Annotated::of(key, value) {
+            Some(Annotated::Seccomp(path)) => Some(path),
+            _ => None,
+        }
+    };
+    let field = |context: &'_ Value| {
+        let profile = &context["seccompProfile"];
+        (!profile.is_null()).then(|| localhost(profile).and_then(|path| seccomp(&path)))
+    };
+    // What says more about it counts: of its own before the pod's, fields before annotations.
+    let profile = field(&container["securityContext"])
+        .or_else(|| annotated(&format!("{SECCOMP_CONTAINER}{name}")).map(seccomp))
+        .or_else(|| field(&pod["spec"]["securityContext"]))
+        .or_else(|| annotated(SECCOMP_POD).map(seccomp));
+    Some(Use {
+        part: format!("the {what} {name}"),
+        profile: profile??,
+    })
+}
+
+/// Whether runtimes give a container no seccomp filter.
+pub(super) fn is_privileged(container: &Value) -> bool {
+    container["securityContext"]["privileged"] == true
 }
 
 fn of_container(container: &Value, what: &str, uses: &mut Vec<Use>) {
@@ -77,11 +130,6 @@ fn of_container(container: &Value, what: &str, uses: &mut Vec<Use>) {
 }
 
 fn of_context(context: &Value, part: &str, uses: &mut Vec<Use>) {
-    let localhost = |profile: &Value| {
-        let of_node = profile["type"].as_str() == Some("Localhost");
-        let name = profile["localhostProfile"].as_str();
-        name.filter(|_| of_node).map(str::to_owned)
-    };
     let seccomp = localhost(&context["seccompProfile"]).and_then(|path| seccomp(&path));
     let apparmor = localhost(&context["appArmorProfile"]).map(Named::AppArmor);
     let selinux = context["seLinuxOptions"]["type"].as_str().and_then(selinux);
@@ -91,6 +139,13 @@ fn of_context(context: &Value, part: &str, uses: &mut Vec<Use>) {
             profile,
         });
     }
+}
+
+/// What a profile says that is one of the node.
+fn localhost(profile: &Value) -> Option<String> {
+    let of_node = profile["type"].as_str() == Some("Localhost");
+    let name = profile["localhostProfile"].as_str();
+    name.filter(|_| of_node).map(str::to_owned)
 }
 
 fn of_annotations(annotations: &Value, uses: &mut Vec<Use>) {

@@ -204,6 +204,7 @@ fn containers(pod: &Pod) -> Vec<PodContainer> {
                     .filter(|image| !image.is_empty()),
                 ids: ids.iter().map(|id| without_runtime(id)).collect(),
                 commands,
+                privileged: is_privileged(context.as_ref()),
                 logged: is_logged(context.as_ref(), whole),
             }
         })
@@ -216,8 +217,11 @@ fn is_logged(context: Option<&SecurityContext>, of_pod: Option<&SeccompProfile>)
     let path = own
         .or(of_pod)
         .and_then(|profile| profile.localhost_profile.as_deref());
-    let privileged = context.and_then(|context| context.privileged) == Some(true);
-    path == Some(&localhost_profile(LOG_PROFILE)) && !privileged
+    path == Some(&localhost_profile(LOG_PROFILE)) && !is_privileged(context)
+}
+
+fn is_privileged(context: Option<&SecurityContext>) -> bool {
+    context.and_then(|context| context.privileged) == Some(true)
 }
 
 fn without_runtime(id: &str) -> String {
@@ -304,7 +308,7 @@ mod tests {
                             "lifecycle": { "preStop": { "exec": { "command": ["bye"] } } },
                         },
                         { "name": "broken" },
-                        { "name": "new" },
+                        { "name": "new", "securityContext": { "privileged": true } },
                     ],
                     "ephemeralContainers": [{ "name": "debug" }],
                 },
@@ -358,6 +362,11 @@ mod tests {
         assert_eq!(app.runtime.as_deref(), Some("cri-o"));
         assert_eq!(app.commands, [vec!["cat", "/ready"], vec!["bye"]]);
         assert_eq!(known.containers[0].image.as_deref(), Some("sha256:1"));
+        let privileged = known.containers.iter().filter(|one| one.privileged);
+        assert_eq!(
+            privileged.map(|one| &*one.name).collect::<Vec<_>>(),
+            ["new"]
+        );
         assert_eq!(known.static_hash.as_deref(), Some("hash"));
         assert!(!known.ended);
     }

@@ -8,6 +8,7 @@ use crate::api::SeccompProfileSpec;
 use crate::api::names::COVERAGE;
 use crate::profile::seccomp::{Action, SeccompSpec, merge};
 use crate::recorder::ANNOTATION_PREFIX;
+use crate::recorder::capabilities::{self, CAPABILITIES, UNSURE};
 
 /// Reasons why a profile is not complete that are told one by one.
 pub(super) const MOST: usize = 8;
@@ -98,6 +99,8 @@ pub(super) fn late(before: &Partial, partials: &[&Partial]) -> Result<Option<Who
     };
     let known = reasons(&before.annotations);
     let is_known = reasons(&own.annotations).is_subset(&known);
+    let key = format!("{ANNOTATION_PREFIX}{CAPABILITIES}");
+    let is_known = is_known && before.annotations.get(&key) == both.annotations.get(&key);
     if before.spec.as_ref() == Some(&both.spec) && is_known {
         return Ok(None);
     }
@@ -132,6 +135,9 @@ fn evidence(partials: &[&Partial]) -> BTreeMap<String, String> {
     });
     let lost = lost.map_or_else(|| "unknown".to_owned(), |lost| lost.to_string());
     evidence.insert(key("lost"), lost);
+    let used = values(CAPABILITIES).into_iter();
+    let used = capabilities::merged(used.map(|value| value.map(String::as_str)));
+    evidence.insert(key(CAPABILITIES), used);
     if let Some(began) = values("began").into_iter().flatten().min() {
         evidence.insert(key("began"), began.clone());
     }
@@ -147,6 +153,8 @@ fn evidence(partials: &[&Partial]) -> BTreeMap<String, String> {
         "image",
         "left-out",
         "partial",
+        "privileged",
+        UNSURE,
     ] {
         // A value may have come of several already.
         let all = values(name).into_iter().flatten();
@@ -260,6 +268,44 @@ pub(super) mod tests {
         assert_eq!(annotations["spo.x-k8s.io/recording-lost"], "unknown");
         let broken = Partial { spec: None, ..one };
         assert!(whole(&[&broken, &two]).unwrap_err().contains("cannot read"));
+    }
+
+    #[test]
+    fn capabilities_of_all_are_told() {
+        let one = partial(
+            "a",
+            &["read"],
+            &[
+                ("capabilities", "CAP_CHOWN, CAP_SYS_ADMIN"),
+                ("capabilities-unsure", "why"),
+                ("privileged", "so"),
+            ],
+        );
+        let two = partial("b", &["read"], &[("capabilities", "CAP_CHOWN, CAP_BPF")]);
+        let three = partial("c", &["read"], &[("capabilities", "none")]);
+        let annotations = whole(&[&one, &two, &three]).unwrap().annotations;
+        for (name, value) in [
+            ("capabilities", "CAP_BPF, CAP_CHOWN, CAP_SYS_ADMIN"),
+            ("capabilities-unsure", "why"),
+            ("privileged", "so"),
+        ] {
+            let key = format!("{ANNOTATION_PREFIX}{name}");
+            assert_eq!(annotations[&key], value, "{name}");
+        }
+        // One of which nobody knows may have used others.
+        let four = partial("d", &["read"], &[]);
+        let annotations = whole(&[&two, &four]).unwrap().annotations;
+        let told = &annotations["spo.x-k8s.io/recording-capabilities"];
+        assert_eq!(told, "CAP_BPF, CAP_CHOWN, unknown");
+        // What came late may say nothing new but that.
+        let Whole { spec, annotations } = whole(&[&two]).unwrap();
+        let before = Partial {
+            spec: Some(spec),
+            annotations,
+            ..two
+        };
+        assert!(late(&before, &[&three]).unwrap().is_none());
+        assert!(late(&before, &[&one]).unwrap().is_some());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Command;
 use super::take::End;
-use crate::event::{Call, Losses};
+use crate::event::{Call, Checks, Losses};
 use crate::profile::arch::Arch;
 
 /// What is kept at most. What does not fit is counted.
@@ -141,6 +141,8 @@ pub struct PodContainer {
     pub image: Option<String>,
     /// The commands of probes and hooks.
     pub commands: Vec<Vec<String>>,
+    /// It is privileged: runtimes give it no filter.
+    pub privileged: bool,
     /// A filter holds it that lets all calls pass and has each of them logged.
     pub logged: bool,
 }
@@ -183,6 +185,10 @@ pub struct Observed {
     pub calls: BTreeSet<Call>,
     /// Numbers that no table has room for, with how often they were passed.
     pub unnamed: Vec<(Call, u64)>,
+    /// The capabilities that it used, as bits by the kernel's numbers.
+    pub capabilities: u64,
+    /// How far these are seen; nothing, if nobody has looked yet.
+    pub checks: Option<Checks>,
     /// It ran under a seccomp filter.
     pub filtered: bool,
     /// It ran before anybody looked: what it did then is not in it.

@@ -10,10 +10,14 @@ use crate::event::{Phase, SubjectObservation};
 use crate::profile::labels::{CONTAINER_ID, PARTIAL, RECORDING_ID, RECORDING_NAMESPACE};
 use crate::profile::seccomp::SeccompProfile;
 use crate::profile::state::State;
+use crate::recorder::capabilities::{CAPABILITIES, UNSURE};
 use crate::recorder::{ANNOTATION_PREFIX, Settings, record};
 
 /// Why what was recorded may lack calls, where it was to be complete when a job had completed.
 pub const FAILED: &str = "the Job that was to exercise it failed";
+
+/// What is said of the profile of a privileged container.
+const PRIVILEGED: &str = "runtimes give no seccomp filter to a privileged container, so that this profile would not hold it";
 
 /// A profile that is to be written.
 #[derive(Clone, Debug, PartialEq)]
@@ -124,6 +128,14 @@ impl Cluster {
         }
         if let Some(image) = container.and_then(|one| one.image.clone()) {
             evidence.insert("image", image);
+        }
+        evidence.insert(CAPABILITIES, take.capabilities.names());
+        let unsure = take.capabilities.unsure(take.losses().skipped_checks);
+        if !unsure.is_empty() {
+            evidence.insert(UNSURE, unsure.join("; "));
+        }
+        if container.is_some_and(|one| one.privileged) {
+            evidence.insert("privileged", PRIVILEGED.to_owned());
         }
         if !take.strangers.is_empty() {
             let strangers = take.strangers.iter().map(ToString::to_string);

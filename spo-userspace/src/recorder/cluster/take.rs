@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Command, Dropped, Kept, Limits, Observed};
 use crate::event::{Call, Losses, SubjectId};
+use crate::recorder::capabilities::Capabilities;
 
 /// Which take.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,6 +46,7 @@ impl End {
 pub(super) struct Take {
     pub(super) calls: BTreeSet<Call>,
     pub(super) unnamed: BTreeMap<Call, u64>,
+    pub(super) capabilities: Capabilities,
     /// The containers that are in it, each once. After a restart it is another one.
     seen: BTreeSet<String>,
     /// What is not ended yet.
@@ -100,6 +102,8 @@ impl Take {
         let Observed {
             calls,
             unnamed,
+            capabilities,
+            checks,
             filtered,
             late,
             at,
@@ -108,11 +112,15 @@ impl Take {
         } = &kept.observed;
         let before = (
             self.calls.len(),
+            self.capabilities.clone(),
             self.filtered,
             self.late.len(),
             self.losses(),
         );
         self.calls.extend(calls);
+        if let Some(checks) = checks {
+            self.capabilities.add(*capabilities, checks);
+        }
         self.filtered |= filtered;
         if let Some(id) = kept.started.container.as_ref().filter(|_| *late) {
             self.late.insert(id.clone());
@@ -135,6 +143,7 @@ impl Take {
         }
         let after = (
             self.calls.len(),
+            self.capabilities.clone(),
             self.filtered,
             self.late.len(),
             self.losses(),

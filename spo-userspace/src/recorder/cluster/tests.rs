@@ -6,7 +6,7 @@ mod going;
 mod life;
 
 use super::*;
-use crate::event::{Abi, Call, Losses};
+use crate::event::{Abi, Call, Checks, Losses};
 use crate::profile::arch::Arch;
 use crate::profile::labels::{CONTAINER_ID, PARTIAL, RECORDING_ID, RECORDING_NAMESPACE};
 
@@ -111,6 +111,7 @@ fn pod(uid: &str, containers: &[(&str, &[&str])]) -> Pod {
                 ids: ids.iter().copied().map(str::to_owned).collect(),
                 image: Some("sha256:1".to_owned()),
                 runtime: Some("containerd".to_owned()),
+                privileged: false,
                 logged: false,
                 commands: vec![vec!["probe".to_owned()]],
             })

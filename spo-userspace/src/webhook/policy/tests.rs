@@ -210,6 +210,78 @@ fn a_profile_that_does_not_exist_is_warned_of_once_for_each_part() {
 }
 
 #[test]
+fn privileged_containers_are_not_held_by_their_profile() {
+    let own = "container.seccomp.security.alpha.kubernetes.io/app";
+    let of_pod = "seccomp.security.alpha.kubernetes.io/pod";
+    let ours = "localhost/operator/free.json";
+    let default = json!({ "seccompProfile": { "type": "RuntimeDefault" } });
+    let told = |mut pod: Value, context: Value| {
+        pod["spec"]["containers"][0]["securityContext"] = context;
+        let answer = asked(&create(pod), "other");
+        assert_eq!(answer.refusal, None);
+        answer.warnings.join("\n")
+    };
+    let plain = || json!({ "spec": { "containers": [{ "name": "app" }] } });
+    let privileged = |mut context: Value| {
+        context["privileged"] = json!(true);
+        context
+    };
+    for (pod, context) in [
+        (plain(), seccomp("operator/free.json")),
+        (with_context(&seccomp("operator/free.json")), json!({})),
+        (annotated(own, ours), json!({})),
+        (annotated(of_pod, ours), json!({})),
+    ] {
+        assert_eq!(told(pod.clone(), context.clone()), "", "{pod}");
+        let said = told(pod.clone(), privileged(context));
+        assert_eq!(said.lines().count(), 1, "{pod}: {said}");
+        assert!(
+            said.starts_with("the container app is privileged"),
+            "{said}"
+        );
+        assert!(
+            said.contains("the profile `free` does not hold it"),
+            "{said}"
+        );
+    }
+    // What would hold it is not ours.
+    for (pod, context) in [
+        (plain(), json!({})),
+        (plain(), seccomp("other/free.json")),
+        (
+            with_context(&seccomp("operator/free.json")),
+            default.clone(),
+        ),
+        (with_context(&default), json!({})),
+    ] {
+        assert_eq!(told(pod.clone(), privileged(context)), "", "{pod}");
+    }
+    // Others of the same pod are held.
+    let mut pod = with_context(&seccomp("operator/free.json"));
+    pod["spec"]["initContainers"] =
+        json!([{ "name": "first", "securityContext": { "privileged": true } }]);
+    let said = told(pod, json!({}));
+    assert!(said.starts_with("the init container first"), "{said}");
+    let debug = |mut context: Value| {
+        context["seccompProfile"] = seccomp("operator/free.json")["seccompProfile"].take();
+        json!({ "ephemeralContainers": [{ "name": "debug", "securityContext": context }] })
+    };
+    for (object, expected) in [
+        (json!({ "spec": debug(privileged(json!({}))) }), 1),
+        (debug(privileged(json!({}))), 1),
+        (debug(json!({})), 0),
+    ] {
+        let update = Request {
+            operation: "UPDATE".to_owned(),
+            sub_resource: "ephemeralcontainers".to_owned(),
+            object,
+            ..Request::default()
+        };
+        assert_eq!(asked(&update, "other").warnings.len(), expected);
+    }
+}
+
+#[test]
 fn all_refusals_are_told_up_to_a_bound() {
     let containers: Vec<_> = (0..50)
         .map(|number| json!({ "name": format!("c{number}"), "securityContext": seccomp("operator/kept.json") }))

@@ -165,6 +165,27 @@ fn marks_of_other_recordings_are_not_copied_to_a_new_pod() {
 }
 
 #[test]
+fn it_is_said_that_a_profile_will_not_hold_a_privileged_container() {
+    let mut pod = pod();
+    assert!(
+        create(&pod, &[of_all("web", "Bpf")], ON)
+            .warnings
+            .is_empty()
+    );
+    pod["spec"]["containers"][1]["securityContext"] = json!({ "privileged": true });
+    let told = create(&pod, &[of_all("web", "Bpf")], ON).warnings;
+    assert_eq!(told.len(), 1, "{told:?}");
+    let expected = "the container side is privileged, and runtimes give privileged containers no";
+    assert!(told[0].starts_with(expected), "{told:?}");
+    assert!(told[0].contains("the profile of `web`"), "{told:?}");
+    // All of it is told.
+    assert!(told[0].len() < 256, "{told:?}");
+    let update = request("UPDATE", &pod, &pod);
+    let told = review(&update, &[of_all("web", "Bpf")], ON, 1).warnings;
+    assert!(told.is_empty(), "{told:?}");
+}
+
+#[test]
 fn containers_are_loosened_for_the_audit_log_and_it_is_said() {
     let mut pod = pod();
     let runtime = json!({ "type": "RuntimeDefault" });

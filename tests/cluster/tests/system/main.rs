@@ -9,6 +9,7 @@ mod live;
 mod logs;
 mod nodes;
 mod observed;
+mod privileged;
 mod prometheus;
 mod recording;
 mod recording_faults;
@@ -81,6 +82,8 @@ fn main() -> Result<ExitCode> {
             observed::what_is_recorded_is_what_a_second_observer_saw,
             recording::replicas_become_one_and_a_recording_may_end_early,
             recording::commands_of_the_pod_join_and_those_of_people_are_listed,
+            privileged::what_a_privileged_container_used_is_told,
+            privileged::a_profile_of_a_privileged_container_is_warned_of,
             recording_faults::a_pod_that_ends_while_the_api_server_is_silent_is_whole,
             recording_faults::a_recorder_that_is_replaced_says_what_it_cannot_know,
             recording_faults::a_recorder_that_is_killed_says_what_is_missing,

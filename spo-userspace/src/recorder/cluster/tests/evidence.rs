@@ -70,6 +70,52 @@ fn a_container_from_before_the_recorder_is_not_complete() {
 }
 
 #[test]
+fn capabilities_are_told_of_each_container() {
+    let mut world = World::new(Limits::default());
+    let cluster = &mut world.cluster;
+    cluster.recording(recording("web"));
+    let mut privileged = pod("u1", &[("app", &["c1", "c2"]), ("side", &["s1"])]);
+    privileged.containers[0].privileged = true;
+    cluster.pod(privileged);
+    let uses = |capabilities, skipped_checks| Observed {
+        capabilities,
+        checks: Some(Checks::Used),
+        losses: Losses {
+            skipped_checks,
+            ..Losses::default()
+        },
+        ..observed(&[0])
+    };
+    for (index, id) in [(1, "c1"), (2, "c2"), (3, "s1")] {
+        cluster.started(subject(index), started(id, "u1"));
+    }
+    cluster.ended(subject(1), uses(1 << 21, 0));
+    world.steps();
+    let app = "web-app-u1";
+    assert_eq!(world.annotation(app, "capabilities"), Some("CAP_SYS_ADMIN"));
+    assert_eq!(world.annotation(app, "capabilities-unsure"), None);
+    // A restart without a new call, but with a new capability.
+    let cluster = &mut world.cluster;
+    cluster.ended(subject(2), uses(1, 2));
+    cluster.ended(subject(3), observed(&[0]));
+    world.steps();
+    let told = world.annotation(app, "capabilities");
+    assert_eq!(told, Some("CAP_CHOWN, CAP_SYS_ADMIN"));
+    let unsure = world.annotation(app, "capabilities-unsure").unwrap();
+    assert!(unsure.contains("2 checks"), "{unsure}");
+    assert_eq!(world.annotation(app, "lost"), Some("0"));
+    assert_eq!(world.annotation(app, "partial"), None);
+    let said = world.annotation(app, "privileged").unwrap();
+    assert!(said.contains("no seccomp filter"), "{said}");
+    // Of the other one, nobody looked.
+    let side = "web-side-u1";
+    assert_eq!(world.annotation(side, "capabilities"), Some("unknown"));
+    let unsure = world.annotation(side, "capabilities-unsure");
+    assert_eq!(unsure, Some("nobody has looked"));
+    assert_eq!(world.annotation(side, "privileged"), None);
+}
+
+#[test]
 fn losses_from_before_are_not_its_own() {
     let mut world = World::new(Limits::default());
     let cluster = &mut world.cluster;

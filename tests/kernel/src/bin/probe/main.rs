@@ -9,6 +9,7 @@ mod family;
 mod many;
 mod moments;
 mod preempt;
+mod privileged;
 mod runtime;
 mod tree;
 
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         ["family", names @ ..] => family::run(names),
         ["daemon", file, name] => family::daemon(file, name),
         ["preempt", seconds, names @ ..] => preempt::run(calls::size(seconds), names),
+        ["privileged", folder, steps @ ..] => privileged::run(folder, steps),
         ["tree", names @ ..] => tree::run(names),
         ["container", how, setup, hook, workload @ ..] => {
             runtime::container(how, setup, hook, workload);
