@@ -423,6 +423,7 @@ fn reference(key: &RecordingKey, uid: &str) -> ObjectReference {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::controller::recording::merge::tests::partial;
 
     fn recording(nodes: &[&str]) -> ProfileRecording {
         let nodes: Vec<_> = nodes.iter().map(|name| json!({ "name": name })).collect();
@@ -478,23 +479,6 @@ mod tests {
             ),
         ] {
             assert_eq!(words(of(nodes, node)), expected);
-        }
-    }
-
-    fn partial(name: &str, calls: &[&str], annotations: &[(&str, &str)]) -> Partial {
-        let spec = json!({
-            "defaultAction": "SCMP_ACT_ERRNO",
-            "syscalls": [{ "names": calls, "action": "SCMP_ACT_ALLOW" }],
-        });
-        let annotations = annotations.iter();
-        Partial {
-            name: name.to_owned(),
-            uid: None,
-            container: "app".to_owned(),
-            annotations: annotations
-                .map(|(name, value)| (format!("{ANNOTATION_PREFIX}{name}"), (*value).to_owned()))
-                .collect(),
-            spec: Some(serde_json::from_value(spec).unwrap()),
         }
     }
 

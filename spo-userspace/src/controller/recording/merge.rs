@@ -188,12 +188,12 @@ fn is_cut(text: &str) -> bool {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::controller) mod tests {
     use serde_json::{Value, json};
 
     use super::*;
 
-    pub(in super::super) fn partial(
+    pub(in crate::controller) fn partial(
         name: &str,
         calls: &[&str],
         annotations: &[(&str, &str)],
