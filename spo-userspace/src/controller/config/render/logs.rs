@@ -3,15 +3,14 @@
 
 use serde_json::{Value, json};
 
-use super::daemons::{CERTIFICATES, PROFILING, profiled};
-use super::{Settings, asks_at, confined, environment};
+use super::beside::{self, Beside};
+use super::{Settings, confined};
 use crate::node::setup::ENRICHER_PROFILE;
 
 /// What the container is called.
 pub(super) const NAME: &str = "log-enricher";
-/// The daemon and the recorder have others, in the same network namespace.
-const HEALTH: u16 = 8087;
-pub(super) const METRICS: u16 = 9445;
+const NUMBER: u16 = 2;
+pub(super) const METRICS: u16 = beside::METRICS + NUMBER;
 /// The group `adm`, which may read logs where root alone may not: those that a syslog daemon owns.
 const READERS: u32 = 4;
 /// Where the node's processes are seen: a record tells no more than a process's number.
@@ -21,52 +20,22 @@ const LOGS: &str = "/var/log";
 
 /// The container.
 pub(super) fn container(settings: &Settings) -> Value {
-    let mut arguments = vec![
-        "log-enricher".to_owned(),
-        format!("--proc={PROC}"),
-        format!("--health-address=[::]:{HEALTH}"),
-        format!("--metrics-address=[::]:{METRICS}"),
-    ];
-    if settings.spec.enable_insecure_metrics_access {
-        arguments.push("--with-insecure-metrics-access=true".to_owned());
-    }
-    let memory = if settings.spec.enable_profiling {
-        "512Mi"
-    } else {
-        "256Mi"
-    };
     // Files that root owns can be read without any capability.
     let mut context = confined(0, &[], Some(ENRICHER_PROFILE));
     context["runAsGroup"] = json!(READERS);
-    let mut container = json!({
-        "name": NAME,
-        "image": settings.own.image,
-        "args": arguments,
-        "env": environment(settings),
-        "ports": [
-            { "name": "logs-live", "containerPort": HEALTH, "protocol": "TCP" },
-            { "name": "logs-metric", "containerPort": METRICS, "protocol": "TCP" },
+    let own = Beside {
+        name: NAME,
+        ports: "logs",
+        number: NUMBER,
+        arguments: vec![format!("--proc={PROC}")],
+        context,
+        storage: "128Mi",
+        mounts: vec![
+            json!({ "name": "host-log-volume", "mountPath": LOGS, "readOnly": true }),
+            json!({ "name": "host-proc-volume", "mountPath": PROC, "readOnly": true }),
         ],
-        "securityContext": context,
-        "resources": {
-            "requests": { "memory": "64Mi", "cpu": "50m", "ephemeral-storage": "10Mi" },
-            "limits": { "memory": memory, "ephemeral-storage": "128Mi" },
-        },
-        "startupProbe": asks_at("logs-live", "/healthz", 3, 10),
-        "livenessProbe": asks_at("logs-live", "/healthz", 10, 3),
-        "volumeMounts": [
-            { "name": "host-log-volume", "mountPath": LOGS, "readOnly": true },
-            { "name": "host-proc-volume", "mountPath": PROC, "readOnly": true },
-            { "name": "metrics-cert-volume", "mountPath": CERTIFICATES, "readOnly": true },
-        ],
-    });
-    if let Some(policy) = &settings.own.pull_policy {
-        container["imagePullPolicy"] = json!(policy);
-    }
-    if settings.spec.enable_profiling {
-        profiled(&mut container, "logs-prof", PROFILING + 2);
-    }
-    container
+    };
+    beside::container(settings, own)
 }
 
 /// What it sees of the node.

@@ -1,6 +1,7 @@
 //! The objects that run, as the configuration wants them. Pure: the same configuration gives the
 //! same objects, whatever was there before.
 
+mod beside;
 mod daemons;
 mod logs;
 mod recorder;
