@@ -16,6 +16,7 @@ pub(super) fn run(args: BpfRecorderArgs) -> Result<ExitCode, Failure> {
 fn go(args: BpfRecorderArgs) -> Result<ExitCode, anyhow::Error> {
     let BpfRecorderArgs {
         common,
+        with_mem_optim,
         with_insecure_metrics_access,
         telling,
     } = args;
@@ -23,6 +24,7 @@ fn go(args: BpfRecorderArgs) -> Result<ExitCode, anyhow::Error> {
     let options = Options {
         node: mandatory("NODE_NAME", "the name of the node that this runs on")?,
         namespace: mandatory("OPERATOR_NAMESPACE", "the namespace of the operator")?,
+        labelled: with_mem_optim,
         places: telling.places(with_insecure_metrics_access),
     };
     event_loop()?.block_on(bpf_recorder::run(options))?;

@@ -25,6 +25,7 @@ fn go(args: LogEnricherArgs) -> Result<ExitCode, anyhow::Error> {
         enricher_log_source: _,
         enricher_filters_json,
         proc,
+        with_mem_optim,
         with_insecure_metrics_access,
         telling,
     } = args;
@@ -37,6 +38,7 @@ fn go(args: LogEnricherArgs) -> Result<ExitCode, anyhow::Error> {
     let options = Options {
         node: mandatory("NODE_NAME", "the name of the node that this runs on")?,
         namespace: mandatory("OPERATOR_NAMESPACE", "the namespace of the operator")?,
+        labelled: with_mem_optim,
         places: telling.places(with_insecure_metrics_access),
     };
     event_loop()?.block_on(log_enricher::run(options, proc))?;

@@ -14,7 +14,7 @@ use super::uses::is_privileged;
 use crate::api::ProfileRecordingSpec;
 use crate::api::common::ProfileKind;
 use crate::api::marks::{MOST, Mark, annotation};
-use crate::api::names::{LOG_PROFILE, digest, localhost_profile};
+use crate::api::names::{ENABLE_RECORDING, LOG_PROFILE, digest, localhost_profile};
 use crate::api::pods::SECCOMP_CONTAINER;
 use crate::api::profile_recording::Recorder;
 use crate::profile::diagnostic::quoted;
@@ -39,6 +39,8 @@ pub(super) struct Recorders {
     pub(super) bpf: bool,
     /// `spec.enricher.enableLogEnricher`.
     pub(super) logs: bool,
+    /// `spec.enableMemoryOptimization`: only pods with a label of their own are recorded.
+    pub(super) labelled: bool,
     /// Whether there is the profile that logs every call.
     pub(super) log_profile: bool,
 }
@@ -124,7 +126,13 @@ impl Review<'_> {
                 return None;
             }
         }
-        match problem(spec, self.recorders) {
+        let labelled = labels.get(ENABLE_RECORDING).map(String::as_str) == Some("true");
+        let unlabelled = (self.recorders.labelled && !labelled).then(|| {
+            format!(
+                "with spec.enableMemoryOptimization of the configuration spod, it needs the label {ENABLE_RECORDING}=true"
+            )
+        });
+        match problem(spec, self.recorders).or(unlabelled) {
             None => Some(spec),
             Some(problem) => {
                 self.warn(format!(

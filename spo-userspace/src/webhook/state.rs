@@ -248,11 +248,13 @@ impl State {
         let configurations = self.stores.configurations.state();
         let specs = configurations.iter();
         let mut specs = specs.filter_map(|found| found.0.as_ref().ok());
-        let enricher = specs.next().and_then(|found| found.spec.enricher.clone());
-        let enricher = enricher.unwrap_or_default();
+        let spec = specs.next().map(|found| found.spec.clone());
+        let spec = spec.unwrap_or_default();
+        let enricher = spec.enricher.unwrap_or_default();
         Recorders {
             bpf: enricher.enable_bpf_recorder,
             logs: enricher.enable_log_enricher,
+            labelled: spec.enable_memory_optimization,
             log_profile: !self.stores.profiles.seccomp(LOG_PROFILE).is_empty(),
         }
     }

@@ -62,6 +62,10 @@ pub(in crate::cli) struct BpfRecorderArgs {
     #[command(flatten)]
     pub(in crate::cli) common: CommonArgs,
 
+    /// Record only pods with the label spo.x-k8s.io/enable-recording=true, and keep little of others
+    #[arg(long, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(in crate::cli) with_mem_optim: bool,
+
     /// Let everybody read metrics, by plain HTTP
     #[arg(long, env = "ENABLE_INSECURE_METRICS_ACCESS", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(in crate::cli) with_insecure_metrics_access: bool,
@@ -100,6 +104,10 @@ pub(in crate::cli) struct LogEnricherArgs {
     /// Where the processes of the node are seen
     #[arg(long, value_name = "DIR", default_value = "/proc", hide = true)]
     pub(in crate::cli) proc: PathBuf,
+
+    /// Record only pods with the label spo.x-k8s.io/enable-recording=true, and keep little of others
+    #[arg(long, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(in crate::cli) with_mem_optim: bool,
 
     /// Let everybody read metrics, by plain HTTP
     #[arg(long, env = "ENABLE_INSECURE_METRICS_ACCESS", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]

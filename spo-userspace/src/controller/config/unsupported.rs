@@ -13,7 +13,6 @@ pub(super) fn unsupported(spec: &SecurityProfilesOperatorDaemonSpec) -> Vec<&'st
     let SecurityProfilesOperatorDaemonSpec {
         verbosity: _,
         enable_profiling: _,
-        // Of pods, the daemons know none at all: there is nothing to save.
         enable_memory_optimization: _,
         enable_insecure_metrics_access: _,
         enable_app_armor,

@@ -9,7 +9,7 @@ mod watches;
 mod write;
 
 pub use self::pods::Life;
-pub use self::sight::{News, Sight};
+pub use self::sight::{News, Scope, Sight};
 pub use self::status::{is_incomplete, last_status, node_status, said_before};
 pub use self::watches::Change;
 pub use self::write::{Done, Job, Outcome, Writer};

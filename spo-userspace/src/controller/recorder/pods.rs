@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{
-    Container, ContainerStatus, EphemeralContainer, LifecycleHandler, Pod, Probe, SeccompProfile,
-    SecurityContext,
+    Container, ContainerStatus, EphemeralContainer, LifecycleHandler, Pod, PodStatus, Probe,
+    SeccompProfile, SecurityContext,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
@@ -13,7 +13,7 @@ use kube::core::{Selector, SelectorExt as _};
 use crate::api::ProfileRecordingSpec;
 use crate::api::common::ProfileKind;
 use crate::api::marks::{Mark, annotation};
-use crate::api::names::{LOG_PROFILE, localhost_profile};
+use crate::api::names::{ENABLE_RECORDING, LOG_PROFILE, localhost_profile};
 use crate::api::profile_recording::Recorder;
 use crate::recorder::cluster::{self, PodContainer};
 
@@ -22,8 +22,16 @@ const STATIC: &str = "kubernetes.io/config.mirror";
 /// Why a container is said to have ended that never ran.
 const NEVER_RAN: [&str; 2] = ["StartError", "ContainerCannotRun"];
 
-/// Removes what nobody here reads.
-pub(super) fn trim(pod: &mut Pod) {
+/// Removes what nobody here reads. With `labelled`, that is nearly all of pods without a label of their
+/// own: of them it has to be known only that nobody records them.
+pub(super) fn trim(pod: &mut Pod, labelled: bool) {
+    if labelled && !is_labelled(pod) {
+        pod.spec = None;
+        pod.status = pod.status.take().map(|status| PodStatus {
+            phase: status.phase,
+            ..PodStatus::default()
+        });
+    }
     let Some(spec) = &mut pod.spec else {
         return;
     };
@@ -50,6 +58,11 @@ pub(super) fn trim(pod: &mut Pod) {
     spec.volumes = None;
     spec.affinity = None;
     spec.tolerations = None;
+}
+
+/// Whether a pod has the label that is asked for where memory is to be saved.
+pub(super) fn is_labelled(pod: &Pod) -> bool {
+    pod.labels().get(ENABLE_RECORDING).map(String::as_str) == Some("true")
 }
 
 /// Whether a recording is one of those that a recorder does.
@@ -275,7 +288,7 @@ mod tests {
 
     fn pod(value: Value) -> Pod {
         let mut pod: Pod = serde_json::from_value(value).unwrap();
-        trim(&mut pod);
+        trim(&mut pod, false);
         pod
     }
 
@@ -288,6 +301,28 @@ mod tests {
             created: Some(Time("2026-01-01T00:00:00Z".parse().unwrap())),
             spec: serde_json::from_value(spec).unwrap(),
         }]
+    }
+
+    #[test]
+    fn of_pods_without_the_label_that_saves_memory_next_to_nothing_is_kept() {
+        for (labels, kept) in [
+            (json!({ "app": "web" }), false),
+            (json!({ "spo.x-k8s.io/enable-recording": "" }), false),
+            (json!({ "spo.x-k8s.io/enable-recording": "true" }), true),
+        ] {
+            let pod = json!({
+                "metadata": { "name": "web", "uid": "u", "labels": labels },
+                "spec": { "containers": [{ "name": "app" }] },
+                "status": { "phase": "Failed", "hostIP": "10.0.0.1" },
+            });
+            let mut pod: Pod = serde_json::from_value(pod).unwrap();
+            trim(&mut pod, true);
+            assert_eq!(is_labelled(&pod), kept);
+            assert_eq!(pod.spec.is_some(), kept);
+            let status = pod.status.clone().unwrap();
+            assert_eq!(status.host_ip.is_some(), kept);
+            assert!(known(&pod, &[], Recorder::Bpf).ended);
+        }
     }
 
     #[test]

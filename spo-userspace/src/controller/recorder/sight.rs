@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::pods::{Life, Selecting, is_of, known, lives};
+use super::pods::{Life, Selecting, is_labelled, is_of, known, lives};
 use super::watches::{Change, Stores, place, start};
 use crate::api::names::TAKE;
 use crate::api::profile_recording::{JOB_FAILED, MergeStrategy, Recorder, RecordingNode};
@@ -55,13 +55,21 @@ impl News {
     }
 }
 
+/// What a recorder looks at.
+pub struct Scope {
+    /// The node that it is on.
+    pub node: String,
+    /// The operator's own namespace: its pods are never recorded.
+    pub own: String,
+    /// Whose recordings these are.
+    pub recorder: Recorder,
+    /// Whether only pods with a label of their own are recorded.
+    pub labelled: bool,
+}
+
 /// What is there.
 pub struct Sight {
-    node: String,
-    /// The operator's own namespace: its pods are never recorded.
-    own: String,
-    /// Whose recordings it tells of.
-    recorder: Recorder,
+    scope: Scope,
     stores: Stores,
     /// They end when this goes.
     _watches: JoinSet<()>,
@@ -76,18 +84,14 @@ impl Sight {
     /// Watches until `stop`; what changes is told to `changes`.
     pub fn new(
         client: &Client,
-        node: String,
-        own: String,
-        recorder: Recorder,
+        scope: Scope,
         metrics: &Arc<Metrics>,
         changes: &UnboundedSender<Change>,
         stop: &CancellationToken,
     ) -> Self {
-        let (stores, watches, complete) = start(client, &node, metrics, changes, stop);
+        let (stores, watches, complete) = start(client, &scope, metrics, changes, stop);
         Self {
-            node,
-            own,
-            recorder,
+            scope,
             stores,
             _watches: watches,
             complete,
@@ -134,14 +138,16 @@ impl Sight {
         before.retain(|key| key.namespace == space);
         for object in self.stores.recordings.state() {
             let Ok(object) = &object.0 else { continue };
-            if object.namespace().as_deref() != Some(space) || !is_of(self.recorder, &object.spec) {
+            if object.namespace().as_deref() != Some(space)
+                || !is_of(self.scope.recorder, &object.spec)
+            {
                 continue;
             }
             let recording = known_recording(object, enabled);
             let Recording { key, uid, .. } = &recording;
             // Of a namespace without the label, nothing is recorded.
             let is_known = before.remove(key);
-            if is_known || enabled || own(object, &self.node).is_some() {
+            if is_known || enabled || own(object, &self.scope.node).is_some() {
                 let earlier = self.recordings.insert(key.clone(), uid.clone());
                 // One that vanished while nobody looked, and whose name another one has.
                 if earlier.is_some_and(|earlier| earlier != *uid) {
@@ -149,7 +155,7 @@ impl Sight {
                 }
                 news.push(News::Recording(
                     recording,
-                    own(object, &self.node),
+                    own(object, &self.scope.node),
                     wish(object),
                 ));
             }
@@ -166,7 +172,7 @@ impl Sight {
         let Some(object) = self.stores.pods.get(&object) else {
             return;
         };
-        let pod = known(&object, &self.specs(namespace), self.recorder);
+        let pod = self.known(&object);
         let now = (pod, lives(&object));
         let before = self.pods.get(&place);
         if before == Some(&now) {
@@ -201,7 +207,7 @@ impl Sight {
 
     fn pod_gone(&mut self, object: &Pod, news: &mut Vec<News>) {
         let place = place(object);
-        let pod = known(object, &self.specs(&place.0), self.recorder);
+        let pod = self.known(object);
         let uid = pod.uid.clone();
         if self
             .pods
@@ -213,6 +219,15 @@ impl Sight {
         // How its containers ended may be news.
         news.push(News::Pod(pod, lives(object)));
         news.push(News::PodGone(uid));
+    }
+
+    fn known(&self, pod: &Pod) -> cluster::Pod {
+        let recordings = if self.scope.labelled && !is_labelled(pod) {
+            Vec::new()
+        } else {
+            self.specs(&pod.namespace().unwrap_or_default())
+        };
+        known(pod, &recordings, self.scope.recorder)
     }
 
     /// The recordings of a namespace that pods there can have.
@@ -232,7 +247,7 @@ impl Sight {
     }
 
     fn is_enabled(&self, space: &str) -> bool {
-        space != self.own && self.stores.namespaces.get(&ObjectRef::new(space)).is_some()
+        space != self.scope.own && self.stores.namespaces.get(&ObjectRef::new(space)).is_some()
     }
 }
 
@@ -304,9 +319,12 @@ mod tests {
         let (recordings, mut write) = store();
         let (namespaces, mut label) = store();
         let mut sight = Sight {
-            node: "node".to_owned(),
-            own: "spo".to_owned(),
-            recorder: Recorder::Bpf,
+            scope: Scope {
+                node: "node".to_owned(),
+                own: "spo".to_owned(),
+                recorder: Recorder::Bpf,
+                labelled: false,
+            },
             stores: Stores {
                 pods,
                 recordings,

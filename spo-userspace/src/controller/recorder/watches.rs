@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::pods::trim;
+use super::sight::Scope;
 use crate::api::ProfileRecording;
 use crate::api::names::ENABLE_RECORDING;
 use crate::cluster::watch::{self, Wish, store};
@@ -38,10 +39,10 @@ pub(super) struct Stores {
 }
 
 /// Watches until `stop`; what changes is told. The tokens are cancelled when all is known that was
-/// there at the beginning.
+/// there at the beginning. Little is kept of pods that lack a label which they need.
 pub(super) fn start(
     client: &Client,
-    node: &str,
+    scope: &Scope,
     metrics: &Arc<Metrics>,
     changes: &UnboundedSender<Change>,
     stop: &CancellationToken,
@@ -50,7 +51,7 @@ pub(super) fn start(
     let (recordings, recordings_writer) = store();
     let (namespaces, namespaces_writer) = store();
     let own = Wish {
-        fields: Some(format!("spec.nodeName={node}")),
+        fields: Some(format!("spec.nodeName={}", scope.node)),
         ..Wish::default()
     };
     let enabled = Wish {
@@ -58,6 +59,7 @@ pub(super) fn start(
         ..Wish::default()
     };
     let all = Wish::default();
+    let labelled = scope.labelled;
     let complete = [&own, &all, &enabled].map(|wish| wish.complete.clone());
     let counted = metrics.clone();
     let failed = move |resource: &str| counted.watch_failed(resource);
@@ -69,8 +71,8 @@ pub(super) fn start(
         own,
         pods_writer,
         stop.clone(),
-        |pod: &mut Pod| {
-            trim(pod);
+        move |pod: &mut Pod| {
+            trim(pod, labelled);
             true
         },
         move |change| {

@@ -28,7 +28,7 @@ use super::stop_on_signals;
 use super::telling::{Places, TellError, tell};
 use crate::cluster::events::Events;
 use crate::cluster::{ConnectError, connect};
-use crate::controller::recorder::{Sight, Writer};
+use crate::controller::recorder::{Scope, Sight, Writer};
 use crate::node::process;
 use crate::profile::arch::Arch;
 use crate::profile::base::BASE_SYSCALLS;
@@ -46,6 +46,8 @@ pub struct Options {
     pub node: String,
     /// The operator's namespace.
     pub namespace: String,
+    /// Whether only pods with a label of their own are recorded.
+    pub labelled: bool,
     /// Where it tells about itself.
     pub places: Places,
 }
@@ -90,6 +92,7 @@ pub(super) async fn run<S: Source>(
     let Options {
         node,
         namespace,
+        labelled,
         places,
     } = options;
     let stop = stop_on_signals().map_err(RecorderError::Signals)?;
@@ -117,9 +120,12 @@ pub(super) async fn run<S: Source>(
     let watches = CancellationToken::new();
     let sight = Sight::new(
         &client,
-        node.clone(),
-        namespace.clone(),
-        S::RECORDER,
+        Scope {
+            node: node.clone(),
+            own: namespace.clone(),
+            recorder: S::RECORDER,
+            labelled,
+        },
         &metrics,
         &tell_change,
         &watches,

@@ -7,6 +7,7 @@ use crate::api::marks::Mark;
 const ON: Recorders = Recorders {
     bpf: true,
     logs: true,
+    labelled: false,
     log_profile: true,
 };
 const BPF_APP: &str = "io.containers.trace-bpf/app";
@@ -231,6 +232,29 @@ fn containers_are_loosened_for_the_audit_log_and_it_is_said() {
         "{:?}",
         answer.warnings
     );
+}
+
+#[test]
+fn where_memory_is_to_be_saved_pods_need_a_label() {
+    let saving = Recorders {
+        labelled: true,
+        ..ON
+    };
+    let recordings = [of_all("web", "Logs")];
+    for value in [None, Some("false"), Some("true")] {
+        let mut pod = pod();
+        if let Some(value) = value {
+            pod["metadata"]["labels"]["spo.x-k8s.io/enable-recording"] = json!(value);
+        }
+        let answer = create(&pod, &recordings, saving);
+        let told = answer.warnings.join("\n");
+        assert_eq!(answer.patch.is_some(), value == Some("true"), "{told}");
+        assert_eq!(
+            told.contains("enableMemoryOptimization"),
+            value != Some("true"),
+            "{told}"
+        );
+    }
 }
 
 #[test]

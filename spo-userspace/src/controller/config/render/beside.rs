@@ -40,6 +40,9 @@ pub(super) fn container(settings: &Settings, own: Beside) -> Value {
     arguments.append(&mut own);
     arguments.push(format!("--health-address=[::]:{health}"));
     arguments.push(format!("--metrics-address=[::]:{metrics}"));
+    if settings.spec.enable_memory_optimization {
+        arguments.push("--with-mem-optim=true".to_owned());
+    }
     if settings.spec.enable_insecure_metrics_access {
         arguments.push("--with-insecure-metrics-access=true".to_owned());
     }

@@ -49,6 +49,7 @@ fn every_field_that_means_something_reaches_the_daemons() {
     let pod = daemons(json!({
         "verbosity": 2,
         "enableMemoryOptimization": true,
+        "enricher": { "enableBpfRecorder": true, "enableLogEnricher": true },
         "enableInsecureMetricsAccess": true,
         "imagePullSecrets": [{ "name": "pull" }],
         "daemonResourceRequirements": { "limits": { "memory": "256Mi" } },
@@ -66,6 +67,11 @@ fn every_field_that_means_something_reaches_the_daemons() {
         "--with-insecure-metrics-access=true",
     ];
     assert_eq!(container["args"], json!(arguments));
+    for recorder in [&pod["containers"][1], &pod["containers"][2]] {
+        let own = recorder["args"].as_array().unwrap();
+        let all = arguments[1..].iter().all(|one| own.contains(&json!(one)));
+        assert!(all, "{recorder}");
+    }
     assert_eq!(
         container["resources"],
         json!({ "limits": { "memory": "256Mi" } })

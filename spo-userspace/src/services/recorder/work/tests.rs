@@ -5,6 +5,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::*;
 use crate::api::profile_recording::{RecordedContainer, Recorder as Kind, RecordingNode};
+use crate::controller::recorder::Scope;
 use crate::event::SubjectId;
 use crate::recorder::cluster::{Observed, Pod, PodContainer, Recording, Started};
 use crate::services::recorder::Failure;
@@ -70,9 +71,12 @@ fn world() -> World {
     stop.cancel();
     let sight = Sight::new(
         &client,
-        "node".to_owned(),
-        "spo".to_owned(),
-        Kind::Bpf,
+        Scope {
+            node: "node".to_owned(),
+            own: "spo".to_owned(),
+            recorder: Kind::Bpf,
+            labelled: false,
+        },
         &metrics,
         &changes,
         &stop,
