@@ -34,6 +34,10 @@ pub(super) struct Recording {
 
 /// What the configuration switches on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is what the cluster says, for itself"
+)]
 pub(super) struct Recorders {
     /// `spec.enricher.enableBpfRecorder`.
     pub(super) bpf: bool,

@@ -169,14 +169,20 @@ pub async fn wait(
     }
 }
 
-/// Runs a pod to its end, and returns what it printed.
-pub async fn run(client: &Client, namespace: &str, pod: &Value) -> Result<String> {
+/// Runs a pod to its end, and returns it.
+pub async fn run_to_end(client: &Client, namespace: &str, pod: &Value) -> Result<Value> {
     start(client, namespace, pod).await?;
     let name = pod["metadata"]["name"].as_str().context("no name")?;
     let ended = wait(client, namespace, name, |pod| {
         ["Succeeded", "Failed"].contains(&pod["status"]["phase"].as_str().unwrap_or_default())
     });
-    ended.await?;
+    ended.await
+}
+
+/// Runs a pod of one container to its end, and returns what it printed.
+pub async fn run(client: &Client, namespace: &str, pod: &Value) -> Result<String> {
+    run_to_end(client, namespace, pod).await?;
+    let name = pod["metadata"]["name"].as_str().context("no name")?;
     logs(client, namespace, name).await
 }
 

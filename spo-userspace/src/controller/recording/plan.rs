@@ -404,10 +404,10 @@ fn end_key() -> String {
 
 /// Why nodes have not all of a container, as far as they are heard of.
 fn reasons(recording: &Recording, container: &str, ends: bool) -> Vec<String> {
-    let is_over = recording.progress.finished.is_some();
+    let has_finished = recording.progress.finished.is_some();
     let known = recording.incomplete.get(container);
     let mut reasons: Vec<_> = known.into_iter().flatten().cloned().collect();
-    if !reasons.is_empty() && !ends && !is_over {
+    if !reasons.is_empty() && !ends && !has_finished {
         // Nodes count meanwhile, and each profile that is written is sent to all nodes.
         return vec![SEE_STATUS.to_owned()];
     }
@@ -416,6 +416,9 @@ fn reasons(recording: &Recording, container: &str, ends: bool) -> Vec<String> {
         reasons.truncate(MOST);
         reasons.push(format!("and {more} more"));
     }
+    let finished = recording.progress.finished.as_ref();
+    // Until then, they are waited for.
+    let is_over = finished.is_some_and(|said| said.status == "True");
     if let Some(nodes) = recording.missing.get(container)
         && (ends || is_over)
     {

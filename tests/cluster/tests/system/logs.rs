@@ -15,14 +15,14 @@ use crate::recording::{BPF, LOGS, Recording, calls, ensure_whole, evidence};
 use crate::world::{PROFILES, World, localhost, skipped};
 
 /// auditd, which writes into the node's `/var/log/audit`. The kernel has one at a time.
-struct Auditd {
+pub(crate) struct Auditd {
     daemon: Child,
     _settings: tempfile::TempDir,
 }
 
 impl Auditd {
     /// None where there is no auditd.
-    fn start(world: &World) -> Result<Option<Self>> {
+    pub(crate) fn start(world: &World) -> Result<Option<Self>> {
         let holder = world.node.holder.context("the node is not ours")?;
         let Some(program) = program() else {
             skipped("there is no auditd");

@@ -12,6 +12,7 @@ mod observed;
 mod privileged;
 mod prometheus;
 mod recording;
+mod recording_cases;
 mod recording_faults;
 mod second;
 mod unhooked;
@@ -84,6 +85,11 @@ fn main() -> Result<ExitCode> {
             recording::commands_of_the_pod_join_and_those_of_people_are_listed,
             privileged::what_a_privileged_container_used_is_told,
             privileged::a_profile_of_a_privileged_container_is_warned_of,
+            recording_cases::each_takes_the_containers_it_names,
+            recording_cases::a_static_pod_is_recorded,
+            recording_cases::a_deployment_is_scaled_while_it_is_recorded,
+            recording_cases::a_pod_of_kubectl_run_that_is_done_is_recorded,
+            recording_cases::where_memory_is_saved_labelled_pods_are_recorded,
             recording_faults::a_pod_that_ends_while_the_api_server_is_silent_is_whole,
             recording_faults::a_recorder_that_is_replaced_says_what_it_cannot_know,
             recording_faults::a_recorder_that_is_killed_says_what_is_missing,
@@ -92,6 +98,9 @@ fn main() -> Result<ExitCode> {
             live::a_recording_ends_when_nothing_new_comes,
             live::a_profile_is_taken_while_its_container_runs,
             logs::a_pod_runs_under_what_was_logged,
+            recording_cases::each_takes_the_containers_it_names_by_logs,
+            recording_cases::a_static_pod_is_recorded_by_logs,
+            recording_cases::a_deployment_is_scaled_and_merged_by_logs,
             logs::both_recorders_tell_the_same_of_one_container,
             logs::what_was_gone_before_it_was_looked_up_is_told,
             logs::where_nothing_delivers_records_this_is_told,

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use spo_cluster_tests::node::{exec, pod};
 use spo_cluster_tests::objects::{create, get};
 
-use crate::world::{PODS, PROFILES, SPOD, World};
+use crate::world::{PODS, PROFILES, SPOD, World, object};
 
 /// A recorder: its name, its container, what switches it on, and what it logs when it begins and ends.
 pub(crate) struct Recorder {
-    name: &'static str,
-    container: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) container: &'static str,
     switch: &'static str,
     begins: &'static str,
     ends: &'static str,
@@ -49,6 +49,7 @@ pub(crate) const LOGS: Recorder = Recorder {
 /// A recording of the pods with the label `app` of this value.
 pub(crate) struct Recording<'w> {
     world: &'w World,
+    recorder: &'static Recorder,
     name: String,
     label: String,
 }
@@ -61,7 +62,7 @@ impl<'w> Recording<'w> {
 
     /// Switches a recorder on, and waits until it records pods with this label.
     pub(crate) async fn begin_by(
-        recorder: &Recorder,
+        recorder: &'static Recorder,
         world: &'w World,
         name: &str,
         label: &str,
@@ -70,6 +71,7 @@ impl<'w> Recording<'w> {
         recorder.switch_on(world).await?;
         let recording = Self {
             world,
+            recorder,
             name: name.to_owned(),
             label: label.to_owned(),
         };
@@ -91,7 +93,8 @@ impl<'w> Recording<'w> {
                 Ok((times == said.matches(recorder.ends).count()).then_some(times))
             })
             .await?;
-        recording.create(recorder, strategy).await?;
+        let strategy = json!({ "mergeStrategy": strategy });
+        recording.create(&strategy).await?;
         world
             .until("the recorder records", async || {
                 let now = said(world, recorder).await?;
@@ -102,29 +105,37 @@ impl<'w> Recording<'w> {
         Ok(recording)
     }
 
-    /// Another one, while the recorder records.
+    /// Another one, of pods with its name as label, while the recorder records.
     pub(crate) async fn beside(&self, name: &str, strategy: &str) -> Result<Self> {
+        self.with(name, name, &json!({ "mergeStrategy": strategy }))
+            .await
+    }
+
+    /// Another one of the same pods, with more in its `spec`.
+    pub(crate) async fn of_the_same(&self, name: &str, more: &Value) -> Result<Self> {
+        self.with(name, &self.label, more).await
+    }
+
+    async fn with(&self, name: &str, label: &str, more: &Value) -> Result<Self> {
         let recording = Self {
-            world: self.world,
             name: name.to_owned(),
-            label: name.to_owned(),
+            label: label.to_owned(),
+            ..*self
         };
-        recording.create(&BPF, strategy).await?;
+        recording.create(more).await?;
         Ok(recording)
     }
 
-    async fn create(&self, recorder: &Recorder, strategy: &str) -> Result<()> {
-        let object = json!({
-            "apiVersion": "security-profiles-operator.x-k8s.io/v1",
-            "kind": "ProfileRecording",
-            "metadata": { "name": self.name },
-            "spec": {
-                "kind": "SeccompProfile",
-                "recorder": recorder.name,
-                "mergeStrategy": strategy,
-                "podSelector": { "matchLabels": { "app": self.label } },
-            },
+    async fn create(&self, more: &Value) -> Result<()> {
+        let mut spec = json!({
+            "kind": "SeccompProfile",
+            "recorder": self.recorder.name,
+            "podSelector": { "matchLabels": { "app": self.label } },
         });
+        for (field, value) in more.as_object().into_iter().flatten() {
+            spec[field] = value.clone();
+        }
+        let object = object("ProfileRecording", &self.name, &spec);
         create(&self.world.admin, &self.all(), &object).await??;
         Ok(())
     }

@@ -121,6 +121,10 @@ fn runtime(node: &Node, name: &str) -> Result<PathBuf> {
 pub(crate) fn kubelet(layout: &Layout, node: &Node, binaries: &Binaries) -> Result<Component> {
     let Layout { pki, .. } = layout;
     let folder = node.folder();
+    // Pods that are files; it does not look for a folder that is made later.
+    let manifests = node.kubelet().join("manifests");
+    let context = || format!("failed to make {}", manifests.display());
+    fs::create_dir_all(&manifests).with_context(context)?;
     let resolver = folder.join("resolv.conf");
     // No name is known in this cluster; without a file, pods would get the machine's.
     pki::write(&resolver, "nameserver 127.0.0.1\n")?;
@@ -155,6 +159,7 @@ pub(crate) fn kubelet(layout: &Layout, node: &Node, binaries: &Binaries) -> Resu
         // Images cannot be fetched again.
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
+        "staticPodPath": "/var/lib/kubelet/manifests",
         "volumePluginDir": "/var/lib/kubelet/volume-plugins",
     });
     let file = folder.join("kubelet.json");
