@@ -20,7 +20,7 @@ use crate::bpf::sweep::Swept;
 use crate::controller::recorder::News;
 use crate::enrich;
 use crate::event::{self, CgroupNames, Checks, Losses, SubjectId, SubjectObservation};
-use crate::node::process;
+use crate::node::{capabilities, process};
 use crate::recorder::cluster::{Cluster, Command, Entered, Observed, Started};
 use crate::telemetry::metrics::Metrics;
 
@@ -64,6 +64,11 @@ struct Seen {
 
 impl Attached {
     fn attach(settings: Settings) -> Result<Self, Failure> {
+        let missing = capabilities::missing(&capabilities::TO_RECORD);
+        if !missing.is_empty() {
+            let missing = missing.join(" and ");
+            return Err(format!("the recorder's container lacks {missing}").into());
+        }
         let pid_max = process::pid_max()?;
         let kernel = Kernel::probe()?;
         let mut containers = Containers::start(&kernel, Limits::for_containers(pid_max))?;

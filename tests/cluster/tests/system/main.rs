@@ -10,6 +10,7 @@ mod logs;
 mod nodes;
 mod observed;
 mod privileged;
+mod privileges;
 mod prometheus;
 mod recording;
 mod recording_cases;
@@ -90,6 +91,8 @@ fn main() -> Result<ExitCode> {
             recording_cases::a_deployment_is_scaled_while_it_is_recorded,
             recording_cases::a_pod_of_kubectl_run_that_is_done_is_recorded,
             recording_cases::where_memory_is_saved_labelled_pods_are_recorded,
+            privileges::processes_have_what_is_named_and_nothing_more,
+            privileges::a_recorder_that_lacks_a_capability_says_so_and_runs_on,
             recording_faults::a_pod_that_ends_while_the_api_server_is_silent_is_whole,
             recording_faults::a_recorder_that_is_replaced_says_what_it_cannot_know,
             recording_faults::a_recorder_that_is_killed_says_what_is_missing,
