@@ -68,7 +68,7 @@ pub(crate) fn recording(args: Vec<OsString>) -> Result<ExitCode> {
     let spo = build::release(&target)?;
     let program = measuring(&target, "spo-cluster-tests", RECORDING)?;
     let images = [
-        (spo.as_path(), "localhost/spo:test"),
+        (spo.as_path(), cluster::IMAGE),
         (server.as_path(), "localhost/redis:test"),
     ];
     cluster::fresh_with_node(RECORDING, &images, |kubeconfig| {

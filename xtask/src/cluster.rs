@@ -33,6 +33,11 @@ use crate::setup::needs::{self, Group};
 
 /// Names the cluster to use, for everything that talks to Kubernetes.
 pub(crate) const KUBECONFIG: &str = "KUBECONFIG";
+/// Names, for tests, the folder with the ids of the cluster's processes: those that a test kills are
+/// started again.
+pub(crate) const RESTARTED: &str = "SPO_RESTARTED";
+/// The image of `spo` for pods.
+pub(crate) const IMAGE: &str = "localhost/spo:test";
 
 /// What to do with it.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]

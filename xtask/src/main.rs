@@ -70,8 +70,11 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
-    /// Record the daemon while it does all that it can do, and write its own profile anew
-    RecordDaemon,
+    /// Record a process of ours while it does all that it can do, and write its own profile anew
+    RecordOwn {
+        /// Which one
+        which: record::Own,
+    },
     /// Set up, run test tiers, and end with a table of them
     Test {
         /// The tiers to run; all when none is named
@@ -150,7 +153,7 @@ fn main() -> ExitCode {
         Verb::Build => build::run(),
         // clap takes the `--` away, and `spo record` needs it: the arguments are read as they came.
         Verb::Record { args: _ } => record::run(std::env::args_os().skip(2).collect()),
-        Verb::RecordDaemon => record::daemon(),
+        Verb::RecordOwn { which } => record::own(which),
         Verb::Test { tiers } => test::run(&tiers),
         Verb::Cluster { what } => cluster::run(what),
         Verb::Bench {

@@ -1,18 +1,48 @@
-//! `record`: from a clone to a profile in one command. `record-daemon`: our own daemon's.
+//! `record`: from a clone to a profile in one command. `record-own`: those of our own processes.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Result, anyhow, bail};
+use clap::ValueEnum;
 
 use crate::cluster::{self, KUBECONFIG};
 use crate::{build, codegen, env, process};
 
-/// What the daemon was seen to call.
-const RECORDED: &str = "deploy/profiles/recorded.yaml";
-/// Has it do all that it can do.
-const TEST: &str = "profile::the_daemons_own_profile_has_all_that_it_does";
+/// A process of ours that has a profile of its own.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Own {
+    Daemon,
+    BpfRecorder,
+}
+
+impl Own {
+    /// What it was seen to call.
+    fn file(self) -> &'static str {
+        match self {
+            Self::Daemon => "deploy/profiles/recorded.yaml",
+            Self::BpfRecorder => "deploy/profiles/recorded-bpf-recorder.yaml",
+        }
+    }
+
+    /// What has it do all that it can do: the program, the test, and the variable for the file.
+    fn test(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Daemon => (
+                "daemon",
+                "profile::the_daemons_own_profile_has_all_that_it_does",
+                "SPO_RECORD_DAEMON",
+            ),
+            Self::BpfRecorder => (
+                "system",
+                "own_profile::it_has_all_that_the_recorder_does",
+                "SPO_RECORD_RECORDER",
+            ),
+        }
+    }
+}
 
 /// Builds, and becomes `spo record` with these arguments; recording needs root.
 pub(crate) fn run(args: Vec<OsString>) -> Result<ExitCode> {
@@ -31,24 +61,33 @@ pub(crate) fn run(args: Vec<OsString>) -> Result<ExitCode> {
         .context(format!("failed to run {line}")))
 }
 
-/// Records the daemon while a test has it do all that it can do, and writes its profile anew.
-pub(crate) fn daemon() -> Result<ExitCode> {
+/// Records a process of ours while a test has it do all that it can do, and writes its profile anew.
+pub(crate) fn own(which: Own) -> Result<ExitCode> {
     if !env::is_root() {
-        bail!("recording needs root: run cargo xtask record-daemon as root");
+        bail!("recording needs root: run cargo xtask record-own as root");
     }
     let target = env::target_dir()?;
     let spo = build::release(&target)?;
-    let file = env::root().join(RECORDED);
-    cluster::fresh("record-daemon", |kubeconfig| {
-        process::run(
-            process::cargo(&env::root(), &target)
-                .args(["test", "--package", "spo-cluster-tests", "--test", "daemon"])
-                .args(["--", "--exact", TEST])
-                .env(KUBECONFIG, kubeconfig)
-                .env("SPO_BIN", spo)
-                .env("SPO_RECORD_DAEMON", &file),
-        )
-    })?;
+    let file = env::root().join(which.file());
+    let record = |kubeconfig: &Path| {
+        let (program, test, variable) = which.test();
+        let mut command = process::cargo(&env::root(), &target);
+        command
+            .args(["test", "--package", "spo-cluster-tests", "--test", program])
+            .args(["--", "--exact", test])
+            .env(KUBECONFIG, kubeconfig)
+            .env(cluster::RESTARTED, kubeconfig.with_file_name("pids"))
+            .env("SPO_BIN", &spo)
+            .env(variable, &file);
+        process::run(&mut command)
+    };
+    match which {
+        Own::Daemon => cluster::fresh("record-own", record),
+        Own::BpfRecorder => {
+            let images = [(spo.as_path(), cluster::IMAGE)];
+            cluster::fresh_with_node("record-own", &images, record)
+        }
+    }?;
     println!("{}", file.display());
     codegen::deploy()?;
     Ok(ExitCode::SUCCESS)

@@ -34,10 +34,7 @@ pub(super) struct Recording {
 
 /// What the configuration switches on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is what the cluster says, for itself"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "switches, each for itself")]
 pub(super) struct Recorders {
     /// `spec.enricher.enableBpfRecorder`.
     pub(super) bpf: bool,

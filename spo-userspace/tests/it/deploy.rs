@@ -17,17 +17,33 @@ const NOT_COPIED: [&str; 4] = [
     "operator.yaml",
     "uninstall-job.yaml",
 ];
-/// What the daemon's own profile is made of: what it was seen to call, and what other machines add;
-/// and what the recorder, and the reader of audit records, call besides.
+/// What our own profiles are made of: what the daemon and the recorder were seen to call, what other
+/// machines add, and what the reader of audit records calls besides what the daemon does.
 const PARTS: [&str; 4] = [
     "additions.yaml",
-    "bpf-recorder.yaml",
     "log-enricher.yaml",
+    "recorded-bpf-recorder.yaml",
     "recorded.yaml",
 ];
-/// The profiles.
-const PROFILE: &str = "profiles/security-profiles-operator.json";
-const RECORDERS: [&str; 2] = ["profiles/bpf-recorder", "profiles/log-enricher"];
+const RECORDED: [&str; 2] = [
+    "profiles/recorded.yaml",
+    "profiles/recorded-bpf-recorder.yaml",
+];
+/// The profiles, and what each has besides what all have.
+const PROFILES: [(&str, &[&str]); 3] = [
+    (
+        "profiles/security-profiles-operator.json",
+        &["profiles/recorded.yaml"],
+    ),
+    (
+        "profiles/bpf-recorder.json",
+        &["profiles/recorded-bpf-recorder.yaml"],
+    ),
+    (
+        "profiles/log-enricher.json",
+        &["profiles/recorded.yaml", "profiles/log-enricher.yaml"],
+    ),
+];
 /// Templates that are no copies.
 const OWN: [&str; 5] = [
     "NOTES.txt",
@@ -127,19 +143,17 @@ fn allowed(path: &str) -> BTreeSet<String> {
     rule.names.iter().cloned().collect()
 }
 
-/// The daemon's own profile: what it was seen to call, what runtimes call under it before it begins,
+/// Our own profiles: what each process was seen to call, what runtimes call under it before it begins,
 /// and what other machines add, with the reasons.
 #[test]
-fn the_daemons_profile_is_what_was_recorded() {
-    let recorded = allowed("profiles/recorded.yaml");
+fn our_own_profiles_are_what_was_recorded() {
     let additions = allowed("profiles/additions.yaml");
     let base = spo::profile::base::BASE_SYSCALLS.map(str::to_owned);
-    let names: BTreeSet<_> = recorded.into_iter().chain(additions).chain(base).collect();
-    is_there(PROFILE, &names);
-    for recorder in RECORDERS {
-        let mut names = names.clone();
-        names.extend(allowed(&format!("{recorder}.yaml")));
-        is_there(&format!("{recorder}.json"), &names);
+    let all: BTreeSet<_> = additions.into_iter().chain(base).collect();
+    for (profile, own) in PROFILES {
+        let mut names = all.clone();
+        names.extend(own.iter().flat_map(|part| allowed(part)));
+        is_there(profile, &names);
     }
 }
 
@@ -160,10 +174,12 @@ fn is_there(path: &str, names: &BTreeSet<String>) {
     assert!(there == text, "{path}: rerun `cargo xtask codegen`");
 }
 
-/// The recording says of itself that nothing is missing in it.
+/// Each recording says of itself that nothing is missing in it.
 #[test]
-fn the_recording_of_the_daemon_is_whole() {
-    let text = fs::read_to_string(deploy("profiles/recorded.yaml")).unwrap();
-    assert!(text.contains("spo.x-k8s.io/recording-lost: \"0\"\n"));
-    assert!(!text.contains("spo.x-k8s.io/recording-partial"));
+fn the_recordings_of_our_own_are_whole() {
+    for recorded in RECORDED {
+        let text = fs::read_to_string(deploy(recorded)).unwrap();
+        assert!(text.contains("spo.x-k8s.io/recording-lost: \"0\"\n"));
+        assert!(!text.contains("spo.x-k8s.io/recording-partial"));
+    }
 }

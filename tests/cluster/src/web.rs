@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use spo::server::certificates::Stored;
+use jiff::Timestamp;
+use spo::server::certificates::{Stored, authority, serving};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -15,6 +16,9 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+/// What the certificates of metrics are for.
+const METRICS: &str = "metrics.security-profiles-operator.svc";
 
 /// A port that nobody listens on.
 pub fn free_port() -> Result<u16> {
@@ -37,6 +41,26 @@ pub struct Tls<'a> {
     pub name: &'a str,
     /// As ALPN has them; none at all if there is none.
     pub protocols: &'a [&'a str],
+}
+
+/// An authority, and what it signed for whoever serves metrics.
+pub fn certificate() -> Result<(Stored, Stored)> {
+    let now = Timestamp::now();
+    let (authority, _) = authority(None, now)?.write.context("no authority")?;
+    let names = [METRICS.to_owned()];
+    let (signed, _) = serving(None, &authority, &names, now)?
+        .write
+        .context("no certificate")?;
+    Ok((authority, signed))
+}
+
+/// Metrics are asked so, with the protocols that there are.
+pub fn trusting(authority: &Stored) -> Tls<'_> {
+    Tls {
+        authorities: &authority.bundle,
+        name: METRICS,
+        protocols: &["h2", "http/1.1"],
+    }
 }
 
 /// Asks with TLS, and gives back the protocol that was agreed on and all that is said.

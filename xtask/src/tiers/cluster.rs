@@ -12,7 +12,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use super::Counts;
-use crate::cluster::{self, ControlPlane, KUBECONFIG, Lifetime, TakenDown, View, binaries, node};
+use crate::cluster::{
+    self, ControlPlane, IMAGE, KUBECONFIG, Lifetime, RESTARTED, TakenDown, View, binaries, node,
+};
 use crate::env::root;
 use crate::process;
 use crate::setup;
@@ -21,9 +23,6 @@ use crate::table::Outcome;
 
 /// What the tests pass over they print, also when they pass.
 const ARGS: [&str; 2] = ["--", "--show-output"];
-
-/// The image of `spo` for pods.
-const IMAGE: &str = "localhost/spo:test";
 
 /// Runs the crate `spo-cluster-tests` against the cluster that `KUBECONFIG` names, or else against
 /// fresh ones, which end with this process however that ends.
@@ -81,8 +80,6 @@ pub(crate) fn run(target: &Path) -> Result<Outcome> {
 const RIGHTS: &str = "rights";
 /// Where it finds them.
 const AUDIT_LOGS: &str = "SPO_AUDIT_LOGS";
-/// Names the folder with the ids of processes that are started again when a test has killed them.
-const RESTARTED: &str = "SPO_RESTARTED";
 /// How often it is looked whether one was killed.
 const INTERVAL: Duration = Duration::from_millis(200);
 

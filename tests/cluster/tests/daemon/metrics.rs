@@ -2,38 +2,14 @@
 
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use http::Method;
-use jiff::Timestamp;
 use serde_json::json;
-use spo::server::certificates::{Stored, authority, serving};
 use spo_cluster_tests::access::{BINDINGS, ROLES, allow, bearer, service_account_config};
 use spo_cluster_tests::objects::send;
-use spo_cluster_tests::web::{Tls, https_get, mount, plain_get};
+use spo_cluster_tests::web::{Tls, certificate, https_get, mount, plain_get, trusting};
 
 use crate::world::{World, allows, spo};
-
-const NAME: &str = "metrics.security-profiles-operator.svc";
-const BOTH: &[&str] = &["h2", "http/1.1"];
-
-/// An authority, and what it signed.
-pub(crate) fn certificate() -> Result<(Stored, Stored)> {
-    let now = Timestamp::now();
-    let (authority, _) = authority(None, now)?.write.context("no authority")?;
-    let names = [NAME.to_owned()];
-    let (signed, _) = serving(None, &authority, &names, now)?
-        .write
-        .context("no certificate")?;
-    Ok((authority, signed))
-}
-
-pub(crate) fn trusting(authority: &Stored) -> Tls<'_> {
-    Tls {
-        authorities: &authority.bundle,
-        name: NAME,
-        protocols: BOTH,
-    }
-}
 
 /// Lets an account read these paths, by a role that the world does not know.
 pub(crate) async fn reader(world: &World, name: &str, paths: &[&str]) -> Result<String> {

@@ -10,12 +10,12 @@ use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
-use spo_cluster_tests::web::{free_port, https_get, mount, plain_get};
+use spo_cluster_tests::web::{certificate, free_port, https_get, mount, plain_get, trusting};
 
-use crate::metrics::{certificate, forget, reader, trusting};
+use crate::metrics::{forget, reader};
 use crate::world::{Daemon, World, allows, spo};
 
-/// Set by `cargo xtask record-daemon`: the file to record into, instead of holding the daemon to the
+/// Set by `cargo xtask record-own daemon`: the file to record into, instead of holding the daemon to the
 /// profile.
 const RECORD: &str = "SPO_RECORD_DAEMON";
 /// What `spo run` says of a call that the profile refuses.
@@ -42,7 +42,7 @@ async fn the_daemons_own_profile_has_all_that_it_does() -> Result<()> {
     ensure!(status.success(), "{status}\n{said}");
     ensure!(
         !said.contains(DENIED) && !said.contains("watcher were lost"),
-        "the profile lacks what the daemon calls: cargo xtask record-daemon\n{said}"
+        "the profile lacks what the daemon calls: cargo xtask record-own daemon\n{said}"
     );
     if recording.is_some() {
         ensure!(said.contains("lost: 0"), "{said}");

@@ -10,6 +10,7 @@ mod logs;
 mod nodes;
 mod observed;
 mod privileged;
+mod own_profile;
 mod privileges;
 mod prometheus;
 mod recording;
@@ -108,6 +109,7 @@ fn main() -> Result<ExitCode> {
             logs::what_was_gone_before_it_was_looked_up_is_told,
             logs::where_nothing_delivers_records_this_is_told,
             recording::switched_off_nothing_of_it_is_left,
+            own_profile::it_has_all_that_the_recorder_does,
             unhooked::all_but_admission_works_with_no_webhook,
         ]
     );

@@ -94,7 +94,8 @@ fn has(world: &World, verb: &str, (user, group, capabilities): Privileges) -> Re
         let own = fs::read_link(format!("/proc/{process}/ns/pid"))?;
         ensure!(
             own != fs::read_link("/proc/self/ns/pid")?,
-            "{verb}: {own:?}"
+            "{verb}: {}",
+            own.display()
         );
     }
     Ok(())

@@ -60,7 +60,7 @@ async fn are_left(world: &World, recording: &str, expected: &[&str]) -> Result<V
     left.await
 }
 
-async fn delete_all(world: &World, recording: &str) -> Result<()> {
+pub(crate) async fn delete_all(world: &World, recording: &str) -> Result<()> {
     for name in names(&profiles(world, recording).await?) {
         world.delete_profile(name).await?;
     }
@@ -226,7 +226,7 @@ async fn scaled(world: &World, recorder: &'static Recorder, strategy: &str) -> R
     for replicas in [2, 5, 1] {
         let scale = json!({ "spec": { "replicas": replicas } });
         world.merge(&path, &scale).await?;
-        let recorded = |found: &Value| {
+        let is_so = |found: &Value| {
             let active = found["status"]["activeWorkloads"].as_array();
             let node = &found["status"]["nodes"][0];
             active.map_or(0, Vec::len) == replicas
@@ -234,7 +234,7 @@ async fn scaled(world: &World, recorder: &'static Recorder, strategy: &str) -> R
                 && is_locked(found)
         };
         recording
-            .becomes(&format!("of {replicas} pods"), recorded)
+            .becomes(&format!("of {replicas} pods"), is_so)
             .await?;
     }
     world
