@@ -12,4 +12,5 @@ pub mod node;
 pub mod objects;
 pub mod observer;
 pub mod proxy;
+pub mod waiting;
 pub mod web;

@@ -17,12 +17,12 @@ use spo_cluster_tests::access::{
 use spo_cluster_tests::crd;
 use spo_cluster_tests::files::{documents, folder};
 use spo_cluster_tests::objects::{create, get, replace, send};
+use spo_cluster_tests::waiting::becomes;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(30);
-const INTERVAL: Duration = Duration::from_millis(100);
 const PROFILES: &str = "/apis/security-profiles-operator.x-k8s.io/v1/seccompprofiles";
 const UNMERGED: &str = "spo.x-k8s.io/has-unmerged-profiles";
 /// As in `deploy/`, so that `rights` knows whose requests these are.
@@ -126,15 +126,7 @@ impl World {
 
     /// Waits until something is as it should be. What is not there is null.
     async fn until(&self, path: &str, is: impl Fn(&Value) -> bool) -> Result<Value> {
-        let start = Instant::now();
-        loop {
-            let found = get(&self.admin, path).await?.unwrap_or_default();
-            if is(&found) {
-                return Ok(found);
-            }
-            ensure!(start.elapsed() < PATIENCE, "{path} is still {found}");
-            tokio::time::sleep(INTERVAL).await;
-        }
+        becomes(&self.admin, path, PATIENCE, "so", is).await
     }
 
     /// Says as a node which pods it records.

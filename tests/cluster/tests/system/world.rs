@@ -1,9 +1,8 @@
 //! What `deploy/` installs, in pods of a real node.
 
-use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use http::{Method, Request};
@@ -13,6 +12,7 @@ use spo_cluster_tests::access::{admin, namespace, remove_namespace};
 use spo_cluster_tests::manifests::{Objects, apply, kustomized};
 use spo_cluster_tests::node::{self, Node};
 use spo_cluster_tests::objects::{create, get, send};
+use spo_cluster_tests::waiting;
 use tempfile::TempDir;
 
 pub(crate) const OWN: &str = "security-profiles-operator";
@@ -30,7 +30,6 @@ pub(crate) const MUTATING: &str = "/apis/admissionregistration.k8s.io/v1/mutatin
 const IMAGE: &str = "localhost/spo:test";
 /// A kubelet takes a minute and more to renew what it mounts.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
-const INTERVAL: Duration = Duration::from_millis(100);
 
 pub(crate) struct World {
     pub(crate) admin: Client,
@@ -264,14 +263,7 @@ impl World {
         what: &str,
         is: impl Fn(&Value) -> bool,
     ) -> Result<Value> {
-        let last = RefCell::new(Value::Null);
-        let done = self.until(what, async || {
-            let object = get(&self.admin, path).await?.unwrap_or_default();
-            last.replace(object.clone());
-            Ok(is(&object).then_some(object))
-        });
-        let done = done.await;
-        done.with_context(|| format!("{path}: {:#}", last.borrow()))
+        waiting::becomes(&self.admin, path, PATIENCE, what, is).await
     }
 
     /// Waits until something is so. The API server may be away meanwhile.
@@ -280,19 +272,7 @@ impl World {
         what: &str,
         try_it: impl AsyncFn() -> Result<Option<T>>,
     ) -> Result<T> {
-        let start = Instant::now();
-        loop {
-            let tried = tokio::time::timeout(Duration::from_secs(10), try_it()).await;
-            let tried = tried.context("nobody answers").and_then(|tried| tried);
-            if let Ok(Some(done)) = tried {
-                return Ok(done);
-            }
-            if start.elapsed() > PATIENCE {
-                let last = tried.err().map(|error| format!(": {error:#}"));
-                anyhow::bail!("it never came to: {what}{}", last.unwrap_or_default());
-            }
-            tokio::time::sleep(INTERVAL).await;
-        }
+        waiting::until(PATIENCE, what, try_it).await
     }
 }
 

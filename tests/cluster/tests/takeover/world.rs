@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use http::{Method, Request};
@@ -15,6 +15,7 @@ use spo_cluster_tests::files::folder;
 use spo_cluster_tests::manifests::{Objects, apply, kustomized};
 use spo_cluster_tests::node::{self, Node};
 use spo_cluster_tests::objects::{get, replace, send};
+use spo_cluster_tests::waiting;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -29,7 +30,6 @@ pub(crate) const NEWER: &str = "newer";
 /// Loaded into the node by `cargo xtask test cluster`.
 const IMAGE: &str = "localhost/spo:test";
 const PATIENCE: Duration = Duration::from_mins(2);
-const INTERVAL: Duration = Duration::from_millis(200);
 
 /// There is one operator in a cluster.
 static TURN: Mutex<()> = Mutex::const_new(());
@@ -210,14 +210,7 @@ impl World {
         what: &str,
         is: impl Fn(&Value) -> bool,
     ) -> Result<Value> {
-        let last = std::cell::RefCell::new(Value::Null);
-        let done = self.until(what, async || {
-            let object = get(&self.admin, path).await?.unwrap_or_default();
-            last.replace(object.clone());
-            Ok(is(&object).then_some(object))
-        });
-        done.await
-            .with_context(|| format!("{path}: {:#}", last.borrow()))
+        waiting::becomes(&self.admin, path, PATIENCE, what, is).await
     }
 
     pub(crate) async fn is_gone(&self, path: &str) -> Result<()> {
@@ -240,14 +233,7 @@ impl World {
         what: &str,
         try_it: impl AsyncFn() -> Result<Option<T>>,
     ) -> Result<T> {
-        let start = Instant::now();
-        loop {
-            if let Some(done) = try_it().await? {
-                return Ok(done);
-            }
-            ensure!(start.elapsed() < PATIENCE, "it never came to: {what}");
-            tokio::time::sleep(INTERVAL).await;
-        }
+        waiting::until(PATIENCE, what, try_it).await
     }
 }
 

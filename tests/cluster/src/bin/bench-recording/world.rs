@@ -1,8 +1,8 @@
 //! Everything that `deploy/` installs, in pods of a real node.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use http::{Method, Request};
 use kube::Client;
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use spo_cluster_tests::manifests::{apply, kustomized};
 use spo_cluster_tests::meter::Audit;
 use spo_cluster_tests::node::{self, Node, about};
 use spo_cluster_tests::objects::{create, get, send};
+use spo_cluster_tests::waiting;
 
 const SPOD: &str = "/apis/security-profiles-operator.x-k8s.io/v1/namespaces/security-profiles-operator/securityprofilesoperatordaemons/spod";
 const PODS: &str = "/api/v1/namespaces/security-profiles-operator/pods";
@@ -19,7 +20,6 @@ const IMAGE: &str = "localhost/spo:test";
 /// Whose requests are those of the recorder.
 const ACCOUNTS: &[&str] = &["spod"];
 const PATIENCE: Duration = Duration::from_mins(3);
-const INTERVAL: Duration = Duration::from_millis(100);
 
 pub(crate) struct World {
     pub(crate) admin: Client,
@@ -161,17 +161,7 @@ impl World {
         what: &str,
         try_it: impl AsyncFn() -> Result<Option<T>>,
     ) -> Result<T> {
-        let start = Instant::now();
-        loop {
-            match try_it().await {
-                Ok(Some(done)) => return Ok(done),
-                Err(error) if start.elapsed() > PATIENCE => {
-                    return Err(error.context(format!("it never came to: {what}")));
-                }
-                _ => ensure!(start.elapsed() <= PATIENCE, "it never came to: {what}"),
-            }
-            tokio::time::sleep(INTERVAL).await;
-        }
+        waiting::until(PATIENCE, what, try_it).await
     }
 }
 
