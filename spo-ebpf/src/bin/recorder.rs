@@ -283,8 +283,8 @@ fn exit<A: Access>(ctx: &BtfTracePointContext) -> i32 {
     0
 }
 
-/// `CAP_OPT_NOAUDIT`, `include/linux/security.h`: it is asked whether a capability is there, and nothing depends on it that
-/// anybody would want to be told.
+/// `CAP_OPT_NOAUDIT`, `include/linux/security.h`: it is asked whether a capability is there, and mostly nothing depends on
+/// it. `seccomp_prepare_filter` does refuse without CAP_SYS_ADMIN where `no_new_privs` is not set.
 const NOAUDIT: u32 = 1 << 1;
 
 /// `int cap_capable(const struct cred *cred, struct user_namespace *target_ns, int cap, unsigned int opts)`, and what it

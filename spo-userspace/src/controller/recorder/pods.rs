@@ -73,32 +73,21 @@ pub(super) fn is_of(recorder: Recorder, spec: &ProfileRecordingSpec) -> bool {
 /// A recording, as far as it says which pods it has.
 pub(super) struct Selecting {
     pub(super) name: String,
-    pub(super) created: Option<Time>,
     pub(super) spec: ProfileRecordingSpec,
 }
 
 /// The pod with those of a recorder's recordings of its namespace that select it, or that its
-/// annotations name. One that had ended before a recording was made is none of it.
+/// annotations name.
 pub(super) fn known(pod: &Pod, recordings: &[Selecting], recorder: Recorder) -> cluster::Pod {
     let status = pod.status.as_ref();
     let phase = status.and_then(|status| status.phase.as_deref());
-    let ended = matches!(phase, Some("Succeeded" | "Failed"));
-    let end = ended_at(pod).filter(|_| ended);
     let containers = containers(pod);
     let recordings = recordings
         .iter()
-        .filter(
-            |Selecting {
-                 name,
-                 created,
-                 spec,
-             }| {
-                let is_before = created.as_ref().zip(end);
-                is_before.is_none_or(|(created, end)| created.0 <= end.0)
-                    && is_of(recorder, spec)
-                    && (is_selected(pod, spec) || is_marked(pod, &containers, name, recorder))
-            },
-        )
+        .filter(|Selecting { name, spec }| {
+            is_of(recorder, spec)
+                && (is_selected(pod, spec) || is_marked(pod, &containers, name, recorder))
+        })
         .map(|one| one.name.clone())
         .collect();
     cluster::Pod {
@@ -109,7 +98,7 @@ pub(super) fn known(pod: &Pod, recordings: &[Selecting], recorder: Recorder) -> 
         static_hash: pod.annotations().get(STATIC).cloned(),
         recordings,
         containers,
-        ended,
+        ended: matches!(phase, Some("Succeeded" | "Failed")),
     }
 }
 
@@ -142,7 +131,6 @@ pub struct Life {
 
 /// The lives of a pod's containers, by the runtime's ids.
 pub(super) fn lives(pod: &Pod) -> BTreeMap<String, Life> {
-    let seconds = |time: &Option<Time>| u64::try_from(time.as_ref()?.0.as_second()).ok();
     let mut lives = BTreeMap::new();
     for status in statuses(pod) {
         let both = [status.last_state.as_ref(), status.state.as_ref()];
@@ -155,20 +143,12 @@ pub(super) fn lives(pod: &Pod) -> BTreeMap<String, Life> {
                 continue;
             };
             if let Some(id) = id {
-                let began = seconds(began);
+                let began = seconds(began.as_ref());
                 lives.insert(without_runtime(id), Life { began, ended });
             }
         }
     }
     lives
-}
-
-/// When the last of a pod's containers ended.
-fn ended_at(pod: &Pod) -> Option<&Time> {
-    let states = statuses(pod).filter_map(|status| status.state.as_ref());
-    let ended = states.filter_map(|state| state.terminated.as_ref());
-    let ends = ended.filter_map(|ended| ended.finished_at.as_ref());
-    ends.max_by_key(|end| end.0)
 }
 
 fn statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
@@ -211,6 +191,7 @@ fn containers(pod: &Pod) -> Vec<PodContainer> {
             let runtime = ids.iter().find_map(|id| id.split_once("://"));
             PodContainer {
                 name: name.to_owned(),
+                began: status.and_then(began),
                 runtime: runtime.map(|(runtime, _)| runtime.to_owned()),
                 image: status
                     .map(|status| status.image_id.clone())
@@ -258,6 +239,21 @@ fn ids(status: &ContainerStatus) -> BTreeSet<String> {
     ids
 }
 
+/// When a container began, the last time.
+fn began(status: &ContainerStatus) -> Option<u64> {
+    let both = [status.last_state.as_ref(), status.state.as_ref()];
+    let began = both.into_iter().flatten().filter_map(|state| {
+        let running = state.running.as_ref().map(|state| &state.started_at);
+        let ended = state.terminated.as_ref().map(|state| &state.started_at);
+        seconds(running.or(ended)?.as_ref())
+    });
+    began.max()
+}
+
+fn seconds(time: Option<&Time>) -> Option<u64> {
+    u64::try_from(time?.0.as_second()).ok()
+}
+
 /// The commands that the kubelet executes in a container.
 fn commands(container: &Container) -> Vec<Vec<String>> {
     let Container {
@@ -298,7 +294,6 @@ mod tests {
         });
         vec![Selecting {
             name: "web".to_owned(),
-            created: Some(Time("2026-01-01T00:00:00Z".parse().unwrap())),
             spec: serde_json::from_value(spec).unwrap(),
         }]
     }
@@ -426,27 +421,5 @@ mod tests {
         assert!(!of(marked("web_other_x_1"), "SeccompProfile", "Bpf"));
         assert!(!of(marked("other_app_x_1"), "SeccompProfile", "Bpf"));
         assert!(!of(json!({ "name": "a" }), "SeccompProfile", "Bpf"));
-    }
-
-    #[test]
-    fn what_had_ended_before_is_not_in_a_recording() {
-        for (phase, end, is) in [
-            ("Succeeded", "2025-12-31T23:59:59Z", false),
-            ("Succeeded", "2026-01-01T00:00:00Z", true),
-            ("Running", "2025-12-31T23:59:59Z", true),
-        ] {
-            let ended =
-                json!({ "exitCode": 0, "containerID": "containerd://a", "finishedAt": end });
-            let pod = pod(json!({
-                "metadata": { "name": "a", "labels": { "app": "web" } },
-                "spec": { "containers": [{ "name": "app" }] },
-                "status": { "phase": phase, "containerStatuses": [{
-                    "name": "app", "imageID": "", "image": "a", "ready": false, "restartCount": 0,
-                    "state": { "terminated": ended },
-                }] },
-            }));
-            let known = known(&pod, &recordings("SeccompProfile", "Bpf"), Recorder::Bpf);
-            assert_eq!(known.recordings.len(), usize::from(is), "{phase} {end}");
-        }
     }
 }

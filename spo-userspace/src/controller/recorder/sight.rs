@@ -240,7 +240,6 @@ impl Sight {
         own.filter(|object| object.namespace().as_deref() == Some(space))
             .map(|object| Selecting {
                 name: object.name_any(),
-                created: object.creation_timestamp(),
                 spec: object.spec.clone(),
             })
             .collect()
@@ -284,6 +283,9 @@ fn known_recording(object: &ProfileRecording, enabled: bool) -> Recording {
         key: key(object),
         uid: object.uid().unwrap_or_default(),
         containers: containers.iter().cloned().collect(),
+        created: object
+            .creation_timestamp()
+            .and_then(|created| u64::try_from(created.0.as_second()).ok()),
         merge: *merge_strategy == MergeStrategy::Containers,
         disabled: *disable_profile_after_recording,
         enabled,

@@ -36,9 +36,15 @@ pub fn node_status(node: &str, status: RecordingStatus) -> Option<RecordingNode>
 
 /// Why what an earlier recorder of the node had of a recording is not complete, by container.
 pub fn said_before(node: &RecordingNode) -> impl Iterator<Item = (&str, Vec<String>)> {
-    node.containers.iter().filter_map(|container| {
+    // Of pods that had ended, it is not told which containers were not handed in.
+    let is_any = node
+        .containers
+        .iter()
+        .any(|container| container.running > 0);
+    let some = !is_any && !node.pods.is_empty();
+    node.containers.iter().filter_map(move |container| {
         let mut reasons = container.incomplete.clone();
-        if container.running > 0 {
+        if container.running > 0 || some {
             reasons.push(NOT_HANDED_IN.to_owned());
         }
         (!reasons.is_empty()).then_some((&*container.name, reasons))
@@ -187,5 +193,13 @@ mod tests {
         let before: Vec<_> = said_before(&said).collect();
         let expected = vec!["so".to_owned(), NOT_HANDED_IN.to_owned()];
         assert_eq!(before, [("app", expected)]);
+        // What had ended was not written yet.
+        let said = RecordingNode {
+            pods: vec!["pod".to_owned()],
+            containers: vec![container("app", 0, &[])],
+            ..RecordingNode::default()
+        };
+        let before: Vec<_> = said_before(&said).collect();
+        assert_eq!(before, [("app", vec![NOT_HANDED_IN.to_owned()])]);
     }
 }

@@ -5,10 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::status::reasons_of;
+use super::status::{History, reasons_of};
 use super::take::{End, Take, TakeKey};
 use super::{Cluster, Step};
 use crate::event::SubjectId;
+
+/// For containers of names for which there is no room.
+const OTHERS: &str = "(others)";
 
 impl Cluster {
     /// Nobody wants what a subject does.
@@ -32,7 +35,7 @@ impl Cluster {
         if let Some(recording) = self.recordings.get(uid).filter(|one| !one.has_ended()) {
             let pods = self.pods.values();
             let absent = pods.flat_map(|known| self.absent(recording, known));
-            self.miss(absent.collect());
+            self.miss(absent.map(|(key, reason, _)| (key, reason)).collect());
         }
         for (key, take) in &mut self.takes {
             if key.recording == uid {
@@ -41,12 +44,14 @@ impl Cluster {
         }
     }
 
-    /// A pod is about to be gone: what of it ran and was not recorded is said now.
+    /// A pod is about to be gone: what of it ran and was not recorded is said now. What was running when the
+    /// recording was made counts as long as it does.
     pub(super) fn miss_pod(&mut self, uid: &str) {
         if let Some(known) = self.pods.get(uid) {
             let open = self.recordings.values().filter(|one| !one.has_ended());
             let absent = open.flat_map(|recording| self.absent(recording, known));
-            self.miss(absent.collect());
+            let absent = absent.filter(|(.., was_before)| !was_before);
+            self.miss(absent.map(|(key, reason, _)| (key, reason)).collect());
         }
     }
 
@@ -58,9 +63,21 @@ impl Cluster {
                 let told = (key.recording.clone(), key.container.clone());
                 known.told.insert(told);
             }
-            let history = self.history.entry((key.recording, key.container));
-            history.or_default().miss(reason, is_refused);
+            self.past(&key.recording, &key.container)
+                .miss(reason, is_refused);
         }
+    }
+
+    /// What came of a container of a recording. Names that are too many have one together.
+    pub(super) fn past(&mut self, recording: &str, container: &str) -> &mut History {
+        let of = |container: &str| (recording.to_owned(), container.to_owned());
+        let known = self.history.range(of("")..);
+        let known = known.take_while(|((uid, _), _)| uid == recording).count();
+        let mut key = of(container);
+        if known >= self.limits.names && !self.history.contains_key(&key) {
+            key = of(OTHERS);
+        }
+        self.history.entry(key).or_default()
     }
 
     /// Ends the takes of a pod. Subjects of it that are nobody's, and are not the sandbox, may have
@@ -115,12 +132,15 @@ impl Cluster {
         self.takes = open;
         for (key, take) in done {
             let reasons = self.pods.get_mut(&key.pod).map(|known| {
-                let told = (key.recording.clone(), key.container.clone());
-                known.told.insert(told);
+                // Where the label comes back, what runs on is not in it.
+                if take.end != Some(End::LabelGone) || known.pod.ended {
+                    let told = (key.recording.clone(), key.container.clone());
+                    known.told.insert(told);
+                }
                 reasons_of(&key, &take, known, self.node.recorder)
             });
-            let history = self.history.entry((key.recording, key.container));
-            history.or_default().add(&take, reasons.unwrap_or_default());
+            self.past(&key.recording, &key.container)
+                .add(&take, reasons.unwrap_or_default());
         }
         let used: BTreeSet<_> = self.takes.keys().map(|key| key.pod.clone()).collect();
         self.pods

@@ -16,6 +16,8 @@ pub struct Limits {
     pub takes: usize,
     /// Commands that entered a container, and are listed.
     pub commands: usize,
+    /// Names of containers of a recording of which it is kept what came of them.
+    pub names: usize,
 }
 
 impl Default for Limits {
@@ -24,6 +26,7 @@ impl Default for Limits {
             waiting: 1024,
             takes: 4096,
             commands: 16,
+            names: 256,
         }
     }
 }
@@ -55,6 +58,17 @@ pub struct RecordingKey {
     pub name: String,
 }
 
+/// What an earlier recorder of the node had of a container of a pod, and handed in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HandedIn {
+    /// The recording's id.
+    pub recording: String,
+    /// The pod's id.
+    pub pod: String,
+    /// The container's name.
+    pub container: String,
+}
+
 /// A recording of system calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(
@@ -68,6 +82,8 @@ pub struct Recording {
     pub uid: String,
     /// The containers to record; none means all of them.
     pub containers: BTreeSet<String>,
+    /// When it was made, in seconds since 1970.
+    pub created: Option<u64>,
     /// Whether its profiles are to be merged.
     pub merge: bool,
     /// Whether its profiles are not to be installed.
@@ -135,6 +151,8 @@ pub struct PodContainer {
     pub name: String,
     /// The runtime's ids of those that the status tells of and that ran, without `containerd://`.
     pub ids: Vec<String>,
+    /// When it began to run, the last time, in seconds since 1970.
+    pub began: Option<u64>,
     /// The runtime.
     pub runtime: Option<String>,
     /// The image, by its digest.

@@ -26,7 +26,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::command::Command;
 pub use self::input::{
-    Entered, Finished, Limits, Node, Observed, Pod, PodContainer, Recording, RecordingKey, Started,
+    Entered, Finished, HandedIn, Limits, Node, Observed, Pod, PodContainer, Recording,
+    RecordingKey, Started,
 };
 pub use self::output::{FAILED, Output};
 use self::status::History;
@@ -59,6 +60,8 @@ pub struct Cluster {
     takes: BTreeMap<TakeKey, Take>,
     /// Takes whose profiles are being written.
     writing: BTreeSet<TakeKey>,
+    /// What earlier recorders had handed in, of pods that are not told yet.
+    before: BTreeSet<HandedIn>,
     /// Takes for which there was no room.
     refused: BTreeSet<TakeKey>,
     /// What came of takes that are done with, by the recording's id and the container.
@@ -104,6 +107,7 @@ impl Cluster {
             subjects: BTreeMap::new(),
             takes: BTreeMap::new(),
             writing: BTreeSet::new(),
+            before: BTreeSet::new(),
             refused: BTreeSet::new(),
             history: BTreeMap::new(),
             dropped: Dropped::default(),
@@ -118,8 +122,14 @@ impl Cluster {
         if let Some(end) = recording.end() {
             self.finish(&recording.uid, end);
         }
+        self.gone.remove(&recording.uid);
         self.recordings.insert(recording.uid.clone(), recording);
         self.settle();
+    }
+
+    /// What earlier recorders of the node had handed in.
+    pub fn handed_in(&mut self, before: BTreeSet<HandedIn>) {
+        self.before = before;
     }
 
     /// A recording is gone. What it has is written all the same.
@@ -136,8 +146,7 @@ impl Cluster {
 
     /// What this node said of a container of a recording before this recorder began.
     pub fn said_before(&mut self, uid: &str, container: &str, reasons: Vec<String>) {
-        let key = (uid.to_owned(), container.to_owned());
-        self.history.entry(key).or_default().say(reasons);
+        self.past(uid, container).say(reasons);
     }
 
     /// Whether it cannot be seen what containers do.
@@ -205,9 +214,20 @@ impl Cluster {
     pub fn pod(&mut self, pod: Pod) {
         let uid = pod.uid.clone();
         let before = self.pods.remove(&uid);
-        let (mut ids, told) = before
+        if let Some(known) = &before
+            && pod.containers.is_empty()
+            && !known.pod.containers.is_empty()
+        {
+            // It is not labelled any more, and so no more is told of it.
+            for (_, take) in self.takes.iter_mut().filter(|(key, _)| key.pod == uid) {
+                take.finish(End::LabelGone);
+            }
+        }
+        let (mut ids, mut told) = before
             .map(|known| (known.ids, known.told))
             .unwrap_or_default();
+        let handed_in = self.before.extract_if(.., |one| one.pod == uid);
+        told.extend(handed_in.map(|one| (one.recording, one.container)));
         for container in &pod.containers {
             for id in &container.ids {
                 ids.insert(id.clone(), container.name.clone());

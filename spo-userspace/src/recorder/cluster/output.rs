@@ -106,7 +106,7 @@ impl Cluster {
         let why = recording.finished.as_ref().map(|end| end.why.as_str());
         let end = match take.end {
             Some(End::Recorder) => "the recorder ended",
-            Some(End::LabelGone) => "the namespace's label for recording was taken away",
+            Some(End::LabelGone) => "the label for recording was taken away",
             _ if !take.running.is_empty() => "the container runs on",
             Some(End::RecordingDeleted) => "the recording was deleted",
             Some(End::RecordingFinished) => why.unwrap_or("the recording was finished"),
@@ -118,6 +118,7 @@ impl Cluster {
             ("uid", recording.uid.clone()),
             ("node", self.node.name.clone()),
             ("pod", format!("{}/{}", known.pod.namespace, known.pod.name)),
+            ("pod-uid", known.pod.uid.clone()),
             ("began", time(began)),
             ("until", time(until)),
             ("end", end.to_owned()),

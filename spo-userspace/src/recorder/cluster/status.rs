@@ -61,16 +61,18 @@ impl Cluster {
         there.map(|one| self.status_of(one)).collect()
     }
 
-    /// The containers of a pod that ran and are not in a recording that is open, and why.
+    /// The containers of a pod that ran and are not in a recording that is open, why, and whether they ran
+    /// before it was made. What had ended by then is none of it.
     pub(super) fn absent(
         &self,
         recording: &Recording,
         known: &Known,
-    ) -> Vec<(TakeKey, &'static str)> {
+    ) -> Vec<(TakeKey, &'static str, bool)> {
         let Recording {
             key,
             uid,
             containers: wanted,
+            created,
             ..
         } = recording;
         let Known {
@@ -83,16 +85,22 @@ impl Cluster {
             let is_wanted = wanted.is_empty() || wanted.contains(&one.name);
             is_wanted && !one.ids.is_empty() && !told.contains(&(uid.clone(), one.name.clone()))
         });
-        let absent = ran.map(|one| TakeKey {
-            recording: uid.clone(),
-            pod: pod.uid.clone(),
-            container: one.name.clone(),
+        let absent = ran.map(|one| {
+            let key = TakeKey {
+                recording: uid.clone(),
+                pod: pod.uid.clone(),
+                container: one.name.clone(),
+            };
+            let both = one.began.zip(*created);
+            (key, both.is_some_and(|(began, created)| began < created))
         });
         absent
-            .filter(|key| !self.takes.contains_key(key))
-            .map(|key| {
+            .filter(|(key, was_before)| {
+                !(self.takes.contains_key(key) || (pod.ended && *was_before))
+            })
+            .map(|(key, was_before)| {
                 let reason = self.absence(&key, pod.ended);
-                (key, reason)
+                (key, reason, was_before)
             })
             .collect()
     }
@@ -151,7 +159,7 @@ impl Cluster {
         }
         if !recording.has_ended() {
             let known = self.pods.values();
-            for (key, reason) in known.flat_map(|known| self.absent(recording, known)) {
+            for (key, reason, _) in known.flat_map(|known| self.absent(recording, known)) {
                 let status = containers.entry(key.container).or_default();
                 insert(&mut status.partial, reason.to_owned());
             }

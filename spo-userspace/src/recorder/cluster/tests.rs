@@ -91,6 +91,7 @@ fn recording(name: &str) -> Recording {
         containers: BTreeSet::new(),
         merge: false,
         disabled: false,
+        created: Some(1_700_000_000),
         enabled: true,
         deleting: false,
         finished: None,
@@ -114,6 +115,7 @@ fn pod(uid: &str, containers: &[(&str, &[&str])]) -> Pod {
                 privileged: false,
                 logged: false,
                 commands: vec![vec!["probe".to_owned()]],
+                began: None,
             })
             .collect(),
         ..Pod::default()

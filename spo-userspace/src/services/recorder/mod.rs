@@ -9,6 +9,7 @@ mod source;
 mod state;
 mod work;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,9 +27,10 @@ use self::state::{State, gauges, ready};
 use self::work::Recorder;
 use super::stop_on_signals;
 use super::telling::{Places, TellError, tell};
+use crate::cluster::error::told;
 use crate::cluster::events::Events;
 use crate::cluster::{ConnectError, connect};
-use crate::controller::recorder::{Scope, Sight, Writer};
+use crate::controller::recorder::{Scope, Sight, Writer, handed_in};
 use crate::node::process;
 use crate::profile::arch::Arch;
 use crate::profile::base::BASE_SYSCALLS;
@@ -130,6 +132,11 @@ pub(super) async fn run<S: Source>(
         &tell_change,
         &watches,
     );
+    let before = handed_in(&client, &node).await.unwrap_or_else(|error| {
+        let error = told(&error);
+        tracing::warn!(error, "cannot find out what was handed in before");
+        BTreeSet::new()
+    });
     let events = Events::new(client.clone(), &node, metrics.events_over_budget());
     let writer = Writer::new(client, node.clone(), events);
     let writing = tokio::spawn(writer.run(job, done));
@@ -141,7 +148,8 @@ pub(super) async fn run<S: Source>(
         base: BASE_SYSCALLS.map(str::to_owned).to_vec(),
         recorder: S::RECORDER.name(),
     };
-    let recorder = Recorder::<S>::new(machine, settings, sight, jobs, state);
+    let mut recorder = Recorder::<S>::new(machine, settings, sight, jobs, state);
+    recorder.handed_in(before);
     let worked = recorder.work(changes, dones, &stop).await;
     // The last sender of jobs is gone.
     if let Ok(ended) = timeout(LAST, writing).await {

@@ -3,7 +3,7 @@
 mod end;
 mod tell;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,14 +18,15 @@ use super::state::State;
 use super::{RecorderError, Source};
 use crate::cluster::events::Note;
 use crate::controller::recorder::{Change, Done, Job, News, Outcome, Sight, said_before};
-use crate::recorder::cluster::{Cluster, Limits, Node, Output, RecordingKey, Step};
+use crate::recorder::cluster::{Cluster, HandedIn, Limits, Node, Output, RecordingKey, Step};
 
 /// How long changes, and what containers did, are collected.
 const SETTLE: Duration = Duration::from_millis(250);
 /// How long it takes until something is tried again: the first time, and at most.
 const AGAIN: Duration = Duration::from_secs(1);
 const AGAIN_MOST: Duration = Duration::from_mins(1);
-/// How often a profile is tried again of which the name is taken and the pod has ended: some minutes.
+/// How often a profile is tried again of which the name is taken and of which nothing more is to come: some
+/// minutes.
 const PERSEVERANCE: u32 = 10;
 
 /// Whose profile: the recording's id, the pod's, and the profile's name.
@@ -44,6 +45,8 @@ pub(super) struct Recorder<S: Source> {
     failed: Vec<(Instant, Box<Output>)>,
     /// Of each, how often in a row.
     failures: BTreeMap<Take, u32>,
+    /// Of each of which nothing more is to come, how often its name was taken.
+    in_vain: BTreeMap<Take, u32>,
     /// Why it cannot be seen what containers do, if that is so.
     cannot: Option<String>,
     state: Arc<State>,
@@ -74,12 +77,18 @@ impl<S: Source> Recorder<S> {
             jobs,
             failed: Vec::new(),
             failures: BTreeMap::new(),
+            in_vain: BTreeMap::new(),
             cannot: None,
             state,
             look: None,
             sweep: None,
             start: None,
         }
+    }
+
+    /// What earlier recorders had handed in.
+    pub(super) fn handed_in(&mut self, before: BTreeSet<HandedIn>) {
+        self.cluster.handed_in(before);
     }
 
     /// Works until `stop`, and hands in what there is, also if it cannot go on.
@@ -300,21 +309,21 @@ impl<S: Source> Recorder<S> {
             Job::Profile(output) => {
                 let name = output.profile.metadata.name.clone();
                 let take = (output.uid.clone(), output.pod.clone(), name);
-                let failures = self.failures.entry(take.clone()).or_default();
-                let is_last =
-                    self.cluster.is_gone(&output.uid) || (output.last && *failures >= PERSEVERANCE);
+                let is_over = outcome == Outcome::Taken && self.is_in_vain(&take, &output);
                 match outcome {
                     Outcome::Written => {
                         self.failures.remove(&take);
+                        self.in_vain.remove(&take);
                         self.cluster.written(&output);
                         self.look.get_or_insert_with(|| Instant::now() + SETTLE);
                     }
-                    Outcome::Taken if is_last => {
+                    Outcome::Taken if is_over => {
                         self.failures.remove(&take);
+                        self.in_vain.remove(&take);
                         self.give_up(&output);
                     }
                     Outcome::Failed | Outcome::Taken => {
-                        let wait = pause(failures);
+                        let wait = pause(self.failures.entry(take).or_default());
                         self.failed.push((Instant::now() + wait, output));
                     }
                 }
@@ -322,6 +331,16 @@ impl<S: Source> Recorder<S> {
             Job::Status(key, ..) => self.told(&key, outcome == Outcome::Written),
             Job::Tell(..) => {}
         }
+    }
+
+    /// Whether a profile of which the name is taken was tried often enough.
+    fn is_in_vain(&mut self, take: &Take, output: &Output) -> bool {
+        if self.cluster.is_gone(&output.uid) {
+            return true;
+        }
+        let times = self.in_vain.entry(take.clone()).or_default();
+        *times = if output.last { *times + 1 } else { 0 };
+        *times > PERSEVERANCE
     }
 
     /// Somebody else's profile is in the way, and nobody has taken it away.

@@ -46,7 +46,7 @@ proptest! {
     #[test]
     fn nothing_is_kept_for_ever(happenings in prop::collection::vec(happening(), 0..60)) {
         use Happening as H;
-        let mut world = World::new(Limits { waiting: 3, takes: 4, commands: 2 });
+        let mut world = World::new(Limits { waiting: 3, takes: 4, commands: 2, ..Limits::default() });
         let (mut generation, mut recordings) = (0_u32, 0_u32);
         let mut current = [0_u32; 6];
         for happening in happenings {

@@ -263,3 +263,124 @@ fn what_runs_on_without_its_pod_is_left_when_the_recorder_ends() {
     let partial = world.annotation("web-app-u1", "partial");
     assert_eq!(partial, Some("the recorder ended while it ran"));
 }
+
+/// A pod of which the container began then.
+fn began(uid: &str, id: &str, at: u64) -> Pod {
+    let mut pod = pod(uid, &[("app", &[id])]);
+    pod.containers[0].began = Some(at);
+    pod
+}
+
+#[test]
+fn what_ran_before_the_recording_counts_as_long_as_it_runs() {
+    let mut world = World::new(Limits::default());
+    let created = recording("web").created.unwrap();
+    let cluster = &mut world.cluster;
+    cluster.recording(recording("web"));
+    let mut ended = began("u0", "c0", created - 2);
+    ended.ended = true;
+    cluster.pod(ended);
+    assert!(reasons(&world).is_empty());
+    world.cluster.pod(began("u1", "c1", created - 1));
+    assert_eq!(reasons(&world).len(), 1);
+    // A rollout replaces it.
+    world.cluster.pod(began("u2", "c2", created));
+    world.cluster.started(subject(2), started("c2", "u2"));
+    world.cluster.observed(subject(2), observed(&[0]));
+    world.cluster.pod_gone("u1");
+    world.steps();
+    assert!(reasons(&world).is_empty());
+    // What began later, and was not seen, is missing for good.
+    world.cluster.pod(began("u3", "c3", created + 1));
+    world.cluster.pod_gone("u3");
+    world.steps();
+    assert_eq!(reasons(&world).len(), 1);
+}
+
+#[test]
+fn what_runs_at_the_end_and_was_not_recorded_is_said() {
+    let mut world = World::new(Limits::default());
+    let created = recording("web").created.unwrap();
+    world.cluster.recording(recording("web"));
+    world.cluster.pod(began("u1", "c1", created - 1));
+    world.cluster.recording(Recording {
+        deleting: true,
+        ..recording("web")
+    });
+    world.cluster.pod_gone("u1");
+    world.steps();
+    assert_eq!(reasons(&world).len(), 1);
+}
+
+#[test]
+fn what_an_earlier_recorder_had_of_a_pod_is_not_missing() {
+    let mut world = World::new(Limits::default());
+    let recorded = |pod: &str| HandedIn {
+        recording: "uid-of-web".to_owned(),
+        pod: pod.to_owned(),
+        container: "app".to_owned(),
+    };
+    world.cluster.handed_in([recorded("u1")].into());
+    world.cluster.recording(recording("web"));
+    for (uid, missing) in [("u1", 0), ("u2", 1)] {
+        let mut ended = pod(uid, &[("app", &["c1"])]);
+        ended.ended = true;
+        world.cluster.pod(ended);
+        world.steps();
+        assert_eq!(reasons(&world).len(), missing, "{uid}");
+    }
+}
+
+#[test]
+fn what_runs_on_while_the_label_is_away_is_missing_when_it_is_back() {
+    let mut world = both();
+    let labelled = |enabled| Recording {
+        enabled,
+        ..recording("web")
+    };
+    world.cluster.recording_gone(&key("all"));
+    world.cluster.recording(labelled(false));
+    world.steps();
+    world.cluster.recording(labelled(true));
+    world.steps();
+    assert_eq!(reasons(&world).len(), 1);
+}
+
+#[test]
+fn a_pod_that_loses_its_own_label_is_recorded_no_more() {
+    let mut world = both();
+    let mut bare = pod("u1", &[]);
+    bare.recordings.clear();
+    world.cluster.pod(bare);
+    world.steps();
+    let end = world.annotation("web-app-u1", "end");
+    assert_eq!(end, Some("the label for recording was taken away"));
+    assert_eq!(world.released, [subject(1)].into());
+}
+
+#[test]
+fn names_of_containers_are_kept_within_a_bound() {
+    let mut world = World::new(Limits {
+        names: 2,
+        ..Limits::default()
+    });
+    world.cluster.recording(recording("web"));
+    for name in ["a", "b", "c", "d"] {
+        world.cluster.pod(pod(name, &[(name, &["c1"])]));
+        world.cluster.pod_gone(name);
+    }
+    world.steps();
+    let status = world.cluster.status();
+    let names: Vec<_> = status[0].containers.keys().map(String::as_str).collect();
+    assert_eq!(names, ["(others)", "a", "b"]);
+}
+
+#[test]
+fn a_recording_that_comes_back_is_not_gone() {
+    let mut world = both();
+    world.cluster.recording_gone(&key("web"));
+    world.cluster.recording(recording("web"));
+    world.steps();
+    assert!(!world.cluster.is_gone("uid-of-web"));
+    assert_eq!(world.cluster.status().len(), 2);
+}

@@ -105,6 +105,7 @@ fn recording(name: &str) -> News {
         containers: std::collections::BTreeSet::new(),
         merge: false,
         disabled: false,
+        created: None,
         enabled: true,
         deleting: false,
         finished: None,
@@ -278,7 +279,6 @@ async fn what_has_no_place_is_given_up_in_the_end() {
     for _ in 0..2 * PERSEVERANCE {
         assert!(is_taken(&mut recorder, &mut jobs));
     }
-    recorder.failures.clear();
     recorder.take(News::PodGone("u1".to_owned()));
     let mut times = 0;
     while is_taken(&mut recorder, &mut jobs) {
