@@ -4,8 +4,9 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 use spo::server::certificates::{Stored, authority, serving};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -20,10 +21,22 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 /// What the certificates of metrics are for.
 const METRICS: &str = "metrics.security-profiles-operator.svc";
 
-/// A port that nobody listens on.
+/// A port that nobody listens at. None of those that the kernel gives to clients, or another test's client
+/// may have it before it is listened at; and each test gets another one.
 pub fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind(("127.0.0.1", 0))?;
-    Ok(listener.local_addr()?.port())
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    const PORTS: std::ops::Range<u32> = 16_000..32_000;
+    let size = PORTS.end - PORTS.start;
+    for _ in 0..size {
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        // Processes begin far from each other.
+        let offset = std::process::id().wrapping_mul(997).wrapping_add(next) % size;
+        let port = u16::try_from(PORTS.start + offset)?;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port is free")
 }
 
 /// Asks without TLS, and gives back all that is said.
