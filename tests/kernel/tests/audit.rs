@@ -401,6 +401,7 @@ fn recording_of(id: &str) -> Cluster {
         containers: BTreeSet::new(),
         merge: false,
         disabled: false,
+        created: None,
         enabled: true,
         deleting: false,
         finished: None,

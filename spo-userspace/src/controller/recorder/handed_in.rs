@@ -8,7 +8,7 @@ use kube::api::{Api, ListParams};
 use crate::api::SeccompProfile;
 use crate::api::names::{CONTAINER_ID, RECORDING_ID};
 use crate::recorder::ANNOTATION_PREFIX;
-use crate::recorder::cluster::HandedIn;
+use crate::recorder::cluster::{HandedIn, POD_ENDED};
 
 /// Objects a page.
 const PAGE: u32 = 500;
@@ -24,7 +24,8 @@ pub async fn handed_in(client: &Client, node: &str) -> Result<BTreeSet<HandedIn>
             let labels = profile.metadata.labels.unwrap_or_default();
             let annotations = profile.metadata.annotations.unwrap_or_default();
             let said = |name: &str| annotations.get(&format!("{ANNOTATION_PREFIX}{name}"));
-            if said("node").is_none_or(|of| of != node) {
+            let is_whole = said("end").is_some_and(|end| end == POD_ENDED);
+            if !is_whole || said("node").is_none_or(|of| of != node) {
                 continue;
             }
             if let (Some(recording), Some(pod), Some(container)) =

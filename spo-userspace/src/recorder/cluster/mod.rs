@@ -29,7 +29,7 @@ pub use self::input::{
     Entered, Finished, HandedIn, Limits, Node, Observed, Pod, PodContainer, Recording,
     RecordingKey, Started,
 };
-pub use self::output::{FAILED, Output};
+pub use self::output::{FAILED, Output, POD_ENDED};
 use self::status::History;
 pub use self::status::{ContainerStatus, Dropped, RecordingStatus};
 use self::take::{End, Take, TakeKey};

@@ -19,6 +19,9 @@ pub const FAILED: &str = "the Job that was to exercise it failed";
 /// What is said of the profile of a privileged container.
 const PRIVILEGED: &str = "runtimes give no seccomp filter to a privileged container, so that this profile would not hold it";
 
+/// How a profile ends to which nothing is to be added: its pod had ended.
+pub const POD_ENDED: &str = "the pod ended";
+
 /// A profile that is to be written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Output {
@@ -110,7 +113,7 @@ impl Cluster {
             _ if !take.running.is_empty() => "the container runs on",
             Some(End::RecordingDeleted) => "the recording was deleted",
             Some(End::RecordingFinished) => why.unwrap_or("the recording was finished"),
-            Some(End::Pod) => "the pod ended",
+            Some(End::Pod) => POD_ENDED,
             None => "the container ended",
         };
         let mut evidence = BTreeMap::from([
