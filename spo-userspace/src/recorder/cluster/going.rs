@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::status::{History, reasons_of};
+use super::status::{Absent, History, reasons_of};
 use super::take::{End, Take, TakeKey};
 use super::{Cluster, Step};
 use crate::event::SubjectId;
@@ -35,7 +35,7 @@ impl Cluster {
         if let Some(recording) = self.recordings.get(uid).filter(|one| !one.has_ended()) {
             let pods = self.pods.values();
             let absent = pods.flat_map(|known| self.absent(recording, known));
-            self.miss(absent.map(|(key, reason, _)| (key, reason)).collect());
+            self.miss(absent.collect());
         }
         for (key, take) in &mut self.takes {
             if key.recording == uid {
@@ -50,14 +50,13 @@ impl Cluster {
         if let Some(known) = self.pods.get(uid) {
             let open = self.recordings.values().filter(|one| !one.has_ended());
             let absent = open.flat_map(|recording| self.absent(recording, known));
-            let absent = absent.filter(|(.., was_before)| !was_before);
-            self.miss(absent.map(|(key, reason, _)| (key, reason)).collect());
+            self.miss(absent.filter(|one| !one.was_before).collect());
         }
     }
 
     /// Keeps why containers are in no take, for when nobody can tell any more.
-    fn miss(&mut self, absent: Vec<(TakeKey, &'static str)>) {
-        for (key, reason) in absent {
+    fn miss(&mut self, absent: Vec<Absent>) {
+        for Absent { key, reason, .. } in absent {
             let is_refused = self.refused.remove(&key);
             if let Some(known) = self.pods.get_mut(&key.pod) {
                 let told = (key.recording.clone(), key.container.clone());

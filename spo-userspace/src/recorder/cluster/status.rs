@@ -53,6 +53,14 @@ pub struct ContainerStatus {
     pub partial: BTreeSet<String>,
 }
 
+/// A container that ran and is in no take.
+pub(super) struct Absent {
+    pub(super) key: TakeKey,
+    pub(super) reason: &'static str,
+    /// It ran before the recording was made.
+    pub(super) was_before: bool,
+}
+
 impl Cluster {
     /// All recordings that the API server has. Of those that are finished, nothing is said of pods.
     pub fn status(&self) -> Vec<RecordingStatus> {
@@ -61,13 +69,9 @@ impl Cluster {
         there.map(|one| self.status_of(one)).collect()
     }
 
-    /// The containers of a pod that ran and are not in a recording that is open, why, and whether they ran
-    /// before it was made. What had ended by then is none of it.
-    pub(super) fn absent(
-        &self,
-        recording: &Recording,
-        known: &Known,
-    ) -> Vec<(TakeKey, &'static str, bool)> {
+    /// The containers of a pod that ran and are not in a recording that is open. What had ended before it was
+    /// made is none of it.
+    pub(super) fn absent(&self, recording: &Recording, known: &Known) -> Vec<Absent> {
         let Recording {
             key,
             uid,
@@ -98,9 +102,10 @@ impl Cluster {
             .filter(|(key, was_before)| {
                 !(self.takes.contains_key(key) || (pod.ended && *was_before))
             })
-            .map(|(key, was_before)| {
-                let reason = self.absence(&key, pod.ended);
-                (key, reason, was_before)
+            .map(|(key, was_before)| Absent {
+                reason: self.absence(&key, pod.ended),
+                key,
+                was_before,
             })
             .collect()
     }
@@ -159,7 +164,8 @@ impl Cluster {
         }
         if !recording.has_ended() {
             let known = self.pods.values();
-            for (key, reason, _) in known.flat_map(|known| self.absent(recording, known)) {
+            for Absent { key, reason, .. } in known.flat_map(|known| self.absent(recording, known))
+            {
                 let status = containers.entry(key.container).or_default();
                 insert(&mut status.partial, reason.to_owned());
             }

@@ -32,6 +32,14 @@ const PERSEVERANCE: u32 = 10;
 /// Whose profile: the recording's id, the pod's, and the profile's name.
 type Take = (String, String, String);
 
+/// How often in a row a profile could not be written.
+#[derive(Default)]
+struct Failures {
+    all: u32,
+    /// Since nothing more is to come: because its name was taken.
+    in_vain: u32,
+}
+
 /// What is recorded, and what is known of it.
 pub(super) struct Recorder<S: Source> {
     node: String,
@@ -44,9 +52,7 @@ pub(super) struct Recorder<S: Source> {
     /// Profiles that could not be written, and when each is tried again.
     failed: Vec<(Instant, Box<Output>)>,
     /// Of each, how often in a row.
-    failures: BTreeMap<Take, u32>,
-    /// Of each of which nothing more is to come, how often its name was taken.
-    in_vain: BTreeMap<Take, u32>,
+    failures: BTreeMap<Take, Failures>,
     /// Why it cannot be seen what containers do, if that is so.
     cannot: Option<String>,
     state: Arc<State>,
@@ -77,7 +83,6 @@ impl<S: Source> Recorder<S> {
             jobs,
             failed: Vec::new(),
             failures: BTreeMap::new(),
-            in_vain: BTreeMap::new(),
             cannot: None,
             state,
             look: None,
@@ -313,17 +318,15 @@ impl<S: Source> Recorder<S> {
                 match outcome {
                     Outcome::Written => {
                         self.failures.remove(&take);
-                        self.in_vain.remove(&take);
                         self.cluster.written(&output);
                         self.look.get_or_insert_with(|| Instant::now() + SETTLE);
                     }
                     Outcome::Taken if is_over => {
                         self.failures.remove(&take);
-                        self.in_vain.remove(&take);
                         self.give_up(&output);
                     }
                     Outcome::Failed | Outcome::Taken => {
-                        let wait = pause(self.failures.entry(take).or_default());
+                        let wait = pause(&mut self.failures.entry(take).or_default().all);
                         self.failed.push((Instant::now() + wait, output));
                     }
                 }
@@ -338,9 +341,9 @@ impl<S: Source> Recorder<S> {
         if self.cluster.is_gone(&output.uid) {
             return true;
         }
-        let times = self.in_vain.entry(take.clone()).or_default();
-        *times = if output.last { *times + 1 } else { 0 };
-        *times > PERSEVERANCE
+        let Failures { in_vain, .. } = self.failures.entry(take.clone()).or_default();
+        *in_vain = if output.last { *in_vain + 1 } else { 0 };
+        *in_vain > PERSEVERANCE
     }
 
     /// Somebody else's profile is in the way, and nobody has taken it away.

@@ -57,6 +57,14 @@ impl Told {
         self.wish = wish;
     }
 
+    /// Has it say this.
+    fn say(&mut self, says: Option<RecordingNode>) -> Job {
+        self.says.clone_from(&says);
+        self.telling = true;
+        let Recording { key, uid, .. } = &self.recording;
+        Job::Status(key.clone(), uid.clone(), says.map(Box::new))
+    }
+
     fn is_last(&self) -> bool {
         self.recording.deleting || self.recording.finished.is_some()
     }
@@ -65,19 +73,13 @@ impl Told {
 impl<S: Source> Recorder<S> {
     /// Tells each recording how far it is on this node; one that ends, when all is written.
     pub(super) fn tell(&mut self, now: Instant) {
-        let mut wanted: BTreeMap<_, _> = self
-            .cluster
-            .status()
-            .into_iter()
-            .map(|status| (status.recording.clone(), status))
-            .collect();
+        let mut now_there = self.now_there();
         for (key, told) in &mut self.recordings {
-            let status = wanted.remove(key);
             let is_last = told.is_last();
             if told.telling || (is_last && self.cluster.is_unwritten(key)) {
                 continue;
             }
-            let mut says = status.and_then(|status| node_status(&self.node, status));
+            let mut says = now_there.remove(key);
             if let Some(says) = &mut says {
                 // It is answered when the last profile is written.
                 let before = told.says.as_ref().and_then(|says| says.taken.clone());
@@ -92,11 +94,7 @@ impl<S: Source> Recorder<S> {
             if is_said || is_early {
                 continue;
             }
-            told.says.clone_from(&says);
-            told.telling = true;
-            let uid = told.recording.uid.clone();
-            let job = Job::Status(key.clone(), uid, says.map(Box::new));
-            drop(self.jobs.send(job));
+            drop(self.jobs.send(told.say(says)));
         }
         if let Some(error) = &self.cannot {
             let message = format!("node {}: {error}", self.node);
@@ -146,28 +144,30 @@ impl<S: Source> Recorder<S> {
     /// What recordings say of this node at the end, of those of which all is written: nothing, but for why
     /// what it recorded is not complete.
     pub(super) fn withdraw(&mut self, now: Instant) {
-        let statuses = self.cluster.status().into_iter();
-        let mut statuses: BTreeMap<_, _> = statuses
-            .map(|status| (status.recording.clone(), status))
-            .collect();
+        let mut now_there = self.now_there();
         for (key, told) in &mut self.recordings {
             let is_early = told.failures > 0 && told.next > now;
             if told.telling || is_early || self.cluster.is_unwritten(key) {
                 continue;
             }
-            let status = statuses.remove(key);
-            let says = status.and_then(|status| node_status(&self.node, status));
-            let says = last_status(says, told.says.as_ref());
+            let says = last_status(now_there.remove(key), told.says.as_ref());
             let says = says.filter(|says| told.is_last() || is_incomplete(says));
             if told.says == says && told.failures == 0 {
                 continue;
             }
-            told.says = says;
-            told.telling = true;
-            let uid = told.recording.uid.clone();
-            let job = Job::Status(key.clone(), uid, told.says.clone().map(Box::new));
-            drop(self.jobs.send(job));
+            drop(self.jobs.send(told.say(says)));
         }
+    }
+
+    /// What there is to be said of each recording.
+    fn now_there(&self) -> BTreeMap<RecordingKey, RecordingNode> {
+        let statuses = self.cluster.status().into_iter();
+        statuses
+            .filter_map(|status| {
+                let key = status.recording.clone();
+                Some((key, node_status(&self.node, status)?))
+            })
+            .collect()
     }
 
     /// Whether a recording is being told something, or is to be told it again.
