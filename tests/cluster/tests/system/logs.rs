@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use spo_cluster_tests::node;
 use spo_cluster_tests::objects::get;
 
-use crate::recording::{BPF, LOGS, Recording, calls, ensure_whole, evidence};
+use crate::recording::{BPF, LOGS, Recording, calls, cannot_record, ensure_whole, evidence};
 use crate::world::{PROFILES, World, localhost, skipped};
 
 /// auditd, which writes into the node's `/var/log/audit`. The kernel has one at a time.
@@ -183,17 +183,7 @@ pub(crate) async fn where_nothing_delivers_records_this_is_told(world: &World) -
         "spec": { "kind": "SeccompProfile", "recorder": "Logs", "podSelector": {} },
     });
     spo_cluster_tests::objects::create(&world.admin, &path, &recording).await??;
-    let events = format!("/apis/events.k8s.io/v1/namespaces/{}/events", world.users);
-    world
-        .becomes(&events, "told", |list| {
-            let all = list["items"].as_array().into_iter().flatten();
-            let mut own = all.filter(|event| event["regarding"]["name"] == "silent");
-            own.any(|event| {
-                let note = event["note"].as_str().unwrap_or_default();
-                event["reason"] == "CannotRecord" && note.contains("no audit record comes")
-            })
-        })
-        .await?;
+    cannot_record(world, "silent", "no audit record comes").await?;
     let path = format!("{path}/silent");
     world.delete(&path).await?;
     world.not_there(&path).await?;

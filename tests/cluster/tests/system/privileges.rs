@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use spo_cluster_tests::node;
 use spo_cluster_tests::objects::{create, get, replace};
 
-use crate::recording::{BPF, Recording, calls, ensure_whole, evidence};
+use crate::recording::{BPF, Recording, calls, cannot_record, ensure_whole, evidence};
 use crate::world::{DEPLOYMENTS, PODS, SPOD, World, object};
 
 const DAEMONS: &str = "/apis/apps/v1/namespaces/security-profiles-operator/daemonsets/spod";
@@ -144,7 +144,7 @@ pub(crate) async fn a_recorder_that_lacks_a_capability_says_so_and_runs_on(
                 Ok(is.then_some(pod))
             })
             .await?;
-        told(world, &name, lacking).await?;
+        cannot_record(world, &name, lacking).await?;
         // It goes on trying, and all else goes on.
         let tries = world.until("it tries again", async || {
             let log = text(world, &format!("{PODS}/{pod}/log?container=bpf-recorder")).await?;
@@ -222,20 +222,6 @@ async fn daemon(world: &World) -> Result<String> {
     };
     let name = pod["metadata"]["name"].as_str();
     Ok(name.context("no name")?.to_owned())
-}
-
-/// Waits until an event of a recording says that nothing is recorded, and what is missing.
-async fn told(world: &World, recording: &str, lacking: &str) -> Result<()> {
-    let events = format!("/apis/events.k8s.io/v1/namespaces/{}/events", world.users);
-    let is_told = |list: &Value| {
-        let all = list["items"].as_array().into_iter().flatten();
-        let mut own = all.filter(|event| event["regarding"]["name"] == recording);
-        own.any(|event| {
-            let note = event["note"].as_str().unwrap_or_default();
-            event["reason"] == "CannotRecord" && note.contains(lacking)
-        })
-    };
-    world.becomes(&events, "told", is_told).await.map(drop)
 }
 
 async fn text(world: &World, path: &str) -> Result<String> {

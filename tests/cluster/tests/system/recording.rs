@@ -207,6 +207,20 @@ pub(crate) fn evidence<'p>(profile: &'p Value, name: &str) -> &'p Value {
     &profile["metadata"]["annotations"][format!("spo.x-k8s.io/recording-{name}")]
 }
 
+/// Waits until an event of a recording says that nothing is recorded, and why.
+pub(crate) async fn cannot_record(world: &World, recording: &str, why: &str) -> Result<()> {
+    let events = format!("/apis/events.k8s.io/v1/namespaces/{}/events", world.users);
+    let is_told = |list: &Value| {
+        let all = list["items"].as_array().into_iter().flatten();
+        let mut own = all.filter(|event| event["regarding"]["name"] == recording);
+        own.any(|event| {
+            let note = event["note"].as_str().unwrap_or_default();
+            event["reason"] == "CannotRecord" && note.contains(why)
+        })
+    };
+    world.becomes(&events, "told", is_told).await.map(drop)
+}
+
 pub(crate) fn ensure_whole(profile: &Value) -> Result<()> {
     ensure!(evidence(profile, "partial").is_null(), "{profile:#}");
     ensure!(evidence(profile, "lost") == "0", "{profile:#}");
