@@ -2,9 +2,10 @@
 
 pub(crate) mod cluster;
 mod counts;
+mod failures;
 pub(crate) mod host;
 mod kernel_tests;
 pub(crate) mod unit;
 pub(crate) mod vm;
 
-use counts::Counts;
+use counts::outcome;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::Counts;
+use super::outcome;
 use crate::cluster::{
     self, ControlPlane, IMAGE, KUBECONFIG, Lifetime, RESTARTED, TakenDown, View, binaries, node,
 };
@@ -97,7 +97,7 @@ impl Said {
     }
 
     fn outcome(self) -> Outcome {
-        Counts::read(&self.text).outcome(self.failure)
+        outcome(&self.text, self.failure)
     }
 }
 

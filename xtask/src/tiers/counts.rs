@@ -1,10 +1,25 @@
 //! How many tests there were, as the test programs say it.
 
+use super::failures;
 use crate::table::Outcome;
+
+/// What to make of a run by what it said; those that failed are named, and told again.
+pub(super) fn outcome(said: &str, failure: Option<String>) -> Outcome {
+    match Counts::read(said).outcome(failure) {
+        Outcome::Failed(mut why) => {
+            let names = failures::names(said);
+            if !names.is_empty() {
+                why = format!("{}: {why}", names.join(", "));
+            }
+            Outcome::Failed(why + &failures::sections(said, &names))
+        }
+        outcome => outcome,
+    }
+}
 
 /// Tests by result.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Counts {
+struct Counts {
     passed: usize,
     failed: usize,
     ignored: usize,
@@ -15,7 +30,7 @@ pub(super) struct Counts {
 impl Counts {
     /// Adds up the summaries of libtest (`test result: ok. 3 passed; 0 failed; 1 ignored; ...`)
     /// and nextest (`Summary [ 0.1s] 3 tests run: 2 passed, 1 failed, 1 skipped`).
-    pub(super) fn read(said: &str) -> Self {
+    fn read(said: &str) -> Self {
         let mut sum = Self::default();
         for line in said.lines().map(str::trim) {
             sum.left_out += usize::from(line.starts_with("skipped: "));
@@ -44,8 +59,8 @@ impl Counts {
         sum
     }
 
-    /// What to make of a run: no test at all is a failure, too.
-    pub(super) fn outcome(self, failure: Option<String>) -> Outcome {
+    /// What to make of these: no test at all is a failure, too.
+    fn outcome(self, failure: Option<String>) -> Outcome {
         let Self {
             passed,
             failed,
@@ -80,7 +95,7 @@ impl Counts {
 
 #[cfg(test)]
 mod tests {
-    use super::Counts;
+    use super::{Counts, outcome};
     use crate::table::Outcome;
 
     #[test]
@@ -114,6 +129,18 @@ mod tests {
             }
         );
         assert_eq!(Counts::read("a test prints: 7 passed\n"), Counts::default());
+    }
+
+    #[test]
+    fn a_failure_is_named_first() {
+        let said = "failures:\n\n---- a stdout ----\nwhy\n\nfailures:\n    a\n\n\
+                    test result: FAILED. 2 passed; 1 failed; 0 ignored\n";
+        assert_eq!(
+            outcome(said, None),
+            Outcome::Failed("a: 1 of 3 tests failed\n---- a stdout ----\nwhy\n\n".to_owned())
+        );
+        let said = "test result: ok. 2 passed; 0 failed; 0 ignored\n";
+        assert_eq!(outcome(said, None), Outcome::Passed("2 passed".to_owned()));
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::Counts;
 use super::kernel_tests::{ARGS, KernelTests};
+use super::outcome;
 use crate::env::Privilege;
 use crate::process;
 use crate::setup::mounts;
@@ -49,7 +49,7 @@ pub(crate) fn run(target: &Path) -> Result<Outcome> {
             failure = Some(format!("{status}"));
         }
     }
-    Ok(match Counts::read(&said).outcome(failure) {
+    Ok(match outcome(&said, failure) {
         Outcome::Passed(detail) if !unmet.is_empty() => {
             Outcome::Passed(format!("{detail}; without {}", unmet.what.join(", ")))
         }

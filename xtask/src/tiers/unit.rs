@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::Counts;
+use super::outcome;
 use crate::env::{root, which};
 use crate::process;
 use crate::setup::ebpf;
@@ -41,8 +41,10 @@ pub(crate) fn run(target: &Path) -> Result<Outcome> {
     if which("cargo-nextest").is_none() {
         let (status, said) =
             process::tee(process::cargo(&root, target).arg("test").args(SELECTION))?;
-        return Ok(Counts::read(&said)
-            .outcome((!status.success()).then(|| format!("cargo test: {status}"))));
+        return Ok(outcome(
+            &said,
+            (!status.success()).then(|| format!("cargo test: {status}")),
+        ));
     }
     let (status, said) = process::tee(
         process::cargo(&root, target)
@@ -50,7 +52,7 @@ pub(crate) fn run(target: &Path) -> Result<Outcome> {
             .args(SELECTION),
     )?;
     if !status.success() {
-        return Ok(Counts::read(&said).outcome(Some(format!("cargo nextest: {status}"))));
+        return Ok(outcome(&said, Some(format!("cargo nextest: {status}"))));
     }
     // nextest runs no examples of the documentation.
     let (status, examples) = process::tee(
@@ -58,6 +60,8 @@ pub(crate) fn run(target: &Path) -> Result<Outcome> {
             .args(["test", "--doc"])
             .args(SELECTION),
     )?;
-    Ok(Counts::read(&(said + &examples))
-        .outcome((!status.success()).then(|| format!("cargo test --doc: {status}"))))
+    Ok(outcome(
+        &(said + &examples),
+        (!status.success()).then(|| format!("cargo test --doc: {status}")),
+    ))
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::Counts;
 use super::kernel_tests::{ARGS, KernelTests};
+use super::outcome;
 use crate::env::root;
 use crate::setup::needs::{self, Group};
 use crate::table::Outcome;
@@ -54,7 +54,7 @@ pub(crate) fn run(target: &Path, kernel: &Kernel) -> Result<Outcome> {
         report = vm::boot(&image, &initramfs, &log("-again"), LIMIT)?;
         broke = true;
     }
-    let outcome = Counts::read(&report.said).outcome(report.failure());
+    let outcome = outcome(&report.said, report.failure());
     Ok(match outcome {
         Outcome::Passed(text) if broke => {
             Outcome::Passed(format!("{text}; the guest's kernel broke in a run before"))
