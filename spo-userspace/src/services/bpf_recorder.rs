@@ -199,6 +199,10 @@ impl Source for Attached {
         self.crowded || !self.release.is_empty()
     }
 
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
     async fn look(mut self, cluster: &mut Cluster, sweep: bool) -> Result<Self, Failure> {
         // It waits for the kernel, some milliseconds.
         let (own, seen) = spawn_blocking(move || {

@@ -84,7 +84,7 @@ struct Known {
 }
 
 type Shared = Arc<(std::sync::Mutex<Known>, Notify)>;
-type Settled = oneshot::Sender<Result<(), ReadError>>;
+type Settled = oneshot::Sender<Result<bool, ReadError>>;
 
 /// A thread that reads, and what is known of the containers.
 struct Reading {
@@ -95,6 +95,8 @@ struct Reading {
     pods: BTreeMap<String, BTreeMap<String, Life>>,
     /// Pods that are gone since the last look.
     gone: BTreeSet<String>,
+    /// Whether records came when that was last looked for.
+    delivers: bool,
 }
 
 impl Source for Reading {
@@ -149,6 +151,7 @@ impl Source for Reading {
             settle,
             pods: BTreeMap::new(),
             gone: BTreeSet::new(),
+            delivers: true,
         })
     }
 
@@ -190,7 +193,12 @@ impl Source for Reading {
     }
 
     fn is_due(&self) -> bool {
-        false
+        !self.delivers
+    }
+
+    fn trouble(&self) -> Option<String> {
+        let no_more = ReadError::Nothing("none comes any more".to_owned());
+        (!self.delivers).then(|| no_more.to_string())
     }
 
     async fn look(mut self, cluster: &mut Cluster, sweep: bool) -> Result<Self, Failure> {
@@ -199,7 +207,7 @@ impl Source for Reading {
             // If nobody takes it, nobody answers.
             drop(self.settle.send(tell));
             match told.await {
-                Ok(settled) => settled?,
+                Ok(settled) => self.delivers = settled?,
                 Err(_) => return Err(self.ended().into()),
             }
         }
@@ -342,7 +350,7 @@ impl Reader {
         }
         self.count();
         // Who asked may be gone.
-        drop(settled.send(done.map(drop).map_err(ReadError::from)));
+        drop(settled.send(done.map_err(ReadError::from)));
     }
 
     fn count(&mut self) {

@@ -39,6 +39,9 @@ pub(in crate::services) trait Source: Sized + Send + 'static {
     /// Whether something waits for a sweep.
     fn is_due(&self) -> bool;
 
+    /// Why it sees nothing at the moment, if it found that out by its last sweep.
+    fn trouble(&self) -> Option<String>;
+
     /// Tells the machine what there is. With a sweep, that is all that happened before, and what
     /// ended; it takes some time.
     fn look(

@@ -189,6 +189,12 @@ impl<S: Source> Recorder<S> {
                 source.news(news);
             }
             sweep |= news.iter().any(News::ends_a_recording);
+            // Whoever begins is to hear at once if nothing can be seen.
+            let known = &self.recordings;
+            sweep |= news.iter().any(|news| match news {
+                News::Recording(recording, ..) => !known.contains_key(&recording.key),
+                _ => false,
+            });
         }
         // What was seen until now is from before the news.
         let looked = self.look(sweep).await;
@@ -196,6 +202,10 @@ impl<S: Source> Recorder<S> {
             self.take(news);
         }
         looked?;
+        if let Some(source) = &self.source {
+            let trouble = source.trouble();
+            self.fails(trouble);
+        }
         self.wishes();
         self.retry(now);
         self.steps();

@@ -172,6 +172,15 @@ pub(crate) async fn what_was_gone_before_it_was_looked_up_is_told(world: &World)
 /// Also switches it off again.
 pub(crate) async fn where_nothing_delivers_records_this_is_told(world: &World) -> Result<()> {
     LOGS.switch_on(world).await?;
+    // First there is somebody, who goes while the recorder reads.
+    let heard = match Auditd::start(world)? {
+        None => None,
+        Some(auditd) => {
+            let heard = Recording::begin_by(&LOGS, world, "heard", "heard", "None").await?;
+            drop(auditd);
+            Some(heard)
+        }
+    };
     let path = format!(
         "/apis/security-profiles-operator.x-k8s.io/v1/namespaces/{}/profilerecordings",
         world.users
@@ -184,6 +193,10 @@ pub(crate) async fn where_nothing_delivers_records_this_is_told(world: &World) -
     });
     spo_cluster_tests::objects::create(&world.admin, &path, &recording).await??;
     cannot_record(world, "silent", "no audit record comes").await?;
+    if let Some(heard) = heard {
+        cannot_record(world, "heard", "no audit record comes").await?;
+        heard.end().await?;
+    }
     let path = format!("{path}/silent");
     world.delete(&path).await?;
     world.not_there(&path).await?;

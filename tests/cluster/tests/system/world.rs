@@ -151,17 +151,25 @@ impl World {
     /// Creates a profile, or changes it.
     pub(crate) async fn apply(&self, name: &str, spec: &Value) -> Result<()> {
         let path = format!("{PROFILES}/{name}");
-        match get(&self.admin, &path).await? {
-            None => {
-                let object = object("SeccompProfile", name, spec);
-                create(&self.admin, PROFILES, &object).await??
+        self.until("the profile is written", async || {
+            let written = match get(&self.admin, &path).await? {
+                None => {
+                    let object = object("SeccompProfile", name, spec);
+                    create(&self.admin, PROFILES, &object).await?
+                }
+                Some(mut old) => {
+                    old["spec"] = spec.clone();
+                    send(&self.admin, Method::PUT, &path, Some(&old)).await?
+                }
+            };
+            match written {
+                // The operator wrote its status in between.
+                Err(refusal) if refusal.code == 409 => Ok(None),
+                written => Ok(Some(written?)),
             }
-            Some(mut old) => {
-                old["spec"] = spec.clone();
-                send(&self.admin, Method::PUT, &path, Some(&old)).await??
-            }
-        };
-        Ok(())
+        })
+        .await
+        .map(drop)
     }
 
     /// Waits until a profile, as it is now, is on as many nodes, which is all of them.

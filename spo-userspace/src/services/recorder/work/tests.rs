@@ -42,6 +42,10 @@ impl Source for Nobody {
         false
     }
 
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
     async fn look(self, _: &mut Cluster, _: bool) -> Result<Self, Failure> {
         Err("the programs are gone".into())
     }
