@@ -48,6 +48,12 @@ impl Report {
             this,
         } = &self.redis;
         let base = quantile(nothing, 0.5);
+        // Of each round by itself: its settings met the same server.
+        let added = |samples: &[f64]| -> Vec<f64> {
+            let pairs = samples.iter().zip(nothing);
+            pairs.map(|(with, without)| with - without).collect()
+        };
+        let none = vec![0.0; nothing.len()];
         let row = |setting, samples: &[f64], is_recorded: bool| {
             let taken = quantile(samples, 0.5);
             Row {
@@ -55,7 +61,7 @@ impl Report {
                 taken,
                 requests_per_second: 1e6 / taken,
                 lost_percent: (1.0 - base / taken) * 100.0,
-                ratio: is_recorded.then(|| Ratio::of(samples, empty, nothing)),
+                ratio: is_recorded.then(|| Ratio::of(&added(samples), &added(empty), &none)),
             }
         };
         vec![
