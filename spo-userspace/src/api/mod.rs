@@ -6,6 +6,7 @@
 //! `deploy/crds/`, so that documentation is for users as much as for programmers.
 
 pub mod apparmor_profile;
+pub mod bindings;
 mod cel;
 mod check;
 pub mod common;

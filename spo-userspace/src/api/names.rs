@@ -34,6 +34,8 @@ pub const UNMERGED: &str = "spo.x-k8s.io/has-unmerged-profiles";
 pub const SYSCALLS: &str = "syscalls";
 /// On a namespace, whatever its value: its pods can be recorded.
 pub const ENABLE_RECORDING: &str = "spo.x-k8s.io/enable-recording";
+/// On a namespace, whatever its value: its pods get the profiles that bindings give them.
+pub const ENABLE_BINDING: &str = "spo.x-k8s.io/enable-binding";
 /// On a profile that was recorded: the digest of its `spec` as it was written. Where it differs,
 /// somebody has changed the profile since.
 pub const SPEC_DIGEST: &str = "spo.x-k8s.io/recording-spec-digest";
@@ -48,6 +50,8 @@ pub const READY: &str = "Ready";
 pub const NOT_ALLOWED: &str = "NotAllowed";
 /// What the folder is called in which the kubelet finds profiles.
 pub const FOLDER: &str = "operator";
+/// What the folder in [`FOLDER`] is called of the forms of profiles that deny nothing and log instead.
+pub const COMPLAIN_FOLDER: &str = "complain";
 
 /// What whoever makes a binding is told.
 pub const NOT_BOUND: &str = "this version does not bind profiles to pods: no pod gets a profile by \
@@ -122,6 +126,11 @@ pub fn localhost_profile(profile: &str) -> String {
     format!("{FOLDER}/{}", seccomp_file(profile))
 }
 
+/// What a pod names to run under the complain form of a seccomp profile.
+pub fn complain_profile(profile: &str) -> String {
+    format!("{FOLDER}/{COMPLAIN_FOLDER}/{}", seccomp_file(profile))
+}
+
 /// A SHA-256, in hexadecimal digits.
 pub fn digest(content: impl AsRef<[u8]>) -> String {
     use std::fmt::Write as _;
@@ -176,5 +185,6 @@ mod tests {
     fn files_are_named_once() {
         assert_eq!(localhost_profile("nginx"), "operator/nginx.json");
         assert_eq!(localhost_profile("nginx.json"), "operator/nginx.json");
+        assert_eq!(complain_profile("nginx"), "operator/complain/nginx.json");
     }
 }

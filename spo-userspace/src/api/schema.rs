@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::common::{ProfileKind, ProfileStatus};
 use super::daemon::{DaemonState, LogSource};
+use super::profile_binding::{BindingMode, WhenNotInstalled};
 use super::profile_recording::{MergeStrategy, Recorder};
 use super::selinux_profile::{PolicyKind, SelinuxMode};
 use crate::api::apparmor_profile::AppArmorMode;
@@ -40,6 +41,7 @@ schemas!(
     Action,
     AppArmorMode,
     Architecture,
+    BindingMode,
     DaemonState,
     Flag,
     LogSource,
@@ -51,6 +53,7 @@ schemas!(
     Recorder,
     SelinuxMode,
     State,
+    WhenNotInstalled,
 );
 
 /// The default of `state`.
