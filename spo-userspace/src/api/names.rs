@@ -50,8 +50,8 @@ pub const READY: &str = "Ready";
 pub const NOT_ALLOWED: &str = "NotAllowed";
 /// What the folder is called in which the kubelet finds profiles.
 pub const FOLDER: &str = "operator";
-/// What the folder in [`FOLDER`] is called of the forms of profiles that deny nothing and log instead.
-pub const COMPLAIN_FOLDER: &str = "complain";
+/// How the name ends of a profile that is the complain form of another one.
+const COMPLAIN_FORM: &str = ".complain";
 
 /// What whoever makes a binding is told.
 pub const NOT_BOUND: &str = "this version does not bind profiles to pods: no pod gets a profile by \
@@ -126,9 +126,9 @@ pub fn localhost_profile(profile: &str) -> String {
     format!("{FOLDER}/{}", seccomp_file(profile))
 }
 
-/// What a pod names to run under the complain form of a seccomp profile.
-pub fn complain_profile(profile: &str) -> String {
-    format!("{FOLDER}/{COMPLAIN_FOLDER}/{}", seccomp_file(profile))
+/// The profile that lets through and logs what this one denies. The operator keeps it.
+pub fn complain_form(profile: &str) -> String {
+    format!("{profile}{COMPLAIN_FORM}")
 }
 
 /// A SHA-256, in hexadecimal digits.
@@ -185,6 +185,7 @@ mod tests {
     fn files_are_named_once() {
         assert_eq!(localhost_profile("nginx"), "operator/nginx.json");
         assert_eq!(localhost_profile("nginx.json"), "operator/nginx.json");
-        assert_eq!(complain_profile("nginx"), "operator/complain/nginx.json");
+        let complains = localhost_profile(&complain_form("nginx"));
+        assert_eq!(complains, "operator/nginx.complain.json");
     }
 }

@@ -10,7 +10,8 @@ const PROCESS: &str = ".process";
 pub const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
 /// The same of a container, whose name follows.
 pub const SECCOMP_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
-const APPARMOR_CONTAINER: &str = "container.apparmor.security.beta.kubernetes.io/";
+/// The annotation with which containers named their profile of `AppArmor`; the name follows.
+pub const APPARMOR_CONTAINER: &str = "container.apparmor.security.beta.kubernetes.io/";
 /// How annotations say that a profile is one of the node.
 const LOCALHOST: &str = "localhost/";
 

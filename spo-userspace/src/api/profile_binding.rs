@@ -45,6 +45,10 @@ named! {
     doc = "Puts the containers of an image, in the binding's namespace, under a profile."
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "!has(self.mode) || self.mode != 'Complain' || self.profileRef.kind == 'SeccompProfile'",
+    "message": "only a SeccompProfile has a complain form: set the mode of the profile itself"
+}]))]
 pub struct ProfileBindingSpec {
     /// The profile.
     pub profile_ref: ProfileRef,
@@ -62,7 +66,7 @@ pub struct ProfileBindingSpec {
                 "message": "no image has such a name: use letters, digits and the characters + . _ / : @ - only, and * for any of them"
             },
             {
-                "rule": "self.contains('*') || !self.contains('@') || self.matches('^[^@]+@[A-Za-z][A-Za-z0-9]*([+._-][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}$')",
+                "rule": "self.contains('*') || !self.contains('@') || self.matches('^[^@]+@[A-Za-z0-9+._-]+:[0-9a-fA-F]{32,}$')",
                 "message": "no image has such a digest: give it whole, as in web@sha256: and 64 digits"
             }
         ])

@@ -121,7 +121,12 @@ pub(super) const SHAPES: &[Shape] = &[
         older: &["v1alpha1"],
         cluster: false,
         rules: &[],
-        newer: &[("spec.podSelector", None)],
+        newer: &[
+            ("spec.podSelector", None),
+            ("spec.mode", None),
+            ("spec.namespaceSelector", None),
+            ("spec.whenNotInstalled", None),
+        ],
     },
     Shape {
         kind: "ProfileRecording",

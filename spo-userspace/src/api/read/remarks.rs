@@ -18,6 +18,10 @@ pub const LINTS: &[Rule] = &[
         reason: "of two objects with the same name the cluster keeps the one that is applied last",
     },
     Rule {
+        id: "binding-namespace",
+        reason: "only bindings in the operator's own namespace select namespaces; others are refused",
+    },
+    Rule {
         id: "enricher-filters",
         reason: "the enricher ignores filters that it cannot read",
     },
@@ -33,6 +37,7 @@ pub const LINTS: &[Rule] = &[
 
 pub(super) fn remark(kind: &str, root: &Node, problems: &mut Problems<'_>) {
     match kind {
+        "ProfileBinding" => binding_namespace(root, problems),
         "ProfileRecording" => recording_name(root, problems),
         "SecurityProfilesOperatorDaemon" => {
             filters(root, "logEnricherFilters", problems);
@@ -40,6 +45,32 @@ pub(super) fn remark(kind: &str, root: &Node, problems: &mut Problems<'_>) {
             webhook_names(root, problems);
         }
         _ => {}
+    }
+}
+
+/// The operator's namespace may be another than the usual one, which no file says.
+fn binding_namespace(root: &Node, problems: &mut Problems<'_>) {
+    const USUAL: &str = "security-profiles-operator";
+    let Some(selector) = at(root, &["spec", "namespaceSelector"]) else {
+        return;
+    };
+    if matches!(selector.value, Value::Null) {
+        return;
+    }
+    if let Some((_, namespace)) = text(root, &["metadata", "namespace"])
+        && namespace != USUAL
+    {
+        let message = format!(
+            "{} is not where the operator usually is, and only bindings there may have a `namespaceSelector`",
+            quoted(namespace)
+        );
+        let help = "remove it to bind the pods of this namespace, or put the binding into the operator's namespace";
+        problems.lint(
+            "binding-namespace",
+            selector.place,
+            message,
+            Some(help.to_owned()),
+        );
     }
 }
 

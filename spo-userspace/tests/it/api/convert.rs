@@ -550,6 +550,20 @@ fn what_an_older_version_cannot_say_is_an_error() {
         "spec.podSelector has no place in v1alpha1"
     );
 
+    for (path, value) in [
+        ("spec.mode", json!("Complain")),
+        ("spec.namespaceSelector", json!({})),
+        ("spec.whenNotInstalled", json!("Refuse")),
+    ] {
+        let mut binding = object("ProfileBinding", "v1");
+        put(&mut binding, path, value);
+        let error = from_v1(&binding, "v1alpha1").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("{path} has no place in v1alpha1")
+        );
+    }
+
     let mut recording = object("ProfileRecording", "v1");
     put(&mut recording, "spec.finish", json!({ "after": "10m" }));
     let error = from_v1(&recording, "v1alpha1").unwrap_err();

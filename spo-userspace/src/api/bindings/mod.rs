@@ -1,5 +1,7 @@
-//! How a pod's annotation says which bindings gave it which profiles. The webhook writes it when the
-//! pod is made; whoever asks what a binding did reads it.
+//! Bindings: which images they mean, which of them counts for a container, and what they came to.
+//!
+//! A pod's annotation says which bindings gave it which profiles. The webhook writes it when the pod is made;
+//! whoever asks what a binding did reads it.
 //!
 //! Ephemeral containers are not in it: a request that adds one cannot change a pod's annotations.
 //! What they were given stands in their own fields.
@@ -11,8 +13,13 @@ use super::common::ProfileKind;
 use super::profile_binding::BindingMode;
 use crate::profile::named::named;
 
+pub mod choice;
+pub mod image;
+
 /// On a pod: what bindings gave it, as [`Applied::joined`] writes it.
 pub const BINDINGS: &str = "spo.x-k8s.io/bindings";
+/// On each pod with that annotation, so that it is found.
+pub const BOUND_POD: &str = "spo.x-k8s.io/bound";
 /// The scheduling gate of a pod that waits for profiles, from Kubernetes 1.27 on. The operator
 /// removes it.
 pub const GATE: &str = "spo.x-k8s.io/profile-installed";
