@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
 
 use super::crds::Definition;
 use super::daemon::WebhookOptions;
-use super::names::ENABLE_RECORDING;
+use super::names::{ENABLE_BINDING, ENABLE_RECORDING};
 use crate::profile::object::GROUP;
 
 /// The object that registers the webhooks that only judge.
@@ -27,6 +27,12 @@ pub const SERVICE: &str = "webhook-service";
 pub const POLICY: &str = "profilepolicy.spo.io";
 /// Where [`POLICY`] is served.
 pub const POLICY_PATH: &str = "/validate-v1-pod-profilepolicy";
+/// Puts containers under the profiles that bindings give them.
+pub const BINDING: &str = "binding.spo.io";
+/// Where [`BINDING`] is served.
+pub const BINDING_PATH: &str = "/mutate-v1-pod-binding";
+/// Checks bindings.
+pub const BINDINGS: &str = "profilebinding-validation.spo.io";
 /// Marks the containers of pods that are recorded.
 pub const RECORDING: &str = "recording.spo.io";
 /// Where [`RECORDING`] is served.
@@ -41,7 +47,7 @@ const SECONDS: i32 = 5;
 
 /// The webhooks that change pods, which are older than the others.
 const MUTATING_NAMES: [&str; 4] = [
-    "binding.spo.io",
+    BINDING,
     RECORDING,
     "execmetadata.spo.io",
     "nodedebuggingpod.spo.io",
@@ -102,7 +108,7 @@ pub const VALIDATIONS: [Validation; 7] = [
         IGNORE,
     ),
     validation(
-        "profilebinding-validation.spo.io",
+        BINDINGS,
         "/validate-profilebinding",
         "ProfileBinding",
         IGNORE,
@@ -200,51 +206,69 @@ pub fn validating(
     }
 }
 
-/// The object that registers the webhooks that change pods. See [`validating`].
+/// The object that registers the webhooks that change pods. See [`validating`]. The one for recording is
+/// there only if something `records`: pods are refused while nobody answers it.
 pub fn mutating(
     reach: &Reach,
+    namespace: &str,
     bundle: Option<&[u8]>,
     options: &[WebhookOptions],
+    records: bool,
 ) -> MutatingWebhookConfiguration {
-    let options = options.iter().find(|options| options.name == RECORDING);
-    let options = options.cloned().unwrap_or_default();
-    let opted_in = LabelSelector {
-        match_expressions: Some(vec![expression(ENABLE_RECORDING, "Exists", &[])]),
-        match_labels: None,
+    let webhook = |name: &str, path, label, operations: &[&str], effects: &str| {
+        let options = options.iter().find(|options| options.name == name);
+        let options = options.cloned().unwrap_or_default();
+        let opted_in = LabelSelector {
+            match_expressions: Some(vec![expression(label, "Exists", &[])]),
+            match_labels: None,
+        };
+        // The webhook must not be needed to start itself.
+        let own = [
+            "security-profiles-operator",
+            "security-profiles-operator-webhook",
+        ];
+        let others = LabelSelector {
+            match_expressions: Some(vec![expression("name", "NotIn", &own)]),
+            match_labels: None,
+        };
+        MutatingWebhook {
+            name: name.to_owned(),
+            admission_review_versions: vec!["v1".to_owned()],
+            client_config: client(reach, path, bundle),
+            failure_policy: options.failure_policy.or_else(|| Some(FAIL.to_owned())),
+            match_policy: Some("Equivalent".to_owned()),
+            namespace_selector: options.namespace_selector.or(Some(opted_in)),
+            object_selector: options.object_selector.or(Some(others)),
+            // Containers that another webhook adds count as well.
+            reinvocation_policy: Some("IfNeeded".to_owned()),
+            rules: Some(vec![
+                rule(operations, "", "pods"),
+                rule(&["UPDATE"], "", "pods/ephemeralcontainers"),
+            ]),
+            side_effects: effects.to_owned(),
+            timeout_seconds: Some(SECONDS),
+            ..MutatingWebhook::default()
+        }
     };
-    // The webhook must not be needed to start itself.
-    let own = [
-        "security-profiles-operator",
-        "security-profiles-operator-webhook",
-    ];
-    let others = LabelSelector {
-        match_expressions: Some(vec![expression("name", "NotIn", &own)]),
-        match_labels: None,
-    };
-    let recording = MutatingWebhook {
-        name: RECORDING.to_owned(),
-        admission_review_versions: vec!["v1".to_owned()],
-        client_config: client(reach, RECORDING_PATH, bundle),
-        failure_policy: options.failure_policy.or_else(|| Some(FAIL.to_owned())),
-        match_policy: Some("Equivalent".to_owned()),
-        namespace_selector: options.namespace_selector.or(Some(opted_in)),
-        object_selector: options.object_selector.or(Some(others)),
-        // Containers that another webhook adds are recorded as well.
-        reinvocation_policy: Some("IfNeeded".to_owned()),
-        rules: Some(vec![
-            rule(&["CREATE", "UPDATE"], "", "pods"),
-            rule(&["UPDATE"], "", "pods/ephemeralcontainers"),
-        ]),
-        side_effects: "None".to_owned(),
-        timeout_seconds: Some(SECONDS),
-        ..MutatingWebhook::default()
-    };
+    let (create, both) = (["CREATE"], ["CREATE", "UPDATE"]);
+    // Refusals are told by events.
+    let effects = "NoneOnDryRun";
+    let mut binding = webhook(BINDING, BINDING_PATH, ENABLE_BINDING, &create, effects);
+    // Whatever selector is asked for, since none of these pods is ever bound.
+    let selector = binding.namespace_selector.get_or_insert_default();
+    let expressions = selector.match_expressions.get_or_insert_default();
+    expressions.push(elsewhere(namespace));
+    let mut webhooks = vec![binding];
+    if records {
+        let recording = webhook(RECORDING, RECORDING_PATH, ENABLE_RECORDING, &both, "None");
+        webhooks.push(recording);
+    }
     MutatingWebhookConfiguration {
         metadata: ObjectMeta {
             name: Some(MUTATING.to_owned()),
             ..ObjectMeta::default()
         },
-        webhooks: Some(vec![recording]),
+        webhooks: Some(webhooks),
     }
 }
 
@@ -283,9 +307,13 @@ fn rule(operations: &[&str], group: &str, resource: &str) -> RuleWithOperations 
 /// has no such label, every namespace.
 fn not_in(namespace: &str) -> LabelSelector {
     LabelSelector {
-        match_expressions: Some(vec![expression(NAMESPACE_NAME, "NotIn", &[namespace])]),
+        match_expressions: Some(vec![elsewhere(namespace)]),
         match_labels: None,
     }
+}
+
+fn elsewhere(namespace: &str) -> LabelSelectorRequirement {
+    expression(NAMESPACE_NAME, "NotIn", &[namespace])
 }
 
 fn expression(key: &str, operator: &str, values: &[&str]) -> LabelSelectorRequirement {
@@ -352,8 +380,8 @@ mod tests {
     fn recording_is_for_namespaces_that_want_it() {
         let reach = Reach::Service("spo".to_owned());
         let one = |options: &[WebhookOptions]| {
-            let object = mutating(&reach, Some(b"pem"), options);
-            object.webhooks.unwrap().remove(0)
+            let object = mutating(&reach, "spo", Some(b"pem"), options, true);
+            object.webhooks.unwrap().remove(1)
         };
         let usual = one(&[]);
         let key = |selector: &Option<LabelSelector>| {
@@ -378,10 +406,50 @@ mod tests {
     }
 
     #[test]
+    fn binding_is_for_namespaces_that_want_it_and_never_our_own() {
+        let reach = Reach::Service("spo".to_owned());
+        let all = |options: &[WebhookOptions]| {
+            let object = mutating(&reach, "spo", None, options, false);
+            object.webhooks.unwrap()
+        };
+        let usual = all(&[]);
+        assert_eq!(usual.len(), 1);
+        let usual = &usual[0];
+        assert_eq!(usual.name, BINDING);
+        assert_eq!(usual.failure_policy.as_deref(), Some("Fail"));
+        assert_eq!(usual.side_effects, "NoneOnDryRun");
+        assert_eq!(usual.reinvocation_policy.as_deref(), Some("IfNeeded"));
+        let path = usual.client_config.service.clone().unwrap().path;
+        assert_eq!(path.as_deref(), Some("/mutate-v1-pod-binding"));
+        let rules: Vec<_> = usual.rules.iter().flatten().collect();
+        assert_eq!(rules[0].operations, Some(vec!["CREATE".to_owned()]));
+        assert_eq!(
+            rules[1].resources,
+            Some(vec!["pods/ephemeralcontainers".to_owned()])
+        );
+        let keys = |webhook: &MutatingWebhook| -> Vec<String> {
+            let selector = webhook.namespace_selector.clone().unwrap_or_default();
+            let expressions = selector.match_expressions.unwrap_or_default();
+            expressions.into_iter().map(|one| one.key).collect()
+        };
+        assert_eq!(keys(usual), [ENABLE_BINDING, NAMESPACE_NAME]);
+        let everywhere = WebhookOptions {
+            name: BINDING.to_owned(),
+            failure_policy: Some("Ignore".to_owned()),
+            namespace_selector: Some(LabelSelector::default()),
+            object_selector: None,
+        };
+        let changed = &all(&[everywhere])[0];
+        assert_eq!(changed.failure_policy.as_deref(), Some("Ignore"));
+        assert_eq!(keys(changed), [NAMESPACE_NAME]);
+        assert_eq!(changed.object_selector, usual.object_selector);
+    }
+
+    #[test]
     fn names_and_paths_are_different() {
         let names: Vec<_> = names().collect();
         let mut paths: Vec<_> = VALIDATIONS.iter().map(|one| one.path).collect();
-        paths.extend([POLICY_PATH, RECORDING_PATH]);
+        paths.extend([POLICY_PATH, RECORDING_PATH, BINDING_PATH]);
         for list in [names, paths] {
             let set: std::collections::BTreeSet<_> = list.iter().collect();
             assert_eq!(set.len(), list.len());

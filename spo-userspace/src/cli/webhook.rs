@@ -30,8 +30,10 @@ fn serve(args: WebhookArgs) -> Result<()> {
         certificates,
     } = args;
     logging::begin(common.verbosity)?;
+    let host = nix::unistd::gethostname().context("cannot find the name of this host")?;
     let options = Options {
         namespace,
+        identity: host.to_string_lossy().into_owned(),
         port,
         health_port,
         certificates,

@@ -8,6 +8,8 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use prometheus::IntCounter;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::MANAGER;
 use super::error::told;
@@ -16,6 +18,8 @@ use super::error::told;
 const BURST: u32 = 50;
 /// The time after which there may be one more.
 const REFILL: Duration = Duration::from_secs(1);
+/// Notes that wait for being written, of whoever does not wait for that.
+const WAITING: usize = 200;
 
 /// Writes events.
 pub struct Events {
@@ -119,6 +123,52 @@ impl Events {
     }
 }
 
+/// Takes notes of whoever has no time to wait until they are written. There is room for some; what finds
+/// none is counted.
+#[derive(Clone)]
+pub struct Notes {
+    sender: mpsc::Sender<(ObjectReference, Note)>,
+    over_budget: IntCounter,
+}
+
+impl Notes {
+    /// Takes a note about an object.
+    pub fn leave(&self, object: ObjectReference, note: Note) {
+        if self.sender.try_send((object, note)).is_err() {
+            self.over_budget.inc();
+        }
+    }
+}
+
+impl Events {
+    /// Where notes are left, and what writes them, one after the other: until `stop`, and then those that
+    /// are left.
+    pub fn later(
+        self,
+        stop: CancellationToken,
+    ) -> (Notes, impl Future<Output = ()> + Send + 'static) {
+        let (sender, mut receiver) = mpsc::channel(WAITING);
+        let notes = Notes {
+            sender,
+            over_budget: self.over_budget.clone(),
+        };
+        let write = async move {
+            loop {
+                let left = tokio::select! {
+                    () = stop.cancelled(), if !receiver.is_closed() => {
+                        receiver.close();
+                        continue;
+                    }
+                    left = receiver.recv() => left,
+                };
+                let Some((object, note)) = left else { return };
+                self.tell(&object, note).await;
+            }
+        };
+        (notes, write)
+    }
+}
+
 /// As long as an event's note may be: 1 kB.
 fn shortened(mut text: String) -> String {
     const MOST: usize = 1024;
@@ -175,6 +225,28 @@ mod tests {
         assert_eq!((0..10).filter(|_| budget.take(later)).count(), 3);
         let much_later = start + Duration::from_hours(1);
         assert_eq!((0..100).filter(|_| budget.take(much_later)).count(), 50);
+    }
+
+    #[test]
+    fn notes_without_room_are_counted() {
+        let (sender, receiver) = mpsc::channel(2);
+        let over_budget = IntCounter::new("a", "a").unwrap();
+        let notes = Notes {
+            sender,
+            over_budget: over_budget.clone(),
+        };
+        let leave = || {
+            let note = Note {
+                warning: true,
+                reason: "A".to_owned(),
+                message: String::new(),
+            };
+            notes.leave(ObjectReference::default(), note);
+            over_budget.get()
+        };
+        assert_eq!([leave(), leave(), leave()], [0, 0, 1]);
+        drop(receiver);
+        assert_eq!(leave(), 2);
     }
 
     #[test]

@@ -19,9 +19,10 @@ use tokio_util::task::TaskTracker;
 
 use super::stop_on_signals;
 use super::telling::{TellError, profile};
-use crate::api::ProfileRecording;
 use crate::api::names::CONFIGURATION;
+use crate::api::{ProfileBinding, ProfileRecording};
 use crate::cluster::error::told;
+use crate::cluster::events::Events;
 use crate::cluster::watch::{Change, Wish, store, watch};
 use crate::cluster::{self, ConnectError};
 use crate::server::{LeastTls, Limits, Tls, listen, serve};
@@ -41,8 +42,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How the server is reached.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The namespace of the configuration.
+    /// The namespace of the operator and its configuration.
     pub namespace: String,
+    /// A name that no other replica has: that of its pod.
+    pub identity: String,
     /// The port of the webhooks.
     pub port: u16,
     /// The port of `/healthz` and `/readyz`, without TLS.
@@ -89,6 +92,7 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
     let stop = stop_on_signals().map_err(ServeError::Signals)?;
     let Options {
         namespace,
+        identity,
         port,
         health_port,
         certificates,
@@ -120,6 +124,13 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
         true
     };
     let namespaces = watches.all(trim_namespace, |_| {});
+    let trim_binding = |binding: &mut DeserializeGuard<ProfileBinding>| {
+        trim(binding);
+        if let Ok(binding) = &mut binding.0 {
+            binding.status = None;
+        }
+        true
+    };
     let profiles = Profiles {
         seccomp: watches.profiles(),
         apparmor: watches.profiles(),
@@ -132,18 +143,22 @@ pub async fn run(options: Options) -> Result<(), ServeError> {
         namespaces,
         profiles,
         recordings: watches.all(|_: &mut DeserializeGuard<ProfileRecording>| true, |_| {}),
+        bindings: watches.all(trim_binding, |_| {}),
         configurations: watches.start(own, spod, |_| true, |_| {}),
     };
-    let state = Arc::new(State::new(client.clone(), stores));
+    let events = Events::new(client.clone(), &identity, counted.events_over_budget());
+    let (notes, written) = events.later(end.clone());
+    tasks.spawn(written);
+    let state = Arc::new(State::new(client.clone(), namespace, stores, notes));
 
     let ready = {
         let (state, tls, stop) = (Arc::clone(&state), tls.clone(), stop.clone());
         move || match () {
             () if stop.is_cancelled() => Err("ending".to_owned()),
             () if !tls.is_ready() => Err("there is no certificate yet".to_owned()),
-            () if state.synced().now_or_never().is_none() => {
-                Err("not all profiles, namespaces and recordings are known yet".to_owned())
-            }
+            () if state.synced().now_or_never().is_none() => Err(
+                "not all profiles, namespaces, recordings and bindings are known yet".to_owned(),
+            ),
             () => Ok(()),
         }
     };
@@ -205,6 +220,13 @@ impl Watches<'_> {
                 metrics.unreadable(&K::plural(&()), unreadable.len());
             }
         };
+        let trim = |profile: &mut Guarded<K>| {
+            match &mut profile.0 {
+                Ok(profile) => profile.trim(),
+                Err(_) => trim(profile),
+            }
+            true
+        };
         self.all(trim, changed)
     }
 
@@ -257,11 +279,10 @@ impl Watches<'_> {
     }
 }
 
-/// What no webhook reads.
-fn trim<K: Resource>(object: &mut K) -> bool {
+/// Leaves out what no webhook reads.
+fn trim<K: Resource>(object: &mut K) {
     let metadata = object.meta_mut();
     metadata.annotations = None;
     metadata.labels = None;
     metadata.finalizers = None;
-    true
 }

@@ -1,4 +1,5 @@
-//! Admission: what the API server asks before it takes an object. Nothing here writes anything.
+//! Admission: what the API server asks before it takes an object. Nothing here writes anything but
+//! events, and nobody waits for those.
 //!
 //! | file | webhook |
 //! |---|---|
@@ -7,17 +8,24 @@
 //! | `room.rs` | bounds what requests take |
 //! | `recording.rs` | marks the containers that are recorded |
 //! | `recordings.rs` | holds recordings apart whose profiles would have the same names |
+//! | `binding.rs` | puts containers under the profiles that bindings give them |
+//! | `bindings.rs` | tells of bindings that bind nothing |
 
+mod binding;
+mod bindings;
+mod lookup;
 mod objects;
 mod policy;
 mod recording;
 mod recordings;
 mod review;
 mod room;
+mod standing;
 mod state;
 mod told;
 mod uses;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -31,9 +39,14 @@ use axum::routing::post;
 use prometheus::IntCounter;
 use serde_json::Value;
 
+use self::binding::Circumstances;
 use self::review::{Answer, Request};
 use self::room::{Room, make_room};
-use crate::api::webhooks::{POLICY_PATH, RECORDING_PATH, RECORDINGS, VALIDATIONS};
+use crate::api::names::ENABLE_RECORDING;
+use crate::api::webhooks::{
+    BINDING_PATH, BINDINGS, POLICY_PATH, RECORDING_PATH, RECORDINGS, VALIDATIONS,
+};
+use crate::cluster::error::told as cause;
 
 pub use self::state::{Guarded, Profiles, Scoped, State, Stores};
 
@@ -42,16 +55,15 @@ pub fn router(state: &Arc<State>, refused: IntCounter) -> Router {
     let room = Arc::new(Room::new(refused));
     let mut router = Router::new();
     for validation in VALIDATIONS {
-        if validation.name == RECORDINGS {
-            continue;
-        }
-        let checked = async |body: Bytes| blocking(move || check(&body)).await;
-        router = router.route(validation.path, post(checked));
-    }
-    for validation in VALIDATIONS.iter().filter(|one| one.name == RECORDINGS) {
-        router = router.route(validation.path, post(recordings_checked));
+        let served = match validation.name {
+            RECORDINGS => post(recordings_checked),
+            BINDINGS => post(bindings_checked),
+            _ => post(async |body: Bytes| blocking(move || check(&body)).await),
+        };
+        router = router.route(validation.path, served);
     }
     router
+        .route(BINDING_PATH, post(bound))
         .route(POLICY_PATH, post(held))
         .route(RECORDING_PATH, post(recorded))
         .layer(from_fn_with_state(room, make_room))
@@ -86,6 +98,73 @@ async fn recorded(With(state): With<Arc<State>>, body: Bytes) -> Response {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH);
     let seconds = seconds.map_or(0, |since| since.as_secs());
     let work = move || recording::review(&request, &recordings, recorders, seconds).of(&request);
+    blocking(move || Ok(work())).await
+}
+
+async fn bound(With(state): With<Arc<State>>, body: Bytes) -> Response {
+    let request = match Request::parse(&body) {
+        Ok(request) => request,
+        Err(error) => return bad(&error),
+    };
+    let own = request.namespace == state.namespace;
+    if request.is_deleting() || own {
+        return axum::Json(Answer::default().of(&request)).into_response();
+    }
+    match bind(&state, request).await {
+        Ok(response) => response,
+        Err(error) => {
+            let error = cause(&error);
+            tracing::warn!(error, "cannot ask for what a pod is to be bound by");
+            let text = format!("cannot ask the API server for bindings and profiles: {error}\n");
+            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+        }
+    }
+}
+
+async fn bind(state: &State, request: Request) -> Result<Response, kube::Error> {
+    state.synced().await;
+    let server = state.server().await?;
+    let labels = state.labels_of(&request.namespace).await;
+    let bindings = state.bindings_of(&request.namespace).await?;
+    let labels_of = labels.as_ref();
+    let plan = binding::choose(&request, &bindings, labels_of, &state.namespace, server);
+    let profiles = state.profiles(plan.profiles().into_iter()).await?;
+    let recorders = state.recorders();
+    let mut recorded = BTreeMap::new();
+    let loosened = plan.loosened(&request.object);
+    // Whoever writes the profile into the pod himself is not recorded for that.
+    if !loosened.is_empty() && labels_of.is_some_and(|all| all.contains_key(ENABLE_RECORDING)) {
+        let recordings = state.recordings_of(&request.namespace).await;
+        recorded = recording::by_logs(&request.object, &loosened, &recordings, recorders);
+    }
+    let notes = state.notes.clone();
+    let work = move || {
+        let circumstances = Circumstances {
+            labels: labels.as_ref(),
+            server,
+            recorded: &recorded,
+        };
+        let decision = binding::decide(&request, plan, &profiles, &circumstances);
+        for (object, note) in decision.notes {
+            notes.leave(object, note);
+        }
+        Ok(decision.answer.of(&request))
+    };
+    Ok(blocking(work).await)
+}
+
+async fn bindings_checked(With(state): With<Arc<State>>, body: Bytes) -> Response {
+    let request = match Request::parse(&body) {
+        Ok(request) => request,
+        Err(error) => return bad(&error),
+    };
+    state.synced().await;
+    let labels = state.labels_of(&request.namespace).await;
+    let work = move || {
+        let answer = objects::review(&request);
+        let known = |kind, name: &str| state.known(kind, name);
+        bindings::review(answer, &request, &state.namespace, labels.as_ref(), known).of(&request)
+    };
     blocking(move || Ok(work())).await
 }
 

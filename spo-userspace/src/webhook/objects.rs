@@ -1,12 +1,10 @@
 //! Checks objects of our kinds before the API server takes them.
 
-use kube::Resource as _;
 use serde_json::{Value, json};
 
 use super::review::{Answer, Request};
 use super::told;
-use crate::api::names::NOT_BOUND;
-use crate::api::{self, ProfileBinding};
+use crate::api;
 use crate::profile::diagnostic::{Diagnostic, Severity, has_errors};
 use crate::profile::tree::{self, Parsed};
 use crate::profile::{apparmor, seccomp, selinux};
@@ -61,9 +59,6 @@ pub(super) fn review(request: &Request) -> Answer {
     if warnings.len() > lines.len() {
         let more = warnings.len() - lines.len();
         lines.push(format!("{more} more: `spo check --strict` tells all"));
-    }
-    if kind == ProfileBinding::kind(&()) {
-        lines.push(NOT_BOUND.to_owned());
     }
     Answer {
         refusal,

@@ -57,18 +57,11 @@ pub(super) fn review(
                 quoted(name)
             ));
         }
-        let denied = found.into_iter().filter(|found| !is_for(found, labels));
+        let is_denied = |found: &Found| !is_for(&found.namespaces, labels);
+        let denied = found.into_iter().filter(is_denied);
         refusals.extend(denied.map(|found| refusal(&part, &found, namespace)));
     }
-    for Use { part, profile } in unfiltered {
-        if let Named::Seccomp(name) = profile {
-            warnings.push(format!(
-                "{} is privileged, and runtimes give privileged containers no seccomp filter: the profile {} does not hold it",
-                escape(&part),
-                quoted(&name)
-            ));
-        }
-    }
+    warnings.extend(unfiltered.iter().filter_map(unheld));
     Answer {
         refusal: joined(&refusals),
         warnings,
@@ -76,8 +69,21 @@ pub(super) fn review(
     }
 }
 
-fn is_for(found: &Found, labels: Option<&BTreeMap<String, String>>) -> bool {
-    let selector = match &found.namespaces {
+/// What is said of a privileged container under a seccomp profile.
+pub(super) fn unheld(unfiltered: &Use) -> Option<String> {
+    let Named::Seccomp(name) = &unfiltered.profile else {
+        return None;
+    };
+    Some(format!(
+        "{} is privileged, and runtimes give privileged containers no seccomp filter: the profile {} does not hold it",
+        escape(&unfiltered.part),
+        quoted(name)
+    ))
+}
+
+/// Whether a profile is for a namespace with these labels.
+pub(super) fn is_for(namespaces: &Namespaces, labels: Option<&BTreeMap<String, String>>) -> bool {
+    let selector = match namespaces {
         Namespaces::All => return true,
         Namespaces::Selected(selector) => selector,
         // It may be there to keep somebody out.
@@ -91,11 +97,13 @@ fn is_for(found: &Found, labels: Option<&BTreeMap<String, String>>) -> bool {
     }
 }
 
-fn refusal(part: &str, found: &Found, namespace: &str) -> String {
+/// Why a part of a pod may not name a profile.
+pub(super) fn refusal(part: &str, found: &Found, namespace: &str) -> String {
     let Found {
         kind,
         name,
         namespaces,
+        standing: _,
     } = found;
     let wanted = match namespaces {
         Namespaces::All => String::new(),
@@ -123,7 +131,8 @@ fn describe(selector: &LabelSelector) -> String {
     }
 }
 
-fn joined(refusals: &[String]) -> Option<String> {
+/// All refusals as one.
+pub(super) fn joined(refusals: &[String]) -> Option<String> {
     let (first, rest) = refusals.split_first()?;
     let mut lines = vec![first.clone()];
     lines.extend(rest.iter().take(MOST - 1).cloned());

@@ -4,7 +4,7 @@
 //! The recorder on the node finds the pods of a recording itself, so that nothing is lost when this
 //! webhook is away; but the seccomp profile of a container can only be chosen here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube::core::{Selector, SelectorExt as _};
 use serde_json::{Value, json};
@@ -299,6 +299,37 @@ impl Review<'_> {
     fn warn(&mut self, warning: String) {
         self.warnings.push(warning);
     }
+}
+
+/// Of some containers, those that a recording from the audit log has the say over, and which.
+pub(super) fn by_logs(
+    pod: &Value,
+    containers: &BTreeSet<String>,
+    recordings: &[Recording],
+    recorders: Recorders,
+) -> BTreeMap<String, String> {
+    let labels: BTreeMap<String, String> =
+        serde_json::from_value(pod["metadata"]["labels"].clone()).unwrap_or_default();
+    let labelled = labels.get(ENABLE_RECORDING).map(String::as_str) == Some("true");
+    let counts = |spec: &ProfileRecordingSpec| {
+        let selector = Selector::try_from(spec.pod_selector.clone());
+        spec.recorder == Recorder::Logs
+            && selector.is_ok_and(|selector| selector.matches(&labels))
+            && problem(spec, recorders).is_none()
+            && (labelled || !recorders.labelled)
+    };
+    let mut recorded = BTreeMap::new();
+    for recording in recordings {
+        let Some(spec) = recording.spec.as_ref().filter(|spec| counts(spec)) else {
+            continue;
+        };
+        for container in containers {
+            if spec.containers.is_empty() || spec.containers.contains(container) {
+                recorded.insert(container.clone(), recording.name.clone());
+            }
+        }
+    }
+    recorded
 }
 
 /// Why a recording cannot be done.

@@ -25,6 +25,9 @@ pub(super) struct Request {
     /// The part of the object that is written, such as `status`; empty for the object itself.
     #[serde(default)]
     pub(super) sub_resource: String,
+    /// Whether it is only tried out.
+    #[serde(default)]
+    pub(super) dry_run: bool,
     /// The object as it would be.
     #[serde(default)]
     pub(super) object: Value,

@@ -1,5 +1,5 @@
-//! What the webhooks know: which namespaces every profile is for, the labels of namespaces, what is
-//! to be recorded, and whether recording is on.
+//! What the webhooks know: which namespaces every profile is for, and whether nodes have it, the labels
+//! of namespaces, what is to be recorded and bound, and whether recording is on.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,23 +14,31 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use tokio::sync::OnceCell;
 
+use super::lookup::Server;
 use super::recording::{Recorders, Recording};
+use super::standing::{self, Progress, Standing, if_known};
 use crate::api::names::LOG_PROFILE;
 use crate::api::pods::raw_selinux_profiles;
 use crate::api::{
-    AppArmorProfile, ProfileRecording, RawSelinuxProfile, SeccompProfile,
+    AppArmorProfile, ProfileBinding, ProfileRecording, RawSelinuxProfile, SeccompProfile,
     SecurityProfilesOperatorDaemon, SelinuxProfile,
 };
 use crate::cluster::error::told;
+use crate::cluster::events::Notes;
+use crate::profile;
 
-/// A profile, of which nothing is kept but for whom it is. Its rules need not even be valid.
+/// A profile, of which nothing is kept but for whom it is, and how far it got. Its rules need not even be
+/// valid.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(bound = "")]
 pub struct Scoped<K> {
     metadata: ObjectMeta,
     #[serde(default)]
     spec: Scope,
+    #[serde(default, deserialize_with = "if_known")]
+    status: Progress,
     #[serde(skip)]
     kind: PhantomData<fn() -> K>,
 }
@@ -40,6 +48,15 @@ pub struct Scoped<K> {
 struct Scope {
     #[serde(default, deserialize_with = "whole")]
     namespace_selector: Option<LabelSelector>,
+    #[serde(default, deserialize_with = "if_known")]
+    state: Option<profile::state::State>,
+}
+
+impl<K> Scoped<K> {
+    /// Leaves out what no webhook reads.
+    pub fn trim(&mut self) {
+        standing::trim(&mut self.metadata, &mut self.status);
+    }
 }
 
 /// A selector that has nothing in it which this version does not know, and would pass over.
@@ -100,13 +117,16 @@ pub struct Profiles {
 }
 
 /// A profile that a pod names, if there is one.
+#[derive(Clone, Debug)]
 pub(super) struct Found {
     pub(super) kind: &'static str,
     pub(super) name: String,
     pub(super) namespaces: Namespaces,
+    pub(super) standing: Standing,
 }
 
 /// For which namespaces a profile is.
+#[derive(Clone, Debug)]
 pub(super) enum Namespaces {
     All,
     Selected(LabelSelector),
@@ -142,23 +162,54 @@ where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
     let object = store.get(&ObjectRef::new(name))?;
-    Some(Found {
-        kind,
-        name: name.to_owned(),
-        namespaces: match &object.0 {
-            Ok(profile) => match &profile.spec.namespace_selector {
+    Some(found(&object, kind))
+}
+
+/// What a profile says.
+pub(super) fn found<K>(object: &Guarded<K>, kind: &'static str) -> Found
+where
+    K: Resource<DynamicType = ()>,
+{
+    let name = object.name_any();
+    let (namespaces, standing) = match &object.0 {
+        Ok(Scoped {
+            metadata,
+            spec: Scope {
+                namespace_selector,
+                state,
+            },
+            status,
+            kind: _,
+        }) => {
+            let namespaces = match namespace_selector {
                 Some(selector) => Namespaces::Selected(selector.clone()),
                 None => Namespaces::All,
-            },
-            Err(_) => Namespaces::Unreadable,
-        },
-    })
+            };
+            (namespaces, Standing::of(metadata, *state, status))
+        }
+        Err(_) => (
+            Namespaces::Unreadable,
+            Standing::on_none("this version cannot read", "mend it"),
+        ),
+    };
+    Found {
+        kind,
+        name,
+        namespaces,
+        standing,
+    }
 }
 
 /// What all webhooks share.
 pub struct State {
-    client: Client,
+    pub(super) client: Client,
+    /// The operator's own namespace.
+    pub(super) namespace: String,
     pub(super) stores: Stores,
+    /// Where notes go that are written when the answer is given.
+    pub(super) notes: Notes,
+    /// What the API server is like, once somebody wanted to know.
+    pub(super) server: OnceCell<Server>,
 }
 
 /// What is known, filled by somebody else.
@@ -169,14 +220,22 @@ pub struct Stores {
     pub profiles: Profiles,
     /// The recordings of all namespaces.
     pub recordings: Store<DeserializeGuard<ProfileRecording>>,
+    /// The bindings of all namespaces.
+    pub bindings: Store<DeserializeGuard<ProfileBinding>>,
     /// The configuration, of which there is one at most.
     pub configurations: Store<DeserializeGuard<SecurityProfilesOperatorDaemon>>,
 }
 
 impl State {
-    /// The state.
-    pub fn new(client: Client, stores: Stores) -> Self {
-        Self { client, stores }
+    /// The state. `namespace` is the operator's own.
+    pub fn new(client: Client, namespace: String, stores: Stores, notes: Notes) -> Self {
+        Self {
+            client,
+            namespace,
+            stores,
+            notes,
+            server: OnceCell::new(),
+        }
     }
 
     /// Waits until everything is known. That a store has nobody left who fills it happens when the
@@ -192,9 +251,11 @@ impl State {
                     raw_selinux,
                 },
             recordings,
+            bindings,
             configurations,
         } = &self.stores;
         namespaces.wait_until_ready().await.ok();
+        bindings.wait_until_ready().await.ok();
         recordings.wait_until_ready().await.ok();
         configurations.wait_until_ready().await.ok();
         seccomp.wait_until_ready().await.ok();

@@ -8,6 +8,8 @@ mod apply;
 mod observe;
 mod plan;
 
+pub(super) use self::observe::INJECTED;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -18,7 +18,7 @@ pub(super) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// What cert-manager writes on the Secret of a Certificate.
 const TAKEN_OVER: &str = "cert-manager.io/certificate-name";
 /// By these, others fill in what clients trust.
-const INJECTED: [&str; 2] = [
+pub(in crate::controller) const INJECTED: [&str; 2] = [
     "cert-manager.io/inject-ca-from",
     "service.beta.openshift.io/inject-cabundle",
 ];

@@ -1,12 +1,14 @@
 //! The objects that make the API server ask a webhook. They are of the whole cluster, so that
 //! nothing can own them. What is trusted in them is kept by `controller::certificates`.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig,
 };
-use kube::api::{Api, DeleteParams, PostParams, Preconditions};
+use kube::api::{Api, PostParams};
 use kube::core::ClusterResourceScope;
 use kube::{Client, Error, Resource, ResourceExt as _};
 use serde::Serialize;
@@ -16,6 +18,7 @@ use crate::api::daemon::SecurityProfilesOperatorDaemonSpec;
 use crate::api::names::digest;
 use crate::api::webhooks::{MUTATING, Reach, SERVICE, mutating, validating};
 use crate::cluster::MANAGER;
+use crate::controller::certificates::INJECTED;
 
 /// What an object was made of, as a digest.
 const HASH: &str = "spo.x-k8s.io/configuration-hash";
@@ -46,8 +49,15 @@ impl Registration for MutatingWebhookConfiguration {
     }
 }
 
-/// Creates the objects, or makes them what they are to be. The one that changes pods is there only
-/// while something is recorded: pods are refused while nobody answers it.
+/// What a webhook that is new trusts: what the others do.
+#[derive(Clone, Debug, Default)]
+struct Trust {
+    bundle: Option<ByteString>,
+    /// Annotations by which somebody else fills it in.
+    injected: BTreeMap<String, String>,
+}
+
+/// Creates the objects, or makes them what they are to be.
 pub(super) async fn register(
     client: &Client,
     namespace: &str,
@@ -55,83 +65,114 @@ pub(super) async fn register(
 ) -> Result<(), Error> {
     let options = spec.webhook.as_ref();
     let options = options.map_or(&[][..], |webhook| &webhook.options);
-    let enricher = spec.enricher.as_ref();
-    let records = enricher
-        .is_some_and(|enricher| enricher.enable_bpf_recorder || enricher.enable_log_enricher);
     let reach = Reach::Service(namespace.to_owned());
-    write(client, validating(&reach, namespace, None, options)).await?;
+    let wanted = validating(&reach, namespace, None, options);
+    let written = write(client, wanted, &Trust::default()).await?;
     let api: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
     match api.get_opt(MUTATING).await? {
         Some(live) if !live.annotations().contains_key(HASH) => {
             tracing::warn!(
                 object = MUTATING,
-                "it is not ours, and stays: pods are not marked that are recorded"
+                "it is not ours, and stays: no pod gets a profile by a binding, and none is marked that is recorded"
             );
             Ok(())
         }
-        Some(live) if !records => delete(&api, &live).await.map(drop),
-        _ if records => write(client, mutating(&reach, None, options)).await,
-        _ => Ok(()),
+        _ => {
+            let trust = trust_of(written);
+            write(client, changing_pods(namespace, spec), &trust)
+                .await
+                .map(drop)
+        }
     }
 }
 
-async fn write<R: Registration>(client: &Client, mut wanted: R) -> Result<(), Error> {
+/// The object that registers the webhooks that change pods.
+fn changing_pods(
+    namespace: &str,
+    spec: &SecurityProfilesOperatorDaemonSpec,
+) -> MutatingWebhookConfiguration {
+    let options = spec.webhook.as_ref();
+    let options = options.map_or(&[][..], |webhook| &webhook.options);
+    let enricher = spec.enricher.as_ref();
+    let records = enricher
+        .is_some_and(|enricher| enricher.enable_bpf_recorder || enricher.enable_log_enricher);
+    let reach = Reach::Service(namespace.to_owned());
+    mutating(&reach, namespace, None, options, records)
+}
+
+fn trust_of<R: Registration>(mut live: R) -> Trust {
+    let injected = live.annotations().clone().into_iter();
+    let injected = injected.filter(|(key, _)| INJECTED.contains(&key.as_str()));
+    let injected = injected.collect();
+    let mut bundles = live.webhooks().map(|(_, config)| config.ca_bundle.clone());
+    Trust {
+        bundle: bundles.next().flatten(),
+        injected,
+    }
+}
+
+/// Writes an object, and returns it as it is then.
+async fn write<R: Registration>(client: &Client, mut wanted: R, trust: &Trust) -> Result<R, Error> {
     let api: Api<R> = Api::all(client.clone());
-    let parameters = PostParams {
+    let name = wanted.name_any();
+    let hash = mark(&mut wanted)?;
+    let Some(mut live) = api.get_opt(&name).await? else {
+        for (_, config) in wanted.webhooks() {
+            config.ca_bundle.clone_from(&trust.bundle);
+        }
+        wanted.annotations_mut().extend(trust.injected.clone());
+        return api.create(&written_by_us(), &wanted).await;
+    };
+    if is_current(&mut live, &mut wanted, &hash) {
+        return Ok(live);
+    }
+    let wanted = with_trust(wanted, live, trust);
+    api.replace(&name, &written_by_us(), &wanted).await
+}
+
+fn written_by_us() -> PostParams {
+    PostParams {
         field_manager: Some(MANAGER.to_owned()),
         ..PostParams::default()
-    };
-    let name = wanted.name_any();
-    let hash = digest(serde_json::to_vec(&wanted).map_err(Error::SerdeError)?);
+    }
+}
+
+/// Notes in an object what it was made of, and returns that.
+fn mark<R: Registration>(wanted: &mut R) -> Result<String, Error> {
+    let hash = digest(serde_json::to_vec(wanted).map_err(Error::SerdeError)?);
     wanted
         .annotations_mut()
         .insert(HASH.to_owned(), hash.clone());
-    match api.get_opt(&name).await? {
-        None => drop(api.create(&parameters, &wanted).await?),
-        Some(mut live) => {
-            if !is_current(&mut live, &mut wanted, &hash) {
-                let wanted = with_trust(wanted, live);
-                api.replace(&name, &parameters, &wanted).await?;
-            }
-        }
-    }
-    Ok(())
+    Ok(hash)
 }
 
-/// Removes the object by which the reference changes pods, and returns the names of its webhooks:
-/// they go to our service, where nobody answers them, and most of them fail then. One that has a
-/// webhook of somebody else stays, and so does one that a newer version of ours made.
-pub(super) async fn retire(client: &Client, namespace: &str) -> Result<Vec<String>, Error> {
+/// Puts ours in place of the webhooks by which the reference changes pods, and returns the names of
+/// those that nobody answers from now on. Who answers the others meanwhile is asked in the same way, and
+/// trusted as before. An object that has a webhook of somebody else stays, and so does one that a newer
+/// version of ours made.
+pub(super) async fn take_over(
+    client: &Client,
+    namespace: &str,
+    spec: &SecurityProfilesOperatorDaemonSpec,
+) -> Result<Vec<String>, Error> {
     let api: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
-    let Some(object) = api.get_opt(MUTATING).await? else {
+    let Some(live) = api.get_opt(MUTATING).await? else {
         return Ok(Vec::new());
     };
-    if !is_left_over(&object, namespace) {
+    if !is_left_over(&live, namespace) {
         return Ok(Vec::new());
     }
-    if !delete(&api, &object).await? {
-        return Ok(Vec::new());
-    }
-    let webhooks = object.webhooks.unwrap_or_default().into_iter();
-    Ok(webhooks.map(|webhook| webhook.name).collect())
-}
-
-/// Deletes the object as it was seen; whether it was there.
-async fn delete(
-    api: &Api<MutatingWebhookConfiguration>,
-    object: &MutatingWebhookConfiguration,
-) -> Result<bool, Error> {
-    let parameters = DeleteParams {
-        preconditions: Some(Preconditions {
-            uid: object.uid(),
-            resource_version: object.resource_version(),
-        }),
-        ..DeleteParams::default()
+    let names = |object: &MutatingWebhookConfiguration| -> Vec<String> {
+        let webhooks = object.webhooks.iter().flatten();
+        webhooks.map(|webhook| webhook.name.clone()).collect()
     };
-    match api.delete(MUTATING, &parameters).await {
-        Err(Error::Api(status)) if status.is_not_found() => Ok(false),
-        result => result.map(|_| true),
-    }
+    let mut wanted = changing_pods(namespace, spec);
+    mark(&mut wanted)?;
+    let (mut gone, kept) = (names(&live), names(&wanted));
+    gone.retain(|name| !kept.contains(name));
+    let wanted = with_trust(wanted, live, &Trust::default());
+    api.replace(MUTATING, &written_by_us(), &wanted).await?;
+    Ok(gone)
 }
 
 fn is_left_over(object: &MutatingWebhookConfiguration, namespace: &str) -> bool {
@@ -155,12 +196,12 @@ fn is_current<R: Registration>(live: &mut R, wanted: &mut R, hash: &str) -> bool
 }
 
 /// What was trusted stays, and so does the version, so that nobody's change is undone unseen.
-fn with_trust<R: Registration>(mut wanted: R, mut live: R) -> R {
+fn with_trust<R: Registration>(mut wanted: R, mut live: R, trust: &Trust) -> R {
     for (name, config) in wanted.webhooks() {
         let trusted = live
             .webhooks()
             .find_map(|(known, config)| (known == name).then(|| config.ca_bundle.clone()));
-        config.ca_bundle = trusted.flatten();
+        config.ca_bundle = trusted.flatten().or_else(|| trust.bundle.clone());
     }
     let foreign = live.annotations().clone();
     for (key, value) in foreign {
@@ -172,8 +213,6 @@ fn with_trust<R: Registration>(mut wanted: R, mut live: R) -> R {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::ByteString;
-
     use super::*;
 
     fn wanted() -> ValidatingWebhookConfiguration {
@@ -203,6 +242,17 @@ mod tests {
     }
 
     #[test]
+    fn who_fills_in_trust_for_one_does_it_for_the_other() {
+        let mut live = wanted();
+        live.annotations_mut()
+            .insert(INJECTED[0].to_owned(), "a/b".to_owned());
+        live.annotations_mut()
+            .insert(HASH.to_owned(), "x".to_owned());
+        let injected: Vec<_> = trust_of(live).injected.into_keys().collect();
+        assert_eq!(injected, [INJECTED[0]]);
+    }
+
+    #[test]
     fn what_is_trusted_stays() {
         let mut live = wanted();
         live.metadata.resource_version = Some("7".to_owned());
@@ -217,7 +267,7 @@ mod tests {
         new.annotations_mut()
             .insert(HASH.to_owned(), "new".to_owned());
         assert!(!is_current(&mut live, &mut new, "new"));
-        let mut merged = with_trust(new, live);
+        let mut merged = with_trust(new, live, &Trust::default());
         let webhooks = merged.webhooks.as_ref().unwrap();
         assert_eq!(webhooks[0].client_config.ca_bundle, trusted);
         assert_eq!(webhooks[1].client_config.ca_bundle, None);
@@ -225,6 +275,14 @@ mod tests {
         assert_eq!(merged.annotations()[HASH], "new");
         assert_eq!(merged.annotations()["theirs"], "1");
         assert!(is_current(&mut merged.clone(), &mut merged, "new"));
+        // A new one trusts what the others do.
+        let trust = trust_of(merged.clone());
+        let mut with_new = merged.clone();
+        let webhooks = with_new.webhooks.as_mut().unwrap();
+        webhooks[0].name = "new".to_owned();
+        let with_new = with_trust(with_new, merged.clone(), &trust);
+        let webhooks = with_new.webhooks.as_ref().unwrap();
+        assert_eq!(webhooks[0].client_config.ca_bundle, trusted);
         let mut fewer = {
             let mut fewer = merged.clone();
             fewer.webhooks.as_mut().unwrap().pop();

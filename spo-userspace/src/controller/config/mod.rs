@@ -26,8 +26,8 @@ use self::plan::{Observed, Progress, Written};
 use self::render::{Key, Settings, Wanted};
 use self::watches::{Stores, Watches};
 use super::status::DAEMONS;
-use crate::api::SecurityProfilesOperatorDaemon;
 use crate::api::names::LOG_PROFILE;
+use crate::api::{SecurityProfilesOperatorDaemon, SecurityProfilesOperatorDaemonSpec};
 use crate::cluster::error;
 use crate::cluster::events::{Events, Note};
 use crate::cluster::queue::{Outcome, queue};
@@ -112,8 +112,8 @@ async fn reconcile(context: &Context, stores: &Stores, memory: &Mutex<Memory>) -
     with(memory, |memory| memory.unreadable = None);
     let settings = observe::settings(context, stores, configuration);
     let manages_webhook = context.webhook && !render::is_static(&configuration.spec);
-    let retired = if manages_webhook {
-        retire(context).await
+    let taken_over = if manages_webhook {
+        take_over(context, &configuration.spec).await
     } else {
         Ok(())
     };
@@ -122,7 +122,7 @@ async fn reconcile(context: &Context, stores: &Stores, memory: &Mutex<Memory>) -
     let granted = grant::settle(context, stores, is_on).await;
     let Turn { mut failure, again } = write(context, stores, memory, settings.clone()).await;
     let recorders_end = granted == Ok(true);
-    failure = failure.or(retired.err()).or(granted.err());
+    failure = failure.or(taken_over.err()).or(granted.err());
     if let (Some(settings), true) = (&settings, manages_webhook) {
         let spec = &settings.spec;
         let registered = admission::register(&context.client, &context.namespace, spec).await;
@@ -199,21 +199,23 @@ async fn unreadable(
     }
 }
 
-/// Removes webhooks of the reference before the Deployment is replaced that answers them.
-async fn retire(context: &Context) -> Result<(), String> {
-    let webhooks = admission::retire(&context.client, &context.namespace).await;
-    let webhooks = webhooks.map_err(|error| {
+/// Takes over the webhooks of the reference before the Deployment is replaced that answers them.
+async fn take_over(
+    context: &Context,
+    spec: &SecurityProfilesOperatorDaemonSpec,
+) -> Result<(), String> {
+    let gone = admission::take_over(&context.client, &context.namespace, spec).await;
+    let gone = gone.map_err(|error| {
         let error = error::told(&error);
-        tracing::warn!(error, "cannot remove the webhooks of an older operator");
+        tracing::warn!(error, "cannot take over the webhooks of an older operator");
         format!(
-            "cannot remove the webhooks of an older operator, for which pods may be refused: {error}"
+            "cannot take over the webhooks of an older operator, for which pods may be refused: {error}"
         )
     })?;
-    if !webhooks.is_empty() {
+    if !gone.is_empty() {
         let message = format!(
-            "removed webhooks of an older operator that this version does not answer: {}; new pods \
-             get no profile by ProfileBindings and are not recorded",
-            webhooks.join(", ")
+            "removed webhooks of an older operator that this version, or its configuration, does not have: {}",
+            gone.join(", ")
         );
         tracing::warn!(message, "told");
         tell(context, "RemovedWebhooks", message).await;

@@ -73,20 +73,6 @@ fn what_changes_no_spec_is_never_refused() {
 }
 
 #[test]
-fn whoever_makes_a_binding_is_told_that_nothing_is_bound() {
-    let binding = json!({
-        "apiVersion": "security-profiles-operator.x-k8s.io/v1",
-        "kind": "ProfileBinding",
-        "metadata": { "name": "web", "namespace": "shop" },
-        "spec": { "image": "nginx", "profileRef": { "kind": "SeccompProfile", "name": "web" } },
-    });
-    let answer = review(&create(binding));
-    assert_eq!(answer.refusal, None);
-    assert_eq!(answer.warnings, [crate::api::names::NOT_BOUND]);
-    assert!(answer.warnings[0].len() <= 256, "the server shortens it");
-}
-
-#[test]
 fn what_others_keep_in_an_object_is_not_judged() {
     let mut object = seccomp(&json!({ "defaultAction": "SCMP_ACT_ERRNO" }));
     object["status"] = json!({ "status": "Nonsense", "unknown": 1 });

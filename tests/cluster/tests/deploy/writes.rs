@@ -1,7 +1,7 @@
 //! Objects that the operator writes, and what it says when it cannot.
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 use spo::api::webhooks::{MUTATING, VALIDATING};
 use spo_cluster_tests::crd;
 use spo_cluster_tests::objects::{create, get};
@@ -12,6 +12,7 @@ use crate::{A_WHILE, GROUP, base, pod, variable};
 const MONITOR: &str = "/apis/monitoring.coreos.com/v1/namespaces/security-profiles-operator/servicemonitors/security-profiles-operator-monitor";
 const DEFINITION: &str =
     "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/servicemonitors.monitoring.coreos.com";
+const BINDING: &str = "binding.spo.io";
 const RECORDING: &str = "recording.spo.io";
 /// Somebody else's, with the same name for its kind.
 const OTHER: &str =
@@ -265,9 +266,12 @@ async fn a_static_webhook_is_left_alone() -> Result<()> {
         .becomes(WEBHOOK, "there is a webhook", |_| true)
         .await?;
     world
-        .until("the webhook of the reference is gone", async || {
-            let found = get(&world.admin, &before[0].0).await?;
-            Ok(found.is_none().then_some(()))
+        .becomes(&before[0].0, "ours is in its place", |object| {
+            let service = &object["webhooks"][0]["clientConfig"]["service"];
+            let annotations = &object["metadata"]["annotations"];
+            service["path"] == "/mutate-v1-pod-binding"
+                && object["webhooks"][0]["failurePolicy"] == "Fail"
+                && annotations["cert-manager.io/inject-ca-from"] == "a/b"
         })
         .await?;
     let leaves = json!({ "spec": { "verbosity": 1, "webhook": { "staticConfig": true } } });
@@ -298,11 +302,21 @@ async fn pods_are_marked_while_a_recorder_is_switched_on() -> Result<()> {
     world.delete(&path).await?;
     let operator = world.start("one")?;
     world.becomes(SPOD, "there is one", |_| true).await?;
+    let named = |object: &Value| -> Vec<String> {
+        let webhooks = object["webhooks"].as_array().into_iter().flatten();
+        let names = webhooks.filter_map(|webhook| webhook["name"].as_str());
+        names.map(str::to_owned).collect()
+    };
+    world
+        .becomes(&path, "bindings count always", |object| {
+            named(object) == [BINDING]
+        })
+        .await?;
     let on = json!({ "spec": { "enricher": { "enableBpfRecorder": true } } });
     world.merge(SPOD, &on).await?;
     world
-        .becomes(&path, "it is there", |object| {
-            object["webhooks"][0]["name"] == RECORDING
+        .becomes(&path, "both are there", |object| {
+            named(object) == [BINDING, RECORDING]
         })
         .await?;
     let selector = json!({ "matchLabels": { "example.com/asks": "yes" } });
@@ -311,14 +325,14 @@ async fn pods_are_marked_while_a_recorder_is_switched_on() -> Result<()> {
     world.merge(SPOD, &options).await?;
     world
         .becomes(&path, "as it is asked for", |object| {
-            object["webhooks"][0]["objectSelector"] == selector
+            object["webhooks"][1]["objectSelector"] == selector
         })
         .await?;
     let off = json!({ "spec": { "enricher": null, "webhook": null } });
     world.merge(SPOD, &off).await?;
     world
-        .until("nobody is asked about pods any more", async || {
-            Ok(get(&world.admin, &path).await?.is_none().then_some(()))
+        .becomes(&path, "nobody is asked about recording", |object| {
+            named(object) == [BINDING]
         })
         .await?;
     operator.had_all_rights()?;

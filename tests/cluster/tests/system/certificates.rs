@@ -8,13 +8,12 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 use spo::server::certificates::{Stored, authority, serving};
-use spo_cluster_tests::objects::{create, get};
+use spo_cluster_tests::objects::get;
 
 use crate::world::{MUTATING, OWN, REGISTRATION, World};
 
 const AUTHORITY: &str = "security-profiles-operator-ca";
 const SERVER: &str = "webhook-server-cert";
-const MUTATIONS: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
 /// Where the webhook finds its certificate.
 const MOUNTED: &str = "/tmp/k8s-webhook-server/serving-certs/tls.crt";
 const LONG: SignedDuration = SignedDuration::from_hours(24 * 365 * 20);
@@ -59,21 +58,6 @@ pub(crate) async fn what_has_expired_is_made_anew_and_trusted(world: &World) -> 
     let now = Timestamp::now();
     let then = now - LONG;
     let names = [format!("webhook-service.{OWN}.svc")];
-    // The reference's own object, which trusts nobody yet, is taught as well.
-    let hook = json!({
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "MutatingWebhookConfiguration",
-        "metadata": { "name": "spo-mutating-webhook-configuration" },
-        "webhooks": [{
-            "name": "binding.spo.io",
-            "admissionReviewVersions": ["v1"],
-            "sideEffects": "None",
-            "failurePolicy": "Ignore",
-            "namespaceSelector": { "matchLabels": { "spo.x-k8s.io/none": "none" } },
-            "clientConfig": { "service": { "name": "webhook-service", "namespace": OWN } },
-        }],
-    });
-    create(&world.admin, MUTATIONS, &hook).await??;
 
     // The server's has expired, and the authority has not.
     let own = stored(world, AUTHORITY).await?;
@@ -137,6 +121,5 @@ pub(crate) async fn what_has_expired_is_made_anew_and_trusted(world: &World) -> 
     }
     // The API server connects anew when it has learnt whom to trust, and nothing says when it has.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    world.webhook_answers().await?;
-    world.delete(MUTATING).await
+    world.webhook_answers().await
 }

@@ -38,7 +38,7 @@ fn pod(app: &str) -> Value {
 }
 
 /// Switches recorders on.
-async fn configure(ground: &Ground, bpf: bool, logs: bool) -> Result<()> {
+pub(crate) async fn configure(ground: &Ground, bpf: bool, logs: bool) -> Result<()> {
     let path = format!(
         "/apis/{GROUP}/v1/namespaces/{}/securityprofilesoperatordaemons",
         ground.namespace

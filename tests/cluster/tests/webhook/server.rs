@@ -206,6 +206,13 @@ impl Webhook {
         Ok(())
     }
 
+    /// Ends it without a warning, once and for all.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.process.kill().context("failed to kill the webhook")?;
+        self.process.wait()?;
+        Ok(())
+    }
+
     /// Ends it as a kubelet does.
     pub(crate) fn stop(mut self) -> Result<()> {
         let id = self.process.id().to_string();
@@ -268,7 +275,8 @@ pub(crate) async fn register(
     let mut object = serde_json::to_value(object)?;
     object["kind"] = json!("ValidatingWebhookConfiguration");
     put(&ground.admin, CONFIGURATIONS, object).await?;
-    let mut object = serde_json::to_value(mutating(reach, Some(bundle), options))?;
+    let object = mutating(reach, &ground.namespace, Some(bundle), options, true);
+    let mut object = serde_json::to_value(object)?;
     object["kind"] = json!("MutatingWebhookConfiguration");
     put(&ground.admin, MUTATING_CONFIGURATIONS, object).await
 }
