@@ -24,7 +24,7 @@ pub const IN_USE: &str = "in-use-by-active-pods";
 pub const OLD_PARTIAL_FINALIZER: &str = "spo.x-k8s.io/partial-profile-finalizer";
 /// How the finalizers end that older versions held, one for each node.
 pub const OLD_NODE_FINALIZER: &str = "-deleted";
-/// What older versions held on bindings by which pods run.
+/// On a binding, held by the operator while pods run by it.
 pub const BOUND: &str = "active-workload-lock";
 /// On a recording, held by the operator while pods are recorded.
 pub const RECORDED: &str = "active-seccomp-profile-recording-lock";
@@ -48,14 +48,13 @@ pub const READY: &str = "Ready";
 /// Why a profile cannot be used, as its condition says it, when a node reports that the configuration
 /// does not allow it. Daemons wait for this word before they remove such a profile's file.
 pub const NOT_ALLOWED: &str = "NotAllowed";
+/// The taint that kubelets may put on new nodes (`registerWithTaints`). The operator takes it away when
+/// the node's daemon has looked at all profiles.
+pub const STARTUP_TAINT: &str = "spo.x-k8s.io/profiles-not-installed";
 /// What the folder is called in which the kubelet finds profiles.
 pub const FOLDER: &str = "operator";
 /// How the name ends of a profile that is the complain form of another one.
 const COMPLAIN_FORM: &str = ".complain";
-
-/// What whoever makes a binding is told.
-pub const NOT_BOUND: &str = "this version does not bind profiles to pods: no pod gets a profile by \
-                             a ProfileBinding; name the profile in the pod itself";
 
 /// The longest value of a label.
 const LABEL: usize = 63;
@@ -131,6 +130,11 @@ pub fn complain_form(profile: &str) -> String {
     format!("{profile}{COMPLAIN_FORM}")
 }
 
+/// The profile whose complain form would have this name.
+pub fn complains_for(form: &str) -> Option<&str> {
+    form.strip_suffix(COMPLAIN_FORM)
+}
+
 /// A SHA-256, in hexadecimal digits.
 pub fn digest(content: impl AsRef<[u8]>) -> String {
     use std::fmt::Write as _;
@@ -185,6 +189,8 @@ mod tests {
     fn files_are_named_once() {
         assert_eq!(localhost_profile("nginx"), "operator/nginx.json");
         assert_eq!(localhost_profile("nginx.json"), "operator/nginx.json");
+        assert_eq!(complain_form("nginx"), "nginx.complain");
+        assert_eq!(complains_for("nginx.complain"), Some("nginx"));
         let complains = localhost_profile(&complain_form("nginx"));
         assert_eq!(complains, "operator/nginx.complain.json");
     }

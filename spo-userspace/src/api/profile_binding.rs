@@ -124,8 +124,12 @@ pub struct ProfileRef {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProfileBindingStatus {
-    /// The pods that the binding changed, as `namespace/pod`.
+    /// The pods that the binding changed, as `namespace/pod`: the first 500 of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub active_workloads: Vec<String>,
+    /// How many pods they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i32>", range(min = 0))]
+    pub pods: Option<u32>,
 }

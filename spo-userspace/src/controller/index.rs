@@ -43,6 +43,11 @@ impl<K: Clone + Eq + Hash + Ord> Index<K> {
         changed
     }
 
+    /// All keys that an object has.
+    pub fn keys(&self) -> BTreeSet<K> {
+        self.objects.keys().cloned().collect()
+    }
+
     /// The objects of a key, sorted.
     pub fn of(&self, key: &K) -> BTreeSet<String> {
         self.objects.get(key).cloned().unwrap_or_default()
@@ -62,6 +67,7 @@ mod tests {
         assert_eq!(index.set("one", set(&["b", "c"])), set(&["a", "c"]));
         let of = |index: &Index<_>, key| index.of(&key).into_iter().collect::<Vec<_>>();
         assert!(of(&index, "a").is_empty());
+        assert_eq!(index.keys(), set(&["b", "c"]));
         assert_eq!(of(&index, "b"), ["one", "two"]);
         assert_eq!(index.set("one", set(&[])), set(&["b", "c"]));
         assert_eq!(of(&index, "b"), ["two"]);

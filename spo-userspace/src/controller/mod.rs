@@ -4,10 +4,10 @@
 //! that it is tested without a cluster.
 
 pub mod bases;
+pub mod binding;
 pub mod certificates;
 pub mod config;
 pub mod index;
-pub mod leftovers;
 pub mod nodes;
 pub mod profile;
 pub mod recorder;

@@ -10,6 +10,9 @@ use k8s_openapi::api::core::v1::{
 use super::profile::{Kind, ProfileKey};
 use crate::api::pods::{Annotated, SeccompFile, raw_selinux_profiles, selinux_profile};
 
+/// Pods that a status names; more are counted only.
+pub const MOST_PODS: usize = 500;
+
 /// A profile as a pod names it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Named {

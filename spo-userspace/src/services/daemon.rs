@@ -82,7 +82,14 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
     let tasks = TaskTracker::new();
     // It is alive until the work has ended.
     let end = CancellationToken::new();
-    let ready = || Ok(());
+    let begun = CancellationToken::new();
+    let ready = {
+        let begun = begun.clone();
+        move || match () {
+            () if begun.is_cancelled() => Ok(()),
+            () => Err("not all profiles were looked at yet".to_owned()),
+        }
+    };
     tell(places, client.clone(), &metrics, ready, &tasks, &end).await?;
     tracing::info!(node, namespace, root = %root.display(), "the daemon begins");
     if with_seccomp {
@@ -102,9 +109,11 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
                 ..Machine::default()
             },
             metrics,
+            begun,
         };
         seccomp::run(settings, stop.clone()).await?;
     } else {
+        begun.cancel();
         stop.cancelled().await;
     }
     end.cancel();

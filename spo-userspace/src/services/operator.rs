@@ -13,7 +13,7 @@ use super::telling::{Places, tell};
 use crate::cluster::election::{ENDING, Election, Kept, Standing};
 use crate::cluster::watch::store;
 use crate::cluster::{connect, events::Events};
-use crate::controller::{certificates, config, leftovers, nodes, recording, status};
+use crate::controller::{binding, certificates, config, nodes, recording, status};
 use crate::telemetry::metrics::Metrics;
 
 /// The lease that the leader holds.
@@ -159,13 +159,14 @@ async fn lead(client: Client, options: Options, metrics: Arc<Metrics>, stop: Can
         client: client.clone(),
         namespace: namespace.clone(),
     };
-    let leftovers = leftovers::Context {
+    let binding = binding::Context {
         events: events(),
         client: client.clone(),
+        namespace: namespace.clone(),
         metrics: metrics.clone(),
     };
     tokio::join!(
-        leftovers::run(Arc::new(leftovers), stop.clone()),
+        binding::run(Arc::new(binding), stop.clone()),
         certificates::run(client, namespace, metrics.clone(), stop.clone()),
         status::run(Arc::new(status), stop.clone()),
         config::run(Arc::new(config), stop.clone()),

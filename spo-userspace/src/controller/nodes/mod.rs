@@ -1,8 +1,9 @@
-//! The daemons' pods, and the repair of nodes whose daemon lost its folder: only root can make it
-//! again, and that is what the pod's first step does. So the pod is deleted, and another takes its
-//! place.
+//! The daemons' pods, the repair of nodes whose daemon lost its folder, and the taint of nodes whose
+//! daemon has just begun. Only root can make a folder again, and that is what the pod's first step does.
+//! So the pod is deleted, and another takes its place.
 
 mod plan;
+mod startup;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::plan::{Decision, Observed};
+use self::startup::Seen;
 use super::status::DAEMONS;
 use crate::api::SecurityProfileNodeStatus;
 use crate::api::common::ProfileStatus;
@@ -70,7 +72,12 @@ pub async fn run(
         move |resource: &str| metrics.watch_failed(resource)
     };
     let words = queue.clone();
+    let seen = Arc::new(Seen::default());
+    let ready = seen.clone();
     let changed = move |change: Change<'_, Pod>| {
+        if let Change::Gone(pod) = change {
+            ready.forget(pod);
+        }
         if let Some(node) = node_of(change.object()) {
             words.add(node.to_owned());
         }
@@ -102,8 +109,13 @@ pub async fn run(
     let last: Arc<Mutex<HashMap<String, Instant>>> = Arc::default();
     let handle = |node: String| {
         let (context, pods, reports) = (context.clone(), pods.clone(), reports.clone());
-        let last = last.clone();
-        async move { repair(&context, &pods, &reports, &last, node).await }
+        let (last, seen) = (last.clone(), seen.clone());
+        async move {
+            if !admit(&context, &pods, &seen, &node).await {
+                return Outcome::Failed;
+            }
+            repair(&context, &pods, &reports, &last, node).await
+        }
     };
     keys.work(1, SETTLE, stop, handle).await;
     tasks.join_all().await;
@@ -125,6 +137,30 @@ fn is_about_folder(report: &mut Report) -> bool {
         .ok()
         .and_then(|report| report.status.as_ref());
     status.and_then(|status| status.reason.as_deref()) == Some(UNUSABLE)
+}
+
+/// Lets pods onto a node whose daemon is ready. Whether that could be done.
+async fn admit(context: &Context, pods: &Store<Pod>, seen: &Seen, node: &str) -> bool {
+    for pod in pods.state() {
+        if node_of(&pod) != Some(node) {
+            continue;
+        }
+        match seen.settle(&context.client, &pod).await {
+            Ok(false) => {}
+            Ok(true) => {
+                tracing::info!(
+                    node,
+                    "the taint is gone: the daemon has looked at all profiles"
+                );
+            }
+            Err(error) => {
+                let error = told(&error);
+                tracing::warn!(node, error, "cannot take the taint of a new node away");
+                return false;
+            }
+        }
+    }
+    true
 }
 
 async fn repair(

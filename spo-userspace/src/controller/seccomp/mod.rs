@@ -7,6 +7,7 @@ mod apply;
 mod content;
 mod entrance;
 mod evidence;
+mod first;
 mod observe;
 mod plan;
 mod seen;
@@ -25,6 +26,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub use self::evidence::Machine;
+use self::first::First;
 use self::observe::{Configuration, Guarded, GuardedStatus};
 use self::status::KIND;
 use self::written::Written;
@@ -63,6 +65,8 @@ pub struct Settings {
     pub machine: Machine,
     /// Where to count.
     pub metrics: Arc<Metrics>,
+    /// Is cancelled when each profile that there was in the beginning was looked at.
+    pub begun: CancellationToken,
 }
 
 struct Context {
@@ -97,6 +101,7 @@ struct Writers {
 
 /// Runs until `stop`, and ends when what was begun is done.
 pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), JoinError> {
+    let begun = settings.begun.clone();
     let (context, writers, keys) = Context::new(settings);
     let mut tasks = JoinSet::new();
     let configured = CancellationToken::new();
@@ -116,11 +121,18 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Join
         tracing::info!(profiles, "all objects are known; the work begins");
         context.look().await;
         context.clean().await;
-        context.all().await;
+        let first = Arc::new(First::of(context.all().await, begun));
         tasks.spawn(context.clone().notice_entrance(stop.clone()));
         tasks.spawn(context.clone().notice(stop.clone()));
         tasks.spawn(context.clone().find_runtime(stop.clone()));
-        let handle = |file| context.clone().reconcile(file);
+        let handle = |file: String| {
+            let (context, first) = (context.clone(), first.clone());
+            async move {
+                let outcome = context.reconcile(file.clone()).await;
+                first.looked_at(&file);
+                outcome
+            }
+        };
         keys.work(MOST, SETTLE, stop.clone(), handle).await;
     }
     stop.cancel();
@@ -142,6 +154,7 @@ impl Context {
             actions,
             machine,
             metrics,
+            begun: _,
         } = settings;
         let (profiles, profiles_writer) = store();
         let (statuses, statuses_writer) = store();
@@ -299,22 +312,36 @@ impl Context {
         }
     }
 
-    fn every_profile(&self) {
-        for profile in self.profiles.state() {
-            self.queue.add(seccomp_file(&profile.name_any()));
+    fn every_profile(&self) -> Vec<String> {
+        let profiles = self.profiles.state();
+        let files = profiles
+            .iter()
+            .map(|profile| seccomp_file(&profile.name_any()));
+        let files: Vec<_> = files.collect();
+        self.look_at(&files);
+        files
+    }
+
+    fn look_at(&self, files: &[String]) {
+        for file in files {
+            self.queue.add(file.clone());
         }
     }
 
-    /// Has all profiles looked at, and all files that are ours.
-    async fn all(self: &Arc<Self>) {
-        self.every_profile();
+    /// Has all profiles looked at, and all files that are ours; which they are.
+    async fn all(self: &Arc<Self>) -> Vec<String> {
+        let mut all = self.every_profile();
         match self.in_folder("", |folder, _| folder.ours()).await {
-            Ok(files) => files.into_iter().for_each(|file| self.queue.add(file)),
+            Ok(files) => {
+                self.look_at(&files);
+                all.extend(files);
+            }
             Err(error) => {
                 let error = observe::chain(&error);
                 tracing::warn!(error, "cannot tell which files are ours");
             }
         }
+        all
     }
 
     /// Removes what an earlier process left half done.
@@ -350,7 +377,7 @@ impl Context {
             while let Some(noticed) = receiver.recv().await {
                 match noticed {
                     Noticed::File(name) => self.queue.add(name),
-                    Noticed::Everything => self.all().await,
+                    Noticed::Everything => drop(self.all().await),
                     Noticed::Gone => {
                         tracing::warn!("the folder of profiles is gone");
                         self.every_profile();

@@ -13,12 +13,11 @@ use crate::api::names::{
 use crate::api::node_status::Reason;
 use crate::cluster::events::Note;
 use crate::controller::profile::Known;
+use crate::controller::usage::MOST_PODS;
 use crate::profile::few::few;
 use crate::profile::named::Named as _;
 use crate::profile::state::State;
 
-/// Pods that a status names; more are counted only.
-pub(super) const MOST_PODS: usize = 500;
 /// Why nodes refuse what the configuration does not allow.
 const FORBIDDEN: [Reason; 3] = [
     Reason::ProfileNotAllowed,

@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
-use super::plan::{MOST_PODS, Observed, Report, is_about_this};
+use super::plan::{Observed, Report, is_about_this};
 use crate::api::common::ProfileStatus;
+use crate::controller::usage::MOST_PODS;
 use crate::profile::few::few;
 use crate::profile::state::State;
 

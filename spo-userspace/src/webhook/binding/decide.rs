@@ -11,7 +11,7 @@ use super::super::state::Found;
 use super::super::uses::{self, Named};
 use super::fields::{Part, Under, forget, give, said, within};
 use super::{Circumstances, Decision, Gift, LISTS, Plan, Profiles};
-use crate::api::bindings::{Applied, BINDINGS, GATE, Outcome};
+use crate::api::bindings::{Applied, BINDINGS, BOUND_POD, GATE, Outcome};
 use crate::api::common::ProfileKind;
 use crate::api::profile_binding::{BindingMode, WhenNotInstalled};
 use crate::cluster::events::Note;
@@ -260,8 +260,14 @@ impl Decider<'_> {
     fn annotate(&mut self) {
         if self.applied.is_empty() {
             forget(&mut self.pod, BINDINGS);
+            let labels = self.pod.pointer_mut("/metadata/labels");
+            if let Some(labels) = labels.and_then(Value::as_object_mut) {
+                labels.remove(BOUND_POD);
+            }
         } else {
-            let annotations = within(within(&mut self.pod, "metadata"), "annotations");
+            let metadata = within(&mut self.pod, "metadata");
+            *within(within(metadata, "labels"), BOUND_POD) = json!("true");
+            let annotations = within(metadata, "annotations");
             *within(annotations, BINDINGS) = json!(Applied::joined(&self.applied));
         }
         let waits = |applied: &Applied| applied.outcome == Outcome::Waiting;

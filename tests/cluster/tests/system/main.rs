@@ -1,6 +1,7 @@
 //! Everything in pods of a real node, as `deploy/` installs it, with the rights that it gives. It is
 //! installed once; the tests follow one another, and each leaves it as it was.
 mod acceptance;
+mod binding;
 mod certificates;
 mod elsewhere;
 mod faults;
@@ -17,6 +18,7 @@ mod recording;
 mod recording_cases;
 mod recording_faults;
 mod second;
+mod startup;
 mod unhooked;
 mod world;
 
@@ -75,6 +77,7 @@ fn main() -> Result<ExitCode> {
             acceptance::options_of_one_webhook_are_applied_and_taken_back,
             nodes::a_second_node_joins_late_fails_and_leaves,
             nodes::a_node_that_is_removed_while_its_daemon_runs_is_no_fight,
+            startup::a_node_takes_pods_when_its_daemon_is_ready,
             certificates::what_has_expired_is_made_anew_and_trusted,
             faults::a_daemon_that_is_killed_goes_on,
             faults::a_folder_that_is_removed_is_set_up_again,
@@ -85,6 +88,8 @@ fn main() -> Result<ExitCode> {
             observed::what_is_recorded_is_what_a_second_observer_saw,
             recording::replicas_become_one_and_a_recording_may_end_early,
             recording::commands_of_the_pod_join_and_those_of_people_are_listed,
+            binding::what_is_recorded_is_bound_complains_and_is_enforced,
+            binding::what_comes_in_another_order_starts_unaided,
             privileged::what_a_privileged_container_used_is_told,
             privileged::a_profile_of_a_privileged_container_is_warned_of,
             recording_cases::each_takes_the_containers_it_names,

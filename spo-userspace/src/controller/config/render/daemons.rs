@@ -7,6 +7,7 @@ use super::{
     ROOT, Settings, USER, Wanted, asks, confined, environment, has_logs, has_recorder, is_empty,
     labels, logs, recorder,
 };
+use crate::api::names::STARTUP_TAINT;
 use crate::controller::status::DAEMONS;
 use crate::node::setup::OWN_PROFILE;
 
@@ -59,11 +60,14 @@ fn pod(settings: &Settings) -> Value {
         "containers": containers(settings),
         "volumes": volumes(settings),
     });
+    let mut tolerations: Vec<_> = scheduling.map_or_else(Vec::new, |scheduling| {
+        let given = scheduling.tolerations.iter();
+        given.map(|toleration| json!(toleration)).collect()
+    });
+    // Who takes the taint away must get to the node.
+    tolerations.push(json!({ "key": STARTUP_TAINT, "operator": "Exists" }));
+    pod["tolerations"] = json!(tolerations);
     let optional = [
-        (
-            "tolerations",
-            json!(scheduling.map(|scheduling| &scheduling.tolerations)),
-        ),
         (
             "affinity",
             json!(scheduling.and_then(|scheduling| scheduling.affinity.as_ref())),
@@ -155,6 +159,8 @@ fn daemon(settings: &Settings) -> Value {
         "resources": resources,
         "startupProbe": asks("/healthz", 3, 10),
         "livenessProbe": asks("/healthz", 10, 3),
+        // Nodes that wait for their profiles wait for this.
+        "readinessProbe": asks("/readyz", 2, 3),
         "volumeMounts": [
             { "name": "host-operator-volume", "mountPath": ROOT },
             // Only root may mend what is wrong there, which is looked for.

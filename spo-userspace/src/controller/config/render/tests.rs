@@ -87,7 +87,11 @@ fn every_field_that_means_something_reaches_the_daemons() {
         "unconfined_t"
     );
     assert_eq!(pod["priorityClassName"], "high");
-    assert_eq!(pod["tolerations"], json!([{ "operator": "Exists" }]));
+    let startup = json!({ "key": "spo.x-k8s.io/profiles-not-installed", "operator": "Exists" });
+    assert_eq!(
+        pod["tolerations"],
+        json!([{ "operator": "Exists" }, startup])
+    );
     assert_eq!(pod["affinity"], json!({ "nodeAffinity": {} }));
 }
 

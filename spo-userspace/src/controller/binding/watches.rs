@@ -1,0 +1,278 @@
+//! The watches, and what is looked at when an object changes.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus};
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::Store;
+use kube::runtime::reflector::store::Writer;
+use kube::{Api, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{Context, Guarded, Key, Work, pods};
+use crate::api::bindings::{BINDINGS, BOUND_POD};
+use crate::api::common::ProfileKind;
+use crate::api::names::complains_for;
+use crate::api::profile_binding::BindingMode;
+use crate::api::{ProfileBinding, SeccompProfile};
+use crate::cluster::queue::Queue;
+use crate::cluster::watch::{Change, Wish, store, watch};
+use crate::controller::index::Index;
+
+/// Watches that run.
+pub(super) struct Watches {
+    pub(super) stores: Arc<Stores>,
+    pub(super) tasks: JoinSet<()>,
+    /// Each is cancelled when a watch has told all that is there.
+    pub(super) complete: Vec<CancellationToken>,
+}
+
+/// What is known.
+pub(super) struct Stores {
+    pub(super) bindings: Store<Guarded<ProfileBinding>>,
+    /// Those that a binding counted for.
+    pub(super) pods: Store<Pod>,
+    indexes: Mutex<Indexes>,
+}
+
+#[derive(Default)]
+pub(super) struct Indexes {
+    /// Pods by their bindings.
+    pub(super) pods: Index<Key>,
+    /// Pods that are held back, by the seccomp profiles they wait for.
+    waiting: Index<String>,
+    /// The profile whose complain form a binding asked for when it was last seen.
+    forms: Index<String>,
+}
+
+impl Stores {
+    pub(super) fn indexes(&self) -> MutexGuard<'_, Indexes> {
+        self.indexes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The bindings that ask for the complain form of a profile.
+    pub(super) fn asking_for_form(&self, profile: &str) -> Vec<Arc<Guarded<ProfileBinding>>> {
+        let mut bindings = self.bindings.state();
+        bindings.retain(|binding| form_of(binding) == Some(profile));
+        bindings
+    }
+}
+
+impl Watches {
+    /// Starts them.
+    pub(super) fn start(context: &Context, queue: &Queue<Work>, stop: &CancellationToken) -> Self {
+        let (bindings, bindings_writer) = store();
+        let (pods, pods_writer) = store();
+        let (_, profiles_writer) = store();
+        let stores = Arc::new(Stores {
+            bindings,
+            pods,
+            indexes: Mutex::default(),
+        });
+        let mut watches = Self {
+            stores: stores.clone(),
+            tasks: JoinSet::new(),
+            complete: Vec::new(),
+        };
+        let all = Wish::default;
+        let labelled = Wish {
+            labels: Some(BOUND_POD.to_owned()),
+            ..Wish::default()
+        };
+        let (known, out) = (stores.clone(), queue.clone());
+        let of = move |change: Change<'_, _>| add(&out, of_binding(&known, &change));
+        watches.follow(context, stop, all(), bindings_writer, |_| true, of);
+        let (known, out) = (stores.clone(), queue.clone());
+        let of = move |change: Change<'_, _>| add(&out, of_pod(&known, &change));
+        watches.follow(context, stop, labelled, pods_writer, trim_pod, of);
+        let out = queue.clone();
+        let of = move |change: Change<'_, _>| add(&out, of_profile(&stores, &change));
+        watches.follow(context, stop, all(), profiles_writer, trim_profile, of);
+        watches
+    }
+
+    fn follow<K>(
+        &mut self,
+        context: &Context,
+        stop: &CancellationToken,
+        wish: Wish,
+        writer: Writer<K>,
+        trim: fn(&mut K) -> bool,
+        changed: impl FnMut(Change<'_, K>) + Send + 'static,
+    ) where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
+        self.complete.push(wish.complete.clone());
+        let metrics = context.metrics.clone();
+        let failed = move |resource: &str| metrics.watch_failed(resource);
+        let api = Api::all(context.client.clone());
+        let stop = stop.clone();
+        self.tasks
+            .spawn(watch(api, wish, writer, stop, trim, changed, failed));
+    }
+}
+
+fn add(queue: &Queue<Work>, work: Vec<Work>) {
+    for one in work {
+        queue.add(one);
+    }
+}
+
+/// The profile whose complain form a binding asks for.
+fn form_of(binding: &Guarded<ProfileBinding>) -> Option<&str> {
+    let spec = &binding.0.as_ref().ok()?.spec;
+    let asks = spec.mode == Some(BindingMode::Complain)
+        && spec.profile_ref.kind == ProfileKind::SeccompProfile
+        && binding.meta().deletion_timestamp.is_none();
+    asks.then_some(&spec.profile_ref.name)
+}
+
+fn of_binding(stores: &Stores, change: &Change<'_, Guarded<ProfileBinding>>) -> Vec<Work> {
+    let binding = change.object();
+    let key = Key::of(binding);
+    let form = match change {
+        Change::Present(binding) => form_of(binding).map(str::to_owned),
+        Change::Gone(_) => None,
+    };
+    let asked: BTreeSet<_> = form.clone().into_iter().collect();
+    let changed = stores.indexes().forms.set(&key.to_string(), asked);
+    // The one that it asked for before may have to go.
+    let forms: BTreeSet<_> = changed.into_iter().chain(form).collect();
+    let forms = forms.into_iter().map(Work::Form);
+    forms.chain([Work::Binding(key)]).collect()
+}
+
+fn of_pod(stores: &Stores, change: &Change<'_, Pod>) -> Vec<Work> {
+    let pod = change.object();
+    let key = Key::of(pod);
+    let (bindings, waits) = match change {
+        Change::Present(pod) => (pods::bindings(pod), pods::awaited(pod)),
+        Change::Gone(_) => (BTreeSet::new(), BTreeSet::new()),
+    };
+    let object = key.to_string();
+    let changed = {
+        let mut indexes = stores.indexes();
+        indexes.waiting.set(&object, waits);
+        indexes.pods.set(&object, bindings)
+    };
+    let changed = changed.into_iter().map(Work::Binding);
+    changed.chain([Work::Pod(key)]).collect()
+}
+
+/// A profile has a form, is one, or is waited for.
+fn of_profile(
+    stores: &Stores,
+    change: &Change<'_, PartialObjectMeta<SeccompProfile>>,
+) -> Vec<Work> {
+    let name = change.object().name_any();
+    let (waiting, forms) = {
+        let indexes = stores.indexes();
+        // Any profile may be the base of one that has a form.
+        (indexes.waiting.of(&name), indexes.forms.keys())
+    };
+    let pods = waiting.iter().filter_map(|pod| Key::read(pod));
+    let own = complains_for(&name).map(str::to_owned);
+    let forms: BTreeSet<_> = forms.into_iter().chain(own).collect();
+    let forms = forms.into_iter().map(Work::Form);
+    pods.map(Work::Pod).chain(forms).collect()
+}
+
+/// Removes what nobody here reads.
+fn trim_pod(pod: &mut Pod) -> bool {
+    let meta = &mut pod.metadata;
+    meta.labels = None;
+    meta.owner_references = None;
+    if let Some(annotations) = &mut meta.annotations {
+        annotations.retain(|key, _| key == BINDINGS);
+    }
+    let spec = pod.spec.take().unwrap_or_default();
+    pod.spec = Some(PodSpec {
+        scheduling_gates: spec.scheduling_gates,
+        ..PodSpec::default()
+    });
+    let status = pod.status.take().unwrap_or_default();
+    pod.status = Some(PodStatus {
+        phase: status.phase,
+        ..PodStatus::default()
+    });
+    true
+}
+
+/// That it changed is all that matters.
+fn trim_profile(profile: &mut PartialObjectMeta<SeccompProfile>) -> bool {
+    let meta = &mut profile.metadata;
+    meta.annotations = None;
+    meta.labels = None;
+    meta.finalizers = None;
+    meta.owner_references = None;
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api::names::complain_form;
+
+    fn binding(mode: &Value, kind: &str) -> Guarded<ProfileBinding> {
+        let spec = json!({
+            "profileRef": { "kind": kind, "name": "web" }, "image": "*", "mode": mode,
+        });
+        let object = json!({
+            "apiVersion": "security-profiles-operator.x-k8s.io/v1", "kind": "ProfileBinding",
+            "metadata": { "name": "a", "namespace": "shop" }, "spec": spec,
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn only_what_complains_asks_for_a_form() {
+        let complaining = binding(&json!("Complain"), "SeccompProfile");
+        assert_eq!(form_of(&complaining), Some("web"));
+        assert_eq!(form_of(&binding(&json!("Enforce"), "SeccompProfile")), None);
+        assert_eq!(form_of(&binding(&Value::Null, "SeccompProfile")), None);
+        assert_eq!(
+            form_of(&binding(&json!("Complain"), "SelinuxProfile")),
+            None
+        );
+        let mut deleted = complaining;
+        deleted.0.as_mut().unwrap().metadata.deletion_timestamp =
+            serde_json::from_value(json!("2026-01-31T12:00:00Z")).unwrap();
+        assert_eq!(form_of(&deleted), None);
+    }
+
+    #[test]
+    fn a_form_is_looked_at_when_its_profile_changes_and_when_nobody_asks_any_more() {
+        let (bindings, _) = store();
+        let (pods, _) = store();
+        let stores = Stores {
+            bindings,
+            pods,
+            indexes: Mutex::default(),
+        };
+        let profile = |name: &str| -> PartialObjectMeta<SeccompProfile> {
+            serde_json::from_value(json!({ "metadata": { "name": name } })).unwrap()
+        };
+        let complaining = binding(&json!("Complain"), "SeccompProfile");
+        let web = || vec![Work::Form("web".to_owned())];
+        let change = |name: &str| of_profile(&stores, &Change::Present(&profile(name)));
+        let with_binding = || {
+            let key = Key::of(&binding(&json!("Complain"), "SeccompProfile"));
+            [web(), vec![Work::Binding(key)]].concat()
+        };
+        assert!(change("base").is_empty(), "nobody asks for a form");
+        let seen = of_binding(&stores, &Change::Present(&complaining));
+        assert_eq!(seen, with_binding());
+        assert_eq!(change("base"), web(), "it may be a base");
+        assert_eq!(change(&complain_form("web")), web());
+        let gone = of_binding(&stores, &Change::Gone(&complaining));
+        assert_eq!(gone, with_binding());
+        assert!(change("base").is_empty());
+        assert_eq!(change(&complain_form("web")), web(), "it may have to go");
+    }
+}
