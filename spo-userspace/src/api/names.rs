@@ -131,7 +131,7 @@ pub fn complain_form(profile: &str) -> String {
 }
 
 /// The profile whose complain form would have this name.
-pub fn complains_for(form: &str) -> Option<&str> {
+pub fn profile_of_form(form: &str) -> Option<&str> {
     form.strip_suffix(COMPLAIN_FORM)
 }
 
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(localhost_profile("nginx"), "operator/nginx.json");
         assert_eq!(localhost_profile("nginx.json"), "operator/nginx.json");
         assert_eq!(complain_form("nginx"), "nginx.complain");
-        assert_eq!(complains_for("nginx.complain"), Some("nginx"));
+        assert_eq!(profile_of_form("nginx.complain"), Some("nginx"));
         let complains = localhost_profile(&complain_form("nginx"));
         assert_eq!(complains, "operator/nginx.complain.json");
     }

@@ -125,6 +125,11 @@ async fn bind(state: &State, request: Request) -> Result<Response, kube::Error> 
     state.synced().await;
     let server = state.server().await?;
     let labels = state.labels_of(&request.namespace).await;
+    if labels.is_none() {
+        // Which bindings of the operator's namespace are for it, nobody knows.
+        let text = "cannot ask the API server for the labels of the namespace\n";
+        return Ok((StatusCode::SERVICE_UNAVAILABLE, text).into_response());
+    }
     let bindings = state.bindings_of(&request.namespace).await?;
     let labels_of = labels.as_ref();
     let plan = binding::choose(&request, &bindings, labels_of, &state.namespace, server);

@@ -103,7 +103,7 @@ pub(super) fn refusal(part: &str, found: &Found, namespace: &str) -> String {
         kind,
         name,
         namespaces,
-        standing: _,
+        ..
     } = found;
     let wanted = match namespaces {
         Namespaces::All => String::new(),

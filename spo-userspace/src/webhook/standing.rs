@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::review::shortened;
+use crate::api::bindings::complains_for;
 use crate::api::common::{NodeCount, ProfileStatus};
 use crate::api::names::{PARTIAL, READY};
 use crate::profile::diagnostic::escape;
@@ -97,7 +98,10 @@ pub(super) struct Said {
 pub(super) fn trim(metadata: &mut ObjectMeta, status: &mut Progress) {
     metadata.annotations = None;
     metadata.finalizers = None;
-    metadata.owner_references = None;
+    // Of whom it is the complain form.
+    if complains_for(metadata).is_none() {
+        metadata.owner_references = None;
+    }
     let labels = metadata.labels.take().unwrap_or_default();
     let partial = labels.into_iter().filter(|(key, _)| key == PARTIAL);
     metadata.labels = Some(partial.collect());

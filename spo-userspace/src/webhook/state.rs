@@ -19,6 +19,7 @@ use tokio::sync::OnceCell;
 use super::lookup::Server;
 use super::recording::{Recorders, Recording};
 use super::standing::{self, Progress, Standing, if_known};
+use crate::api::bindings::complains_for;
 use crate::api::names::LOG_PROFILE;
 use crate::api::pods::raw_selinux_profiles;
 use crate::api::{
@@ -123,6 +124,8 @@ pub(super) struct Found {
     pub(super) name: String,
     pub(super) namespaces: Namespaces,
     pub(super) standing: Standing,
+    /// The profile whose complain form it is.
+    pub(super) complains_for: Option<String>,
 }
 
 /// For which namespaces a profile is.
@@ -197,6 +200,7 @@ where
         name,
         namespaces,
         standing,
+        complains_for: complains_for(object.meta()).map(str::to_owned),
     }
 }
 

@@ -6,9 +6,12 @@
 //! Ephemeral containers are not in it: a request that adds one cannot change a pod's annotations.
 //! What they were given stands in their own fields.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::SeccompProfile;
 use super::common::ProfileKind;
 use super::profile_binding::BindingMode;
 use crate::profile::named::named;
@@ -34,6 +37,14 @@ named! {
         /// No node has the profile, and they run under the runtime's own.
         RuntimeDefault = "RuntimeDefault",
     }
+}
+
+/// The profile whose complain form this is: it was made for it, or for one that had its name.
+pub fn complains_for(form: &ObjectMeta) -> Option<&str> {
+    let owners = form.owner_references.iter().flatten();
+    let mut owners = owners
+        .filter(|owner| owner.controller == Some(true) && owner.kind == SeccompProfile::kind(&()));
+    owners.next().map(|owner| owner.name.as_str())
 }
 
 /// One binding that counted for a pod.

@@ -10,12 +10,14 @@ use kube::{Error, Resource as _, ResourceExt as _};
 
 use super::watches::Stores;
 use super::{Context, Guarded, reference};
+use crate::api::bindings::complains_for;
 use crate::api::names::{IN_USE, PARTIAL, complain_form};
 use crate::api::{SeccompProfile, SeccompProfileSpec};
 use crate::cluster::MANAGER;
 use crate::cluster::error::told;
 use crate::cluster::events::Note;
 use crate::cluster::queue::Outcome;
+use crate::profile::diagnostic::escape;
 use crate::profile::seccomp::{
     COMPLAIN_OF, MOST_BASES, SeccompSpec, complain, resolve_base, write_raw,
 };
@@ -25,7 +27,7 @@ const CANNOT: &str = "CannotComplain";
 
 /// What is known of a profile and its form.
 struct Observed {
-    /// Whether a binding asks for the form.
+    /// Whether a binding asks for the form, or a pod waits for it or uses it.
     wanted: bool,
     profile: Option<Guarded<SeccompProfile>>,
     /// The profiles that it stands on, by name.
@@ -45,25 +47,51 @@ enum Step {
 }
 
 pub(super) async fn reconcile(context: &Context, stores: &Stores, profile: &str) -> Outcome {
-    let asking = stores.asking_for_form(profile);
-    let observed = match observe(context, profile, !asking.is_empty()).await {
+    let asks = !stores.asking_for_form(profile).is_empty() || stores.is_awaited(profile);
+    let observed = match observe(context, profile, asks).await {
         Ok(observed) => observed,
         Err(error) => return failed(profile, &error),
     };
     let step = plan(profile, &observed);
-    if let Step::Refuse(why) = &step {
-        let note = Note {
-            warning: true,
-            reason: CANNOT.to_owned(),
-            message: why.clone(),
-        };
-        for binding in &asking {
-            context.events.tell(&reference(binding), note.clone()).await;
-        }
+    let mut refused = match &step {
+        Step::Refuse(why) => Some(why.clone()),
+        _ => None,
+    };
+    let applied = apply(context, step, observed.form.as_ref()).await;
+    if let Err(Error::Api(status)) = &applied
+        && matches!(status.code, 403 | 413 | 422)
+    {
+        let why = escape(&status.message);
+        refused = Some(format!("{profile} cannot be put into complain mode: {why}"));
     }
-    match apply(context, step, observed.form.as_ref()).await {
+    tell(context, stores, profile, refused).await;
+    match applied {
         Ok(()) => Outcome::Done,
         Err(error) => failed(profile, &error),
+    }
+}
+
+/// Tells all who ask for a form why there can be none, each once.
+async fn tell(context: &Context, stores: &Stores, profile: &str, refused: Option<String>) {
+    let Some(message) = refused else {
+        stores.indexes().told.remove(profile);
+        return;
+    };
+    for binding in stores.asking_for_form(profile) {
+        let uid = binding.uid().unwrap_or_default();
+        let is_new = {
+            let mut indexes = stores.indexes();
+            let told = indexes.told.entry(profile.to_owned()).or_default();
+            told.insert(uid, message.clone()).as_ref() != Some(&message)
+        };
+        if is_new {
+            let note = Note {
+                warning: true,
+                reason: CANNOT.to_owned(),
+                message: message.clone(),
+            };
+            context.events.tell(&reference(&binding), note).await;
+        }
     }
 }
 
@@ -79,9 +107,14 @@ fn failed(profile: &str, error: &Error) -> Outcome {
     Outcome::Failed
 }
 
-async fn observe(context: &Context, name: &str, wanted: bool) -> Result<Observed, Error> {
+async fn observe(context: &Context, name: &str, asks: bool) -> Result<Observed, Error> {
     let profiles: Api<Guarded<SeccompProfile>> = Api::all(context.client.clone());
     let form = profiles.get_opt(&complain_form(name)).await?;
+    // As long as pods use one, it follows its profile.
+    let wanted = asks
+        || form
+            .as_ref()
+            .is_some_and(|form| is_form_of(form, name) && is_used(form));
     let profile = if wanted {
         profiles.get_opt(name).await?
     } else {
@@ -169,21 +202,18 @@ fn plan(name: &str, observed: &Observed) -> Step {
     Step::Replace(Box::new(replaced))
 }
 
-/// Whether it was made for this profile, or for one that had its name.
 fn is_form_of(form: &Guarded<SeccompProfile>, name: &str) -> bool {
-    let mut owners = form.meta().owner_references.iter().flatten();
-    owners.any(|owner| {
-        owner.controller == Some(true)
-            && owner.kind == SeccompProfile::kind(&())
-            && owner.name == name
-    })
+    complains_for(form.meta()) == Some(name)
+}
+
+fn is_used(form: &Guarded<SeccompProfile>) -> bool {
+    let mut finalizers = form.meta().finalizers.iter().flatten();
+    finalizers.any(|name| name == IN_USE)
 }
 
 /// Whether no pod uses it, and nobody has deleted it already.
 fn is_idle(form: &Guarded<SeccompProfile>) -> bool {
-    let meta = form.meta();
-    let held = meta.finalizers.iter().flatten().any(|name| name == IN_USE);
-    meta.deletion_timestamp.is_none() && !held
+    form.meta().deletion_timestamp.is_none() && !is_used(form)
 }
 
 fn wanted_form(

@@ -27,6 +27,8 @@ use crate::controller::usage::is_active;
 
 /// The reason of the event on a pod that runs without the profile that a binding has for it.
 const WITHOUT: &str = "RunsWithoutProfile";
+/// The reason of the event on a pod that is held back by our gate.
+const WAITS: &str = "WaitsForProfile";
 /// How old a pod may be to be told something that it may have been told by an operator before.
 const NEW: Duration = Duration::from_mins(2);
 
@@ -39,9 +41,13 @@ pub(super) fn bindings(pod: &Pod) -> BTreeSet<Key> {
     applied.filter_map(|one| Key::read(&one.binding)).collect()
 }
 
-/// The seccomp profiles for which a pod is held back.
+/// The seccomp profiles that a pod waits for, held back by our gate or by its kubelet.
 pub(super) fn awaited(pod: &Pod) -> BTreeSet<String> {
-    if !is_held(pod) {
+    let phase = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
+    if !is_held(pod) && phase != Some("Pending") {
         return BTreeSet::new();
     }
     let waits = applied(pod).into_iter();
@@ -70,7 +76,12 @@ pub(super) async fn reconcile(context: &Context, stores: &Stores, key: &Key) -> 
     for profile in awaited(&pod) {
         match profiles.get_opt(&profile).await {
             Ok(Some(found)) if is_somewhere(&found) => {}
-            Ok(_) => return Outcome::Done,
+            Ok(_) => {
+                if let Some(note) = waits(&pod, &profile, Timestamp::now()) {
+                    context.events.tell(&reference(&pod), note).await;
+                }
+                return Outcome::Done;
+            }
             Err(error) => return failed(key, &error),
         }
     }
@@ -123,11 +134,28 @@ async fn release(context: &Context, pod: &Pod) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether nobody can have told the pod anything yet.
+fn is_new(pod: &Pod, now: Timestamp) -> bool {
+    let made = pod.metadata.creation_timestamp.as_ref();
+    let age = made.map(|made| Duration::try_from(now.duration_since(made.0)).unwrap_or_default());
+    age.is_some_and(|age| age <= NEW)
+}
+
+/// What to tell of a pod that has just been made and is held back.
+fn waits(pod: &Pod, profile: &str, now: Timestamp) -> Option<Note> {
+    is_new(pod, now).then(|| Note {
+        warning: true,
+        reason: WAITS.to_owned(),
+        message: format!(
+            "the pod is not scheduled until a node has the SeccompProfile {profile}, as \
+             spec.whenNotInstalled of its ProfileBinding says: see the status of the profile"
+        ),
+    })
+}
+
 /// What to tell of a pod that has just been made without a profile.
 fn without(pod: &Pod, now: Timestamp) -> Option<Note> {
-    let made = pod.metadata.creation_timestamp.as_ref()?.0;
-    let age = Duration::try_from(now.duration_since(made)).unwrap_or_default();
-    if age > NEW {
+    if !is_new(pod, now) {
         return None;
     }
     let mut applied = applied(pod);
@@ -214,7 +242,9 @@ mod tests {
         let names = |mode| awaited(&pod("Waiting", mode, &["example.com/a", GATE], "Pending"));
         assert_eq!(names("Enforce"), ["web".to_owned()].into());
         assert_eq!(names("Complain"), ["web.complain".to_owned()].into());
-        assert!(awaited(&pod("Waiting", "Enforce", &["example.com/a"], "Pending")).is_empty());
+        // Older servers know no gates: its kubelet holds it back.
+        assert_eq!(awaited(&pod("Waiting", "Enforce", &[], "Pending")).len(), 1);
+        assert!(awaited(&pod("Waiting", "Enforce", &[], "Running")).is_empty());
         assert!(awaited(&pod("Bound", "Enforce", &[GATE], "Pending")).is_empty());
     }
 

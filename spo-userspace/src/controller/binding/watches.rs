@@ -1,6 +1,6 @@
 //! The watches, and what is looked at when an object changes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Context, Guarded, Key, Work, pods};
 use crate::api::bindings::{BINDINGS, BOUND_POD};
 use crate::api::common::ProfileKind;
-use crate::api::names::complains_for;
+use crate::api::names::{IN_USE, complain_form, profile_of_form};
 use crate::api::profile_binding::BindingMode;
 use crate::api::{ProfileBinding, SeccompProfile};
 use crate::cluster::queue::Queue;
@@ -47,11 +47,27 @@ pub(super) struct Indexes {
     waiting: Index<String>,
     /// The profile whose complain form a binding asked for when it was last seen.
     forms: Index<String>,
+    /// Of profiles, what forms depend on, when it was last seen.
+    profiles: HashMap<String, Version>,
+    /// Why there is no form of a profile, as bindings were told, by their identity.
+    pub(super) told: HashMap<String, HashMap<String, String>>,
 }
+
+/// What of a profile forms depend on: its rules, whether it is deleted, and whether pods use it.
+type Version = (Option<String>, Option<i64>, bool, bool);
 
 impl Stores {
     pub(super) fn indexes(&self) -> MutexGuard<'_, Indexes> {
         self.indexes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether pods wait for the complain form of a profile.
+    pub(super) fn is_awaited(&self, profile: &str) -> bool {
+        !self
+            .indexes()
+            .waiting
+            .of(&complain_form(profile))
+            .is_empty()
     }
 
     /// The bindings that ask for the complain form of a profile.
@@ -154,13 +170,16 @@ fn of_pod(stores: &Stores, change: &Change<'_, Pod>) -> Vec<Work> {
         Change::Gone(_) => (BTreeSet::new(), BTreeSet::new()),
     };
     let object = key.to_string();
-    let changed = {
+    let (changed, awaited) = {
         let mut indexes = stores.indexes();
-        indexes.waiting.set(&object, waits);
-        indexes.pods.set(&object, bindings)
+        let awaited = indexes.waiting.set(&object, waits);
+        (indexes.pods.set(&object, bindings), awaited)
     };
+    // A form for which a pod waits is made also when no binding asks for it any more.
+    let forms = awaited.iter().filter_map(|name| profile_of_form(name));
+    let forms = forms.map(|profile| Work::Form(profile.to_owned()));
     let changed = changed.into_iter().map(Work::Binding);
-    changed.chain([Work::Pod(key)]).collect()
+    changed.chain(forms).chain([Work::Pod(key)]).collect()
 }
 
 /// A profile has a form, is one, or is waited for.
@@ -170,15 +189,35 @@ fn of_profile(
 ) -> Vec<Work> {
     let name = change.object().name_any();
     let (waiting, forms) = {
-        let indexes = stores.indexes();
+        let mut indexes = stores.indexes();
+        let before = match change {
+            Change::Present(profile) => indexes.profiles.insert(name.clone(), version(profile)),
+            Change::Gone(_) => indexes.profiles.remove(&name),
+        };
+        let is_news = match change {
+            Change::Present(profile) => before != Some(version(profile)),
+            Change::Gone(_) => true,
+        };
         // Any profile may be the base of one that has a form.
-        (indexes.waiting.of(&name), indexes.forms.keys())
+        let forms = is_news.then(|| indexes.forms.keys());
+        (indexes.waiting.of(&name), forms.unwrap_or_default())
     };
     let pods = waiting.iter().filter_map(|pod| Key::read(pod));
-    let own = complains_for(&name).map(str::to_owned);
+    let own = profile_of_form(&name).map(str::to_owned);
     let forms: BTreeSet<_> = forms.into_iter().chain(own).collect();
     let forms = forms.into_iter().map(Work::Form);
     pods.map(Work::Pod).chain(forms).collect()
+}
+
+fn version(profile: &PartialObjectMeta<SeccompProfile>) -> Version {
+    let meta = profile.meta();
+    let mut finalizers = meta.finalizers.iter().flatten();
+    (
+        meta.uid.clone(),
+        meta.generation,
+        meta.deletion_timestamp.is_some(),
+        finalizers.any(|name| name == IN_USE),
+    )
 }
 
 /// Removes what nobody here reads.
@@ -207,7 +246,6 @@ fn trim_profile(profile: &mut PartialObjectMeta<SeccompProfile>) -> bool {
     let meta = &mut profile.metadata;
     meta.annotations = None;
     meta.labels = None;
-    meta.finalizers = None;
     meta.owner_references = None;
     true
 }
@@ -217,7 +255,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::api::names::complain_form;
 
     fn binding(mode: &Value, kind: &str) -> Guarded<ProfileBinding> {
         let spec = json!({
@@ -260,7 +297,13 @@ mod tests {
         };
         let complaining = binding(&json!("Complain"), "SeccompProfile");
         let web = || vec![Work::Form("web".to_owned())];
-        let change = |name: &str| of_profile(&stores, &Change::Present(&profile(name)));
+        let generation = std::cell::Cell::new(0_i64);
+        let change = |name: &str| {
+            let mut profile = profile(name);
+            profile.metadata.generation = Some(generation.get());
+            generation.set(generation.get() + 1);
+            of_profile(&stores, &Change::Present(&profile))
+        };
         let with_binding = || {
             let key = Key::of(&binding(&json!("Complain"), "SeccompProfile"));
             [web(), vec![Work::Binding(key)]].concat()
@@ -269,6 +312,8 @@ mod tests {
         let seen = of_binding(&stores, &Change::Present(&complaining));
         assert_eq!(seen, with_binding());
         assert_eq!(change("base"), web(), "it may be a base");
+        generation.set(generation.get() - 1);
+        assert!(change("base").is_empty(), "its rules are the same");
         assert_eq!(change(&complain_form("web")), web());
         let gone = of_binding(&stores, &Change::Gone(&complaining));
         assert_eq!(gone, with_binding());

@@ -26,6 +26,9 @@ struct Observed {
     said: (Vec<String>, u32),
     /// The pods that it counts for, as `namespace/pod`.
     pods: BTreeSet<String>,
+    /// Whether some of them hold it: those of its own namespace. Of others, anybody could say that they are
+    /// its pods, and keep it for ever.
+    held: bool,
 }
 
 /// What to write.
@@ -41,14 +44,15 @@ fn plan(observed: &Observed) -> Plan {
         finalizers,
         said,
         pods,
+        held,
     } = observed;
     let others = finalizers.iter().filter(|name| *name != BOUND).cloned();
-    let held = finalizers.iter().any(|name| name == BOUND);
-    let wanted: Vec<_> = match (pods.is_empty(), held) {
-        (true, _) => others.collect(),
+    let has = finalizers.iter().any(|name| name == BOUND);
+    let wanted: Vec<_> = match (held, has) {
+        (false, _) => others.collect(),
         // None can be added to what is being deleted.
-        (false, false) if !deleted => others.chain([BOUND.to_owned()]).collect(),
-        (false, _) => finalizers.clone(),
+        (true, false) if !deleted => others.chain([BOUND.to_owned()]).collect(),
+        (true, _) => finalizers.clone(),
     };
     let all = u32::try_from(pods.len()).unwrap_or(u32::MAX);
     let workloads = (pods.iter().take(MOST_PODS).cloned().collect(), all);
@@ -68,19 +72,19 @@ pub(super) async fn reconcile(context: &Context, stores: &Stores, key: &Key) -> 
     let status = binding.0.as_ref().ok().and_then(|one| one.status.clone());
     let status = status.unwrap_or_default();
     let mut pods = stores.indexes().pods.of(key);
+    let is_own = |pod: &String| Key::read(pod).is_some_and(|pod| pod.namespace == key.namespace);
     // What a pod says of itself, anybody can have written into it.
-    pods.retain(|pod| {
-        key.namespace == context.namespace
-            || Key::read(pod).is_some_and(|pod| pod.namespace == key.namespace)
-    });
+    pods.retain(|pod| key.namespace == context.namespace || is_own(pod));
+    let held = pods.iter().any(is_own);
     let plan = plan(&Observed {
         deleted: meta.deletion_timestamp.is_some(),
         finalizers: meta.finalizers.clone().unwrap_or_default(),
         said: (status.active_workloads, status.pods.unwrap_or_default()),
         pods,
+        held,
     });
-    let version = meta.resource_version.clone();
-    match apply(context, key, version, &plan).await {
+    let identity = (meta.uid.clone(), meta.resource_version.clone());
+    match apply(context, key, identity, &plan).await {
         Ok(()) => Outcome::Done,
         Err(Error::Api(status)) if status.is_not_found() => Outcome::Done,
         Err(Error::Api(status)) if status.is_conflict() => Outcome::Failed,
@@ -95,7 +99,7 @@ pub(super) async fn reconcile(context: &Context, stores: &Stores, key: &Key) -> 
 async fn apply(
     context: &Context,
     key: &Key,
-    version: Option<String>,
+    (uid, mut version): (Option<String>, Option<String>),
     plan: &Plan,
 ) -> Result<(), Error> {
     let api: Api<ProfileBinding> = Api::namespaced(context.client.clone(), &key.namespace);
@@ -108,12 +112,13 @@ async fn apply(
         let pods = (!pods.is_empty()).then_some(pods);
         let all = (*all > 0).then_some(all);
         let status = json!({ "activeWorkloads": pods, "pods": all });
-        let patch: Patch<Value> = Patch::Merge(json!({ "status": status }));
-        api.patch_status(&key.name, &parameters, &patch).await?;
+        let metadata = json!({ "uid": uid, "resourceVersion": version });
+        let patch: Patch<Value> = Patch::Merge(json!({ "metadata": metadata, "status": status }));
+        let patched = api.patch_status(&key.name, &parameters, &patch).await?;
+        version = patched.metadata.resource_version;
     }
     if let Some(finalizers) = &plan.finalizers {
-        let version = version.filter(|_| plan.workloads.is_none());
-        let metadata = json!({ "finalizers": finalizers, "resourceVersion": version });
+        let metadata = json!({ "finalizers": finalizers, "uid": uid, "resourceVersion": version });
         let patch: Patch<Value> = Patch::Merge(json!({ "metadata": metadata }));
         api.patch_metadata(&key.name, &parameters, &patch).await?;
     }
@@ -131,6 +136,7 @@ mod tests {
             finalizers: finalizers.iter().map(ToString::to_string).collect(),
             said: ((0..said as usize).map(pod).collect(), said),
             pods: (0..pods).map(pod).collect(),
+            held: pods > 0,
         }
     }
 
@@ -164,6 +170,17 @@ mod tests {
                 .unwrap(),
             ["a"]
         );
+    }
+
+    #[test]
+    fn pods_of_other_namespaces_are_counted_and_hold_nothing() {
+        let elsewhere = Observed {
+            held: false,
+            ..seen(&[BOUND], 0, 3)
+        };
+        let plan = plan(&elsewhere);
+        assert_eq!(plan.finalizers.unwrap(), Vec::<String>::new());
+        assert_eq!(plan.workloads.unwrap().1, 3);
     }
 
     #[test]

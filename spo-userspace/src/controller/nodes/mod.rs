@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::{ContainerStatus, ObjectReference, Pod, PodSpec, PodStatus};
+use k8s_openapi::api::core::v1::{ContainerStatus, Node, ObjectReference, Pod, PodSpec, PodStatus};
 use kube::api::{Api, DeleteParams, ObjectMeta, Preconditions};
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{Store, store::Writer};
@@ -18,7 +18,6 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::plan::{Decision, Observed};
-use self::startup::Seen;
 use super::status::DAEMONS;
 use crate::api::SecurityProfileNodeStatus;
 use crate::api::common::ProfileStatus;
@@ -72,12 +71,7 @@ pub async fn run(
         move |resource: &str| metrics.watch_failed(resource)
     };
     let words = queue.clone();
-    let seen = Arc::new(Seen::default());
-    let ready = seen.clone();
     let changed = move |change: Change<'_, Pod>| {
-        if let Change::Gone(pod) = change {
-            ready.forget(pod);
-        }
         if let Some(node) = node_of(change.object()) {
             words.add(node.to_owned());
         }
@@ -88,6 +82,18 @@ pub async fn run(
         writer,
         stop.clone(),
         trim,
+        changed,
+        failed(),
+    ));
+    let (nodes, nodes_writer) = store();
+    let words = queue.clone();
+    let changed = move |change: Change<'_, Node>| words.add(change.object().name_any());
+    tasks.spawn(watch(
+        Api::all(context.client.clone()),
+        Wish::default(),
+        nodes_writer,
+        stop.clone(),
+        startup::trim,
         changed,
         failed(),
     ));
@@ -109,12 +115,13 @@ pub async fn run(
     let last: Arc<Mutex<HashMap<String, Instant>>> = Arc::default();
     let handle = |node: String| {
         let (context, pods, reports) = (context.clone(), pods.clone(), reports.clone());
-        let (last, seen) = (last.clone(), seen.clone());
+        let (last, nodes) = (last.clone(), nodes.clone());
         async move {
-            if !admit(&context, &pods, &seen, &node).await {
-                return Outcome::Failed;
+            let admitted = admit(&context, &nodes, &pods, &node).await;
+            match repair(&context, &pods, &reports, &last, node).await {
+                Outcome::Done if !admitted => Outcome::Failed,
+                outcome => outcome,
             }
-            repair(&context, &pods, &reports, &last, node).await
         }
     };
     keys.work(1, SETTLE, stop, handle).await;
@@ -140,27 +147,24 @@ fn is_about_folder(report: &mut Report) -> bool {
 }
 
 /// Lets pods onto a node whose daemon is ready. Whether that could be done.
-async fn admit(context: &Context, pods: &Store<Pod>, seen: &Seen, node: &str) -> bool {
-    for pod in pods.state() {
-        if node_of(&pod) != Some(node) {
-            continue;
+async fn admit(context: &Context, nodes: &Store<Node>, pods: &Store<Pod>, node: &str) -> bool {
+    match startup::admit(&context.client, nodes, pods, node).await {
+        Ok(false) => true,
+        Ok(true) => {
+            tracing::info!(
+                node,
+                "the taint is gone: the daemon has looked at all profiles"
+            );
+            true
         }
-        match seen.settle(&context.client, &pod).await {
-            Ok(false) => {}
-            Ok(true) => {
-                tracing::info!(
-                    node,
-                    "the taint is gone: the daemon has looked at all profiles"
-                );
-            }
-            Err(error) => {
-                let error = told(&error);
-                tracing::warn!(node, error, "cannot take the taint of a new node away");
-                return false;
-            }
+        // It is gone, or the watch tells what it is now.
+        Err(Error::Api(status)) if status.is_not_found() || status.is_conflict() => true,
+        Err(error) => {
+            let error = told(&error);
+            tracing::warn!(node, error, "cannot take the taint of a new node away");
+            false
         }
     }
-    true
 }
 
 async fn repair(
@@ -291,6 +295,7 @@ pub fn trouble(pod: &Pod) -> Option<String> {
 fn trim(pod: &mut Pod) -> bool {
     let slim = |container: ContainerStatus| ContainerStatus {
         name: container.name,
+        ready: container.ready,
         state: container.state,
         ..ContainerStatus::default()
     };

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::observe::{self, Guarded};
 use super::stores::{Stores, key_of};
 use super::{Context, DAEMONS, Work};
+use crate::api::names::profile_of_form;
 use crate::api::{SeccompProfile, SecurityProfileNodeStatus};
 use crate::cluster::queue::Queue;
 use crate::cluster::watch::{Change, Wish, store, watch, watch_events};
@@ -204,13 +205,28 @@ fn of_pod(stores: &Stores, queue: &Queue<Work>, change: &Change<'_, Pod>) {
     let pod = change.object();
     let name = format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any());
     let keys = match change {
-        Change::Present(_) => usage::profiles(pod),
+        Change::Present(_) => with_complaining(usage::profiles(pod)),
         Change::Gone(_) => BTreeSet::new(),
     };
     for key in stores.indexes().pods.set(&name, keys) {
         queue.add(Work::Profile(key));
     }
     queue.add_after(Work::Pod(name), GRACE);
+}
+
+/// Who runs under the complain form of a profile uses the profile, too: the form goes with it.
+fn with_complaining(mut profiles: BTreeSet<ProfileKey>) -> BTreeSet<ProfileKey> {
+    let seccomp = profiles
+        .iter()
+        .filter(|profile| profile.kind == Kind::Seccomp);
+    let complaining = seccomp.filter_map(|profile| profile_of_form(&profile.name));
+    let complaining = complaining.map(|name| ProfileKey {
+        kind: Kind::Seccomp,
+        name: name.to_owned(),
+    });
+    let complaining: Vec<_> = complaining.collect();
+    profiles.extend(complaining);
+    profiles
 }
 
 /// Nodes write their objects every few minutes, and nothing of that matters here.

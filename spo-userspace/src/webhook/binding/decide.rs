@@ -137,7 +137,7 @@ impl Decider<'_> {
             let why = refusal(&by, found, &self.request.namespace);
             return self.refuse(gift, why);
         }
-        let (outcome, under) = match standing(bound, form) {
+        let (outcome, under) = match standing(gift, bound, form) {
             Standing::OnNodes(nodes) => {
                 if nodes.ready < nodes.desired {
                     self.warnings.push(format!(
@@ -270,7 +270,10 @@ impl Decider<'_> {
             let annotations = within(metadata, "annotations");
             *within(annotations, BINDINGS) = json!(Applied::joined(&self.applied));
         }
-        let waits = |applied: &Applied| applied.outcome == Outcome::Waiting;
+        // Nobody installs the other kinds yet, who could say when they are there.
+        let waits = |applied: &Applied| {
+            applied.outcome == Outcome::Waiting && applied.kind == ProfileKind::SeccompProfile
+        };
         let waits = self.applied.iter().any(waits) && self.circumstances.server.has_gates();
         // A pod that has its node already cannot wait; its kubelet does.
         let waits = waits
@@ -309,9 +312,19 @@ fn parts(group: &[Gift]) -> String {
 }
 
 /// How far a profile got in the form that is wanted, which may be the profile itself.
-fn standing(bound: Option<&Found>, form: Option<&Found>) -> Standing {
+fn standing(gift: &Gift, bound: Option<&Found>, form: Option<&Found>) -> Standing {
+    let is_form = |found: &Found| found.complains_for.as_deref() == Some(gift.profile.as_str());
     match (bound, form) {
         (None, _) => Standing::missing(),
+        (Some(_), Some(form)) if gift.mode == BindingMode::Complain && !is_form(form) => {
+            Standing::on_none(
+                format!(
+                    "has no complain form: {} is somebody else's",
+                    quoted(&gift.named())
+                ),
+                "rename one of them",
+            )
+        }
         (Some(_), None) => Standing::on_none("has no complain form yet", "wait until it has"),
         (Some(_), Some(form)) => form.standing.clone(),
     }

@@ -46,6 +46,7 @@ fn found(standing: Standing) -> Found {
         name: "web".to_owned(),
         namespaces: Namespaces::All,
         standing,
+        complains_for: None,
     }
 }
 
@@ -61,7 +62,13 @@ fn profiles(names: &[&str]) -> Profiles {
     let kinds = || ProfileKind::ALL.iter().map(|(kind, _)| *kind);
     let names = names.iter();
     names
-        .flat_map(|name| kinds().map(|kind| (key(kind, name), installed())))
+        .flat_map(|name| {
+            let found = Found {
+                complains_for: name.strip_suffix(".complain").map(str::to_owned),
+                ..installed()
+            };
+            kinds().map(move |kind| (key(kind, name), found.clone()))
+        })
         .collect()
 }
 

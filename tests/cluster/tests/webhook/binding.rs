@@ -98,6 +98,23 @@ impl<'g> Shop<'g> {
             .await
     }
 
+    /// Makes a profile the complain form of another one, as the operator does.
+    async fn belongs(&self, form: &str, profile: &str) -> Result<()> {
+        let admin = &self.ground.admin;
+        let path = |name| format!("/apis/{GROUP}/v1/seccompprofiles/{}", self.of(name));
+        let owner = get(admin, &path(profile)).await?.context("no profile")?;
+        let mut object = get(admin, &path(form)).await?.context("no profile")?;
+        object["metadata"]["ownerReferences"] = json!([{
+            "apiVersion": format!("{GROUP}/v1"),
+            "kind": "SeccompProfile",
+            "name": self.of(profile),
+            "uid": owner["metadata"]["uid"],
+            "controller": true,
+        }]);
+        replace(admin, &path(form), &object).await??;
+        Ok(())
+    }
+
     async fn status(&self, name: &str, status: Value) -> Result<()> {
         let admin = &self.ground.admin;
         let path = format!("/apis/{GROUP}/v1/seccompprofiles/{}", self.of(name));
@@ -429,9 +446,16 @@ async fn in_complain_mode_a_pod_gets_the_complain_form() -> Result<()> {
     let images = pod(&["nginx:1.25"]);
     let made = shop.made(&images).await?;
     ensure!(applied(&made)[0].outcome == Outcome::Waiting, "{made:#}");
+    // A profile of that name is no form of it unless it belongs to it.
     shop.install("web.complain", &json!({}), 1).await?;
     let made = shop.made(&images).await?;
-    ensure!(applied(&made)[0].outcome == Outcome::Bound, "{made:#}");
+    ensure!(applied(&made)[0].outcome == Outcome::Waiting, "{made:#}");
+    shop.belongs("web.complain", "web").await?;
+    let bound = async || {
+        let made = shop.made(&images).await?;
+        Ok((applied(&made)[0].outcome == Outcome::Bound).then_some(made))
+    };
+    let made = until(PATIENCE, "the form counts", bound).await?;
     ensure!(
         *of_container(&made, 0) == shop.localhost("web.complain"),
         "{made:#}"

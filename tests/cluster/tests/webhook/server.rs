@@ -285,14 +285,20 @@ async fn put(admin: &Client, collection: &str, mut object: Value) -> Result<()> 
     object["apiVersion"] = json!("admissionregistration.k8s.io/v1");
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     let path = format!("{collection}/{name}");
-    match get(admin, &path).await? {
-        None => create(admin, collection, &object).await??,
-        Some(old) => {
-            object["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
-            replace(admin, &path, &object).await??
+    loop {
+        let written = match get(admin, &path).await? {
+            None => create(admin, collection, &object).await?,
+            Some(old) => {
+                object["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
+                replace(admin, &path, &object).await?
+            }
+        };
+        match written {
+            // Whoever keeps bundles current wrote one in between.
+            Err(refusal) if refusal.code == 409 => {}
+            written => return Ok(written.map(drop)?),
         }
-    };
-    Ok(())
+    }
 }
 
 /// Removes what a test that failed left.

@@ -133,6 +133,15 @@ fn in_complain_mode_the_complain_form_counts() {
         let refusal = decision.answer.refusal.unwrap();
         assert!(refusal.contains(why), "{refusal}");
     }
+    // Somebody else's profile of that name may do anything.
+    let mut theirs = profiles(&["web"]);
+    theirs.insert(
+        key(ProfileKind::SeccompProfile, "web.complain"),
+        installed(),
+    );
+    let decision = asked(&request, &complains("Refuse"), &theirs, NEW);
+    let refusal = decision.answer.refusal.unwrap();
+    assert!(refusal.contains("somebody else's"), "{refusal}");
     // Without the mode, it is enforced.
     let enforced = made(
         &pod(),
