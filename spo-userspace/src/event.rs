@@ -149,6 +149,45 @@ impl fmt::Debug for Comm {
     }
 }
 
+/// An instruction of the kernel's classic BPF machine (`struct sock_filter`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instruction {
+    /// What to do.
+    pub code: u16,
+    /// How many instructions to skip where a test holds.
+    pub jump_true: u8,
+    /// How many to skip where it does not.
+    pub jump_false: u8,
+    /// The constant.
+    pub operand: u32,
+}
+
+/// A seccomp filter that is in force.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KernelFilter {
+    /// Its program, as it was handed in.
+    pub program: Vec<Instruction>,
+    /// Whether the kernel logs what it does, but for allowing.
+    pub logs: bool,
+}
+
+/// A task, and what of seccomp is in force for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FilteredTask {
+    /// Thread group id in the initial pid namespace.
+    pub tgid: u32,
+    /// Thread id in the initial pid namespace.
+    pub tid: u32,
+    /// When it started, in nanoseconds since boot, suspend included.
+    pub started_ns: u64,
+    /// What stands for its newest filter, and so for all of them: tasks with the same have the same. 0: it has none.
+    pub chain: u64,
+    /// How many filters it has, as far as they were counted.
+    pub filters: u32,
+    /// It has more than are counted.
+    pub more: bool,
+}
+
 /// All that the kernel's maps hold at the end of a recording.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observation {

@@ -8,29 +8,35 @@ mod bases;
 mod cells;
 mod complain;
 mod diff;
+mod enforced;
 mod engine;
 mod engine_read;
 mod errno;
 mod express;
 mod lint;
 mod merge;
+mod multiplexed;
 mod names;
 mod places;
+mod program;
 mod read;
 mod restrict;
 mod spec;
 mod verdict;
+mod ways;
 mod write;
 
 pub use self::bases::{BaseError, MOST_BASES, resolve_base};
 pub use self::complain::{COMPLAIN_OF, complain, complain_object, enforce, enforce_object};
 pub use self::diff::{CallDifference, Change, Difference, FieldDifference, Sides, diff};
+pub use self::enforced::{Comparison, Deviation, InForce, compare};
 pub use self::engine::{
     ArchMapEntry, Conditions, EngineProfile, EngineRule, KernelVersion, Machine, resolve,
 };
 pub use self::lint::LINTS;
 pub use self::merge::{MergeError, Merged, Note, merge};
 pub use self::names::{Action, Architecture, Flag, Operator};
+pub use self::program::{BadProgram, Program, Seen, decode};
 pub(crate) use self::read::read_parsed;
 pub use self::read::{read, read_and_lint};
 pub use self::restrict::Restrictions;

@@ -23,7 +23,7 @@ pub type Arguments = [u64; 6];
 /// What runtimes let a call fail with when a profile says nothing (`EPERM`).
 const DEFAULT_ERRNO: u32 = 1;
 /// `ENOSYS`, in the numbering that nearly all architectures share.
-const ENOSYS: u32 = 38;
+pub(super) const ENOSYS: u32 = 38;
 
 /// What happens to a call. The greater of two is the less restrictive one, by the order in which
 /// the kernel prefers one filter's answer to another's.
@@ -252,6 +252,10 @@ impl Call {
             .iter()
             .filter(holds)
             .map(|branch| branch.verdict)
+    }
+
+    pub(super) fn has_conditions(&self) -> bool {
+        !self.branches.is_empty()
     }
 
     pub(super) fn conditions(&self) -> impl Iterator<Item = SyscallArg> {

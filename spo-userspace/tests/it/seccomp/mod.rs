@@ -4,6 +4,7 @@
     reason = "a helper's panic fails the test that it helps"
 )]
 
+mod enforced;
 mod files;
 mod merging;
 mod oracle;
