@@ -11,7 +11,7 @@ use std::{env, fs};
 use anyhow::{Context as _, Result, bail};
 use aya_build::{Package, Toolchain};
 
-const OBJECTS: [&str; 3] = ["recorder", "denials", "empty"];
+const OBJECTS: [&str; 4] = ["recorder", "denials", "filters", "empty"];
 
 fn main() -> Result<()> {
     println!("cargo:rerun-if-env-changed=SPO_EBPF");

@@ -70,6 +70,24 @@ pub struct Layout {
     pub kernfs_parent: u32,
     /// `kernfs_node.name`
     pub kernfs_name: u32,
+    /// `task_struct.seccomp.filter`: the newest of a task's filters; 0 if the kernel has none.
+    pub task_seccomp_filter: u32,
+    /// `seccomp_filter.prev`: the one before.
+    pub seccomp_filter_prev: u32,
+    /// `seccomp_filter.prog`
+    pub seccomp_filter_prog: u32,
+    /// `seccomp_filter.log`
+    pub seccomp_filter_log: u32,
+    /// `bpf_prog.orig_prog`: the program as it was handed in, where the kernel keeps it.
+    pub bpf_prog_orig_prog: u32,
+    /// `sock_fprog_kern.len`
+    pub sock_fprog_len: u32,
+    /// `sock_fprog_kern.filter`
+    pub sock_fprog_filter: u32,
+    /// `task_struct.flags`
+    pub task_flags: u32,
+    /// The member of `task_struct` with the time of its start, in nanoseconds since boot, suspend included.
+    pub task_start: u32,
 }
 
 impl Layout {
@@ -106,14 +124,24 @@ impl Layout {
         cgroup_kn: 0,
         kernfs_parent: 0,
         kernfs_name: 0,
+        task_seccomp_filter: 0,
+        seccomp_filter_prev: 0,
+        seccomp_filter_prog: 0,
+        seccomp_filter_log: 0,
+        bpf_prog_orig_prog: 0,
+        sock_fprog_len: 0,
+        sock_fprog_filter: 0,
+        task_flags: 0,
+        task_start: 0,
     };
 }
 
 const _: () = {
-    assert!(size_of::<Layout>() == 124);
+    assert!(size_of::<Layout>() == 160);
     assert!(offset_of!(Layout, task_pid) == 16);
     assert!(offset_of!(Layout, regs_syscall) == 80);
     assert!(offset_of!(Layout, kernfs_name) == 120);
+    assert!(offset_of!(Layout, task_start) == 156);
 };
 
 #[cfg(feature = "user")]

@@ -7,6 +7,7 @@
 pub mod capabilities;
 pub mod counter;
 pub mod event;
+pub mod filter;
 pub mod layout;
 pub mod namespace;
 pub mod started;

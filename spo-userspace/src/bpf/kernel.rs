@@ -84,6 +84,39 @@ const OPTIONAL: &[Member] = &[
         &["kernfs_node:__parent", "kernfs_node:parent"],
     ),
     (|layout| &mut layout.kernfs_name, &["kernfs_node:name"]),
+    (
+        |layout| &mut layout.task_seccomp_filter,
+        &["task_struct:seccomp.filter"],
+    ),
+    (
+        |layout| &mut layout.seccomp_filter_prev,
+        &["seccomp_filter:prev"],
+    ),
+    (
+        |layout| &mut layout.seccomp_filter_prog,
+        &["seccomp_filter:prog"],
+    ),
+    (
+        |layout| &mut layout.seccomp_filter_log,
+        &["seccomp_filter:log"],
+    ),
+    (
+        |layout| &mut layout.bpf_prog_orig_prog,
+        &["bpf_prog:orig_prog"],
+    ),
+    (
+        |layout| &mut layout.sock_fprog_len,
+        &["sock_fprog_kern:len"],
+    ),
+    (
+        |layout| &mut layout.sock_fprog_filter,
+        &["sock_fprog_kern:filter"],
+    ),
+    (|layout| &mut layout.task_flags, &["task_struct:flags"]),
+    (
+        |layout| &mut layout.task_start,
+        &["task_struct:start_boottime", "task_struct:real_start_time"],
+    ),
 ];
 
 /// The number of references to a mount namespace.
@@ -162,6 +195,25 @@ impl Kernel {
             return Err(Error::Member(REFERENCES.join(" or ")));
         }
         Ok(())
+    }
+
+    /// Refuses a kernel whose tasks do not tell their filters. (The length of a program is at the beginning of its structure.)
+    pub(super) fn tells_filters(&self) -> Result<(), Error> {
+        let layout = &self.layout;
+        let needed = [
+            (layout.task_seccomp_filter, "task_struct:seccomp.filter"),
+            (layout.seccomp_filter_prev, "seccomp_filter:prev"),
+            (layout.seccomp_filter_prog, "seccomp_filter:prog"),
+            (layout.seccomp_filter_log, "seccomp_filter:log"),
+            (layout.bpf_prog_orig_prog, "bpf_prog:orig_prog"),
+            (layout.sock_fprog_filter, "sock_fprog_kern:filter"),
+            (layout.task_flags, "task_struct:flags"),
+            (layout.task_start, "task_struct:start_boottime"),
+        ];
+        match needed.into_iter().find(|(offset, _)| *offset == 0) {
+            Some((_, member)) => Err(Error::Member(member.to_owned())),
+            None => Ok(()),
+        }
     }
 
     /// A loader of objects for this kernel.

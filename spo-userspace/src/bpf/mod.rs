@@ -5,6 +5,7 @@ mod capabilities;
 pub mod containers;
 pub mod denials;
 mod error;
+pub mod filters;
 mod grace;
 mod info;
 pub mod kernel;

@@ -8,6 +8,8 @@ use super::Error;
 pub(super) static RECORDER: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/recorder"));
 /// `spo-ebpf/src/bin/denials.rs`
 pub(super) static DENIALS: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/denials"));
+/// `spo-ebpf/src/bin/filters.rs`
+pub(super) static FILTERS: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/filters"));
 
 /// `spo-ebpf/src/bin/empty.rs`
 pub(super) static EMPTY: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/empty"));

@@ -8,6 +8,7 @@ use super::args::{DoctorArgs, Form};
 use super::exit::{FAILED, Failure};
 use super::progress::output;
 use crate::bpf;
+use crate::bpf::filters::{Filters, Unread};
 use crate::bpf::kernel::Kernel;
 use crate::bpf::recorder::{Limits, Recorder, Target};
 use crate::node::capabilities::{self, Capability};
@@ -108,6 +109,7 @@ fn findings() -> Vec<Finding> {
     if let Ok(kernel) = &kernel {
         findings.push(recording(kernel));
         findings.push(denials(kernel));
+        findings.push(filters(kernel));
     }
     findings.push(pid_namespace());
     findings.push(host_namespace());
@@ -182,6 +184,30 @@ fn denials(kernel: &Kernel) -> Finding {
     let check = "name denied calls";
     match bpf::denials::Watcher::start(kernel, 0, 1024) {
         Ok(_) => yes(check, "the programs load, attach and detach"),
+        Err(error) => no(
+            check,
+            chain(&error),
+            "the reason above tells what is missing",
+        ),
+    }
+}
+
+fn filters(kernel: &Kernel) -> Finding {
+    let check = "verify filters";
+    let read = || -> Result<Option<Unread>, bpf::Error> {
+        let mut filters = Filters::load(kernel)?;
+        let tasks = filters.tasks()?;
+        let filtered = tasks.into_iter().find(|task| task.filters > 0);
+        let chains = filters.chains(filtered.as_slice())?;
+        Ok(chains.into_iter().find_map(Result::err))
+    };
+    match read() {
+        Ok(Some(Unread::NotKept)) => no(
+            check,
+            Unread::NotKept.to_string(),
+            "use a kernel with that option, as distributions have it",
+        ),
+        Ok(_) => yes(check, "the programs load, and tell filters"),
         Err(error) => no(
             check,
             chain(&error),

@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
+use std::time::{Duration, SystemTime};
 
 use procfs::ProcResult;
 use procfs::process::{Process, Stat, Syscall, all_processes};
@@ -215,6 +216,47 @@ fn is_32_bit(pid: i32) -> bool {
         .and_then(|mut program| program.read_exact(&mut header))
         .is_ok()
         && header == *b"\x7fELF\x01"
+}
+
+/// A process in a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InContainer {
+    /// The runtime's id of the container.
+    pub id: String,
+    /// Start time in clock ticks since boot.
+    pub started_ticks: u64,
+}
+
+/// The processes in containers that have long ids, by their ids.
+pub fn containers() -> io::Result<BTreeMap<u32, InContainer>> {
+    let mut found = BTreeMap::new();
+    for process in all_processes().map_err(io::Error::other)?.flatten() {
+        // Between the two, the id may become another process's.
+        let (Ok(before), Some(id), Ok(after)) =
+            (process.stat(), container_of(process.pid()), process.stat())
+        else {
+            continue;
+        };
+        if before.starttime == after.starttime {
+            let process = InContainer {
+                id,
+                started_ticks: before.starttime,
+            };
+            found.insert(before.pid.cast_unsigned(), process);
+        }
+    }
+    Ok(found)
+}
+
+/// Nanoseconds since boot in the clock ticks in which `/proc` tells them.
+pub fn ticks(nanoseconds: u64) -> u64 {
+    nanoseconds / (1_000_000_000 / procfs::ticks_per_second())
+}
+
+/// When the machine started, by the clock as it is now.
+pub fn boot_time() -> io::Result<SystemTime> {
+    let since = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)?;
+    Ok(SystemTime::now() - Duration::from(since))
 }
 
 /// Why no process of a container was found.

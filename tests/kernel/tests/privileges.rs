@@ -76,3 +76,16 @@ fn what_is_missing_is_named() {
         }
     }
 }
+
+#[test]
+fn two_capabilities_read_filters() {
+    if tier::has("two_capabilities_read_filters", &["setpriv"]) {
+        let finished = with(&["bpf", "perfmon"], &["doctor", "-o", "json"]);
+        let findings: serde_json::Value =
+            serde_json::from_str(&finished.stdout).expect("it tells JSON");
+        let all = findings.as_array().expect("a list");
+        let filters = all.iter().find(|one| one["check"] == "verify filters");
+        let filters = filters.expect("it is asked");
+        assert_eq!(filters["ok"], true, "{filters:#}");
+    }
+}

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::node::until;
@@ -55,6 +55,16 @@ impl Container {
         hierarchies: Hierarchies,
         arguments: &[&str],
     ) -> Self {
+        Self::under(runtime, hierarchies, arguments, None)
+    }
+
+    /// The same under a seccomp profile.
+    pub(crate) fn under(
+        runtime: &'static str,
+        hierarchies: Hierarchies,
+        arguments: &[&str],
+        profile: Option<&Value>,
+    ) -> Self {
         let bundle = tempfile::tempdir().expect("a folder");
         let root = bundle.path().join("rootfs");
         fs::create_dir(&root).expect("a folder");
@@ -76,6 +86,7 @@ impl Container {
             "mounts": [{ "destination": "/proc", "type": "proc", "source": "proc" }],
             "linux": {
                 "cgroupsPath": format!("/{top}/burstable/{pod}/{id}"),
+                "seccomp": profile,
                 "namespaces": [{ "type": "pid" }, { "type": "mount" }, { "type": "ipc" }, { "type": "uts" }],
             },
         });
