@@ -20,4 +20,5 @@ pub mod services;
 pub mod source;
 pub mod telemetry;
 pub mod uninstall;
+pub mod verify;
 pub mod webhook;

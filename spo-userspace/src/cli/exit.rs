@@ -6,6 +6,8 @@
 //! | 1 | `doctor`: something cannot be done here; `check`: there are errors; `diff`: they differ; `merge --check`: not up to date; other verbs: failed |
 //! | 2 | the command line is wrong |
 //! | 3 | `diff` failed |
+//! | 4 | `verify`: a container does not have its profile, or a file is not what its profile says |
+//! | 5 | `verify`: something could not be told, or nothing was there to be verified |
 //! | 124 | the time ran out, and the command did not end |
 //! | 125 | `record` and `run` themselves failed |
 //! | 126 | the command cannot be executed |
@@ -27,6 +29,10 @@ pub(super) const FAILED: u8 = 1;
 pub(super) const DIFFERENT: u8 = 1;
 /// `diff` failed, so that nobody knows whether they differ.
 pub(super) const TROUBLE: u8 = 3;
+/// `verify`: something is not as it should be.
+pub(super) const MISMATCH: u8 = 4;
+/// `verify`: something could not be told.
+pub(super) const UNKNOWN: u8 = 5;
 /// The command line is wrong.
 pub(super) const USAGE: u8 = 2;
 /// The time ran out, and the command did not end.

@@ -30,6 +30,7 @@ mod run;
 mod signals;
 mod spoc;
 mod uninstall;
+mod verify;
 mod webhook;
 
 use std::ffi::OsStr;
@@ -69,6 +70,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Migrate(args) => migrate::run(&args),
         Verb::Uninstall(args) => uninstall::run(args),
         Verb::Profiles(args) => profiles::run(&args),
+        Verb::Verify(args) => verify::run(args),
         Verb::Operator(args) => operator::run(args),
         Verb::Daemon(args) => daemon::run(args),
         Verb::BpfRecorder(args) => bpf_recorder::run(args),

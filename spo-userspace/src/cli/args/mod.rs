@@ -8,6 +8,7 @@ mod migrate;
 mod profiles;
 mod services;
 mod uninstall;
+mod verify;
 mod webhook;
 
 use std::ffi::OsString;
@@ -25,6 +26,7 @@ pub(super) use self::services::{
     ProfilesArgs, profiling_at,
 };
 pub(super) use self::uninstall::{KeepArg, NodeCleanupArgs, UninstallArgs};
+pub(super) use self::verify::VerifyArgs;
 pub(super) use self::webhook::{TlsVersion, WebhookArgs};
 use crate::profile::base::BASE_SYSCALLS;
 use crate::profile::syscalls;
@@ -66,6 +68,8 @@ pub(super) enum Verb {
     Migrate(MigrateArgs),
     /// Tell what a cluster has of profiles: on which nodes they are, and who uses them
     Profiles(ProfilesArgs),
+    /// Tell whether the containers of this node really have the profiles that their pods were given
+    Verify(VerifyArgs),
     /// Remove from a cluster what the operator made, and free what its absence holds
     Uninstall(UninstallArgs),
     /// Run the operator: keep what profiles say of themselves (runs in a Deployment)

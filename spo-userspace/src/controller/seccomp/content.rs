@@ -100,6 +100,24 @@ pub(super) fn content(
     })
 }
 
+/// What a daemon puts into a profile's file, or why it cannot, whatever the configuration allows.
+pub fn file_content(
+    name: &str,
+    profile: &SeccompProfile,
+    actions: &BTreeSet<String>,
+    lookup: impl FnMut(&str) -> Option<SeccompSpec>,
+) -> Result<String, String> {
+    let restrictions = Restrictions::default();
+    let limits = Limits {
+        restrictions: &restrictions,
+        actions,
+    };
+    match content(name, profile, &limits, lookup) {
+        Ok(Content { text, digest: _ }) => Ok(text),
+        Err(Refusal { reason, message }) => Err(format!("{reason}: {message}")),
+    }
+}
+
 fn refusal(reason: Reason, message: String) -> Refusal {
     Refusal { reason, message }
 }

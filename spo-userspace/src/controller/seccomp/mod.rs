@@ -25,6 +25,7 @@ use kube::{Client, Resource as _, ResourceExt as _};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+pub use self::content::file_content;
 pub use self::evidence::Machine;
 use self::first::First;
 use self::observe::{Configuration, Guarded, GuardedStatus};

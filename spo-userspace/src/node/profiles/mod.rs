@@ -22,6 +22,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{Access, AtFlags, CWD, Dir, Mode, OFlags};
 use thiserror::Error;
@@ -114,6 +115,17 @@ impl Profiles {
         check_name(name)?;
         let folder = self.open()?;
         read_entry(&folder, name).map_err(in_file("read", name))
+    }
+
+    /// When what has a name in it changed last.
+    pub fn changed(&self, name: &str) -> Result<SystemTime, ProfilesError> {
+        check_name(name)?;
+        let folder = self.open()?;
+        let data = rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|error| in_file("look at", name)(error.into()))?;
+        let seconds = Duration::from_secs(u64::try_from(data.st_mtime).unwrap_or(0));
+        let rest = Duration::from_nanos(data.st_mtime_nsec);
+        Ok(SystemTime::UNIX_EPOCH + seconds + rest)
     }
 
     /// Puts a profile there, in the place of whatever had the name.

@@ -44,6 +44,18 @@ pub(super) const MODULES: &[(&str, Uses)] = &[
         "uninstall",
         Only(&["api", "cluster", "controller", "node", "profile"]),
     ),
+    (
+        "verify",
+        Only(&[
+            "api",
+            "bpf",
+            "cluster",
+            "controller",
+            "event",
+            "node",
+            "profile",
+        ]),
+    ),
     ("server", Only(&[])),
     (
         "webhook",
@@ -85,6 +97,7 @@ const CLUSTER: &[&str] = &[
     "services",
     "telemetry",
     "uninstall",
+    "verify",
     "webhook",
 ];
 

@@ -20,6 +20,7 @@ mod recording_faults;
 mod second;
 mod startup;
 mod unhooked;
+mod verify;
 mod world;
 
 use std::process::ExitCode;
@@ -75,6 +76,8 @@ fn main() -> Result<ExitCode> {
             acceptance::only_what_is_allowed_is_installed_and_what_no_longer_is_goes,
             acceptance::long_names_are_found_by_their_label,
             acceptance::options_of_one_webhook_are_applied_and_taken_back,
+            verify::containers_have_their_profiles_or_it_is_told,
+            verify::what_is_right_is_never_told_as_wrong,
             nodes::a_second_node_joins_late_fails_and_leaves,
             nodes::a_node_that_is_removed_while_its_daemon_runs_is_no_fight,
             startup::a_node_takes_pods_when_its_daemon_is_ready,

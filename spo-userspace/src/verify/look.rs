@@ -1,0 +1,83 @@
+//! One look at the kernel and at the processes of the node: which filters the threads of each container have.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::{Error, UNFILTERED};
+use crate::bpf::filters::{Chain, Filters};
+use crate::event::FilteredTask;
+use crate::node::process::{self, InContainer};
+
+/// Threads that were seen without a filter, and since when.
+pub(super) type Unfiltered = BTreeMap<(u32, u64), Instant>;
+
+/// What was seen.
+pub(super) struct Look {
+    pub(super) containers: BTreeMap<String, Threads>,
+    /// What is in the filters, by what stands for them.
+    pub(super) chains: BTreeMap<u64, Chain>,
+}
+
+/// The threads of a container.
+#[derive(Default)]
+pub(super) struct Threads {
+    /// When its first process started.
+    pub(super) started: Option<SystemTime>,
+    pub(super) all: usize,
+    /// One of those with the same filters, and how many there are.
+    pub(super) filtered: BTreeMap<u64, (FilteredTask, usize)>,
+    /// Those without a filter, for long enough.
+    pub(super) bare: Vec<FilteredTask>,
+    /// There are others, which may get one yet.
+    pub(super) may_settle: bool,
+}
+
+impl Look {
+    /// Looks.
+    pub(super) fn take(filters: &mut Filters, unfiltered: &mut Unfiltered) -> Result<Self, Error> {
+        let tasks = filters.tasks()?;
+        let boot = process::boot_time().map_err(Error::Processes)?;
+        // After the tasks: a process whose id is another's by now is told by its start.
+        let known = process::containers().map_err(Error::Processes)?;
+        let now = Instant::now();
+        let mut look = Self {
+            containers: BTreeMap::new(),
+            chains: BTreeMap::new(),
+        };
+        let mut still = Unfiltered::new();
+        for task in &tasks {
+            let Some(process) = known.get(&task.tgid) else {
+                continue;
+            };
+            let InContainer { id, started_ticks } = process;
+            if task.tid == task.tgid && process::ticks(task.started_ns) != *started_ticks {
+                continue;
+            }
+            let threads = look.containers.entry(id.clone()).or_default();
+            let started = boot + Duration::from_nanos(task.started_ns);
+            threads.started = threads.started.into_iter().chain([started]).min();
+            threads.all += 1;
+            if task.chain != 0 {
+                threads.filtered.entry(task.chain).or_insert((*task, 0)).1 += 1;
+                continue;
+            }
+            let key = (task.tid, task.started_ns);
+            let since = *unfiltered.get(&key).unwrap_or(&now);
+            still.insert(key, since);
+            if now.duration_since(since) >= UNFILTERED {
+                threads.bare.push(*task);
+            } else {
+                threads.may_settle = true;
+            }
+        }
+        *unfiltered = still;
+        let asked: Vec<_> = look
+            .containers
+            .values()
+            .flat_map(|threads| threads.filtered.values().map(|(task, _)| *task))
+            .collect();
+        let chains = filters.chains(&asked)?;
+        look.chains = asked.iter().map(|task| task.chain).zip(chains).collect();
+        Ok(look)
+    }
+}
