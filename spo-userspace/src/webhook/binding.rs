@@ -1,7 +1,7 @@
 //! Puts containers under the profiles that bindings give them. Pure: what is known is handed in.
 //!
-//! 1. [`choose`] finds the binding that counts for each container and each kind of profile.
-//! 2. [`decide`] makes of that, and of how far the profiles got, what the pod is to be.
+//! 1. [`choose()`] finds the binding that counts for each container and each kind of profile.
+//! 2. [`decide()`] makes of that, and of how far the profiles got, what the pod is to be.
 
 mod choose;
 mod decide;
