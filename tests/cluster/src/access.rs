@@ -1,6 +1,8 @@
 //! Clients: the tests' own, which may do everything, and those of service accounts, as which
 //! everything runs that is tested.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
@@ -10,11 +12,15 @@ use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 
 use crate::objects::create;
+use crate::waiting::until;
 
 /// Where roles of everywhere are.
 pub const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
 /// Where they are bound.
 pub const BINDINGS: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+
+const REVIEWS: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a token is valid; the least that a server takes is ten minutes.
 const TOKEN_SECONDS: i64 = 3600;
@@ -53,7 +59,30 @@ pub async fn allow(
         "subjects": [{ "kind": "ServiceAccount", "name": account, "namespace": namespace }],
     });
     create(admin, BINDINGS, &binding).await??;
-    Ok(())
+    let user = format!("system:serviceaccount:{namespace}:{account}");
+    until(PATIENCE, "the role counts", async || {
+        Ok(may(admin, &user, rules).await?.then_some(()))
+    })
+    .await
+}
+
+/// Whether a user may do something that rules say: servers hear of roles a moment later.
+async fn may(admin: &Client, user: &str, rules: &Value) -> Result<bool> {
+    let all = rules.as_array().into_iter().flatten();
+    let mut all = all.filter(|rule| rule["resourceNames"].is_null());
+    let rule = all.find(|rule| rule["resources"].is_array());
+    let Some(rule) = rule else { return Ok(true) };
+    let review = json!({
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": { "user": user, "resourceAttributes": {
+            "group": rule["apiGroups"][0],
+            "resource": rule["resources"][0],
+            "verb": rule["verbs"][0],
+        }},
+    });
+    let answer = create(admin, REVIEWS, &review).await??;
+    Ok(answer["status"]["allowed"] == true)
 }
 
 /// A service account, which is made if it is not there. It may do what roles are bound to it for.
