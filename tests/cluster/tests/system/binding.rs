@@ -10,6 +10,8 @@ use crate::world::{PROFILES, World, object};
 
 /// The image of all pods here.
 const IMAGE: &str = "localhost/busybox:test";
+/// Of the webhook.
+const REPLICAS: usize = 3;
 /// Does something whose call a profile may lack, and says whether it could.
 const WORK: &str = "cd /tmp; mkdir made && echo made || echo refused; sleep 1000";
 
@@ -63,8 +65,24 @@ impl<'w> Binding<'w> {
     }
 }
 
-/// Makes a pod that does its work, and says under which profile it runs, and whether it could.
-async fn works(world: &World, name: &str) -> Result<(Value, String)> {
+/// Makes a pod that does its work, once a binding gives this profile, and says whether it could. A change of a
+/// binding counts when the webhooks' watches have told of it.
+async fn works(world: &World, name: &str, profile: &str) -> Result<String> {
+    let expected = format!("operator/{profile}.json");
+    let pods = format!("/api/v1/namespaces/{}/pods", world.users);
+    let given = async || {
+        let tried = create(
+            &world.admin,
+            &format!("{pods}?dryRun=All"),
+            &pod(name, WORK),
+        )
+        .await?;
+        Ok((*profile_of(&tried?) == expected).then_some(()))
+    };
+    // Each of the webhook's replicas has a watch of its own.
+    for _ in 0..REPLICAS {
+        world.until("the binding counts", given).await?;
+    }
     world.runs_pod(&pod(name, WORK)).await?;
     let said = world
         .until("it says how it went", async || {
@@ -73,9 +91,10 @@ async fn works(world: &World, name: &str) -> Result<(Value, String)> {
             Ok(outcome.map(str::to_owned))
         })
         .await?;
-    let path = format!("/api/v1/namespaces/{}/pods/{name}", world.users);
-    let found = get(&world.admin, &path).await?.context("no pod")?;
-    Ok((found, said))
+    let made = get(&world.admin, &format!("{pods}/{name}")).await?;
+    let made = made.context("no pod")?;
+    ensure!(*profile_of(&made) == expected, "{made:#}");
+    Ok(said)
 }
 
 fn profile_of(pod: &Value) -> &Value {
@@ -116,11 +135,7 @@ pub(crate) async fn what_is_recorded_is_bound_complains_and_is_enforced(
         "profileRef": { "kind": "SeccompProfile", "name": "circle-main" }, "image": IMAGE,
     });
     let binding = Binding::create(world, "circle", &enforced).await?;
-    let (bound, said) = works(world, "bound").await?;
-    ensure!(
-        *profile_of(&bound) == "operator/circle-main.json",
-        "{bound:#}"
-    );
+    let said = works(world, "bound", "circle-main").await?;
     ensure!(said == "made", "{said}");
     binding.counts_for(&["bound"]).await?;
     world.end_pod("bound").await?;
@@ -134,7 +149,7 @@ pub(crate) async fn what_is_recorded_is_bound_complains_and_is_enforced(
         )
         .await?;
     world.installed("circle-main", 1).await?;
-    let (_, said) = works(world, "refused").await?;
+    let said = works(world, "refused", "circle-main").await?;
     ensure!(said == "refused", "{said}");
     world.end_pod("refused").await?;
 
@@ -142,22 +157,14 @@ pub(crate) async fn what_is_recorded_is_bound_complains_and_is_enforced(
     let complains = json!({ "spec": { "mode": "Complain" } });
     world.merge(&binding.path(), &complains).await?;
     world.installed("circle-main.complain", 1).await?;
-    let (complaining, said) = works(world, "complains").await?;
-    ensure!(
-        *profile_of(&complaining) == "operator/circle-main.complain.json",
-        "{complaining:#}"
-    );
+    let said = works(world, "complains", "circle-main.complain").await?;
     ensure!(said == "made", "{said}");
     binding.counts_for(&["complains"]).await?;
 
     // The form stays for the pod that runs under it, and goes with it.
     let no_mode = json!({ "spec": { "mode": null } });
     world.merge(&binding.path(), &no_mode).await?;
-    let (again, said) = works(world, "again").await?;
-    ensure!(
-        *profile_of(&again) == "operator/circle-main.json",
-        "{again:#}"
-    );
+    let said = works(world, "again", "circle-main").await?;
     ensure!(said == "refused", "{said}");
     let form = format!("{PROFILES}/circle-main.complain");
     ensure!(
