@@ -9,7 +9,7 @@ use spo_cluster_tests::access::{namespace, remove_namespace};
 use spo_cluster_tests::crd;
 use spo_cluster_tests::manifests::{apply, uninstalling};
 use spo_cluster_tests::node::{self, About};
-use spo_cluster_tests::objects::{create, get, replace};
+use spo_cluster_tests::objects::{create, get};
 
 use self::world::{GROUP, IMAGE, OWN, World};
 
@@ -80,12 +80,6 @@ async fn it_repairs_after_a_bare_deletion() -> Result<()> {
 
     // The operator ends first or last, as it comes; here it is first.
     world.stop_operator().await?;
-    // No operator takes away that of a binding any more, whose pods end now.
-    let bindings = format!("{GROUP}/namespaces/{users}/profilebindings");
-    let binding = format!("{bindings}/old");
-    let mut held = get(&world.admin, &binding).await?.context("no binding")?;
-    held["metadata"]["finalizers"] = json!(["active-workload-lock"]);
-    replace(&world.admin, &binding, &held).await??;
     world.bare_deletion()?;
     world.gone(&format!("/api/v1/namespaces/{OWN}")).await?;
     let stuck = |object: &Value| !object["metadata"]["deletionTimestamp"].is_null();
@@ -106,7 +100,8 @@ async fn it_repairs_after_a_bare_deletion() -> Result<()> {
     let (code, said) = world.uninstall(&["--image", IMAGE]).await?;
     ensure!(code == Some(0), "{said}");
     world.gone(world::DEFINITION).await?;
-    world.gone(&binding).await?;
+    let bindings = format!("{GROUP}/namespaces/{users}/profilebindings");
+    world.gone(&format!("{bindings}/old")).await?;
     world
         .gone(&format!("/api/v1/namespaces/{OWN}-uninstall"))
         .await?;

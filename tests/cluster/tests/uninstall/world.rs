@@ -136,6 +136,10 @@ impl World {
             };
             let made = create(&self.admin, &place, &object).await?;
             made.with_context(|| format!("{kind} is not accepted"))?;
+            if kind == "ProfileBinding" {
+                self.counts_for_a_pod(users, &format!("{place}/old"))
+                    .await?;
+            }
             if kind == "ProfileRecording" {
                 // The operator holds it as long as a node has something of it.
                 let nodes = json!([{ "name": "spo-node", "pods": ["a"], "dropped": 0 }]);
@@ -147,6 +151,27 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Makes a pod that a binding counts for, so that the operator holds the binding.
+    async fn counts_for_a_pod(&self, users: &str, binding: &str) -> Result<()> {
+        let given = json!([{
+            "binding": format!("{users}/old"),
+            "kind": "SeccompProfile",
+            "profile": "old",
+            "mode": "Enforce",
+            "containers": [],
+            "outcome": "RuntimeDefault",
+        }]);
+        let mut pod = node::pod("bound", "sleep 1000");
+        pod["metadata"]["labels"] = json!({ "spo.x-k8s.io/bound": "true" });
+        pod["metadata"]["annotations"] = json!({ "spo.x-k8s.io/bindings": given.to_string() });
+        node::start(&self.admin, users, &pod).await?;
+        let is_held = |binding: &Value| {
+            binding["status"]["pods"] == 1
+                && binding["metadata"]["finalizers"] == json!(["active-workload-lock"])
+        };
+        self.becomes(binding, "held", is_held).await
     }
 
     /// A profile that is on the node.
