@@ -364,7 +364,14 @@ impl<'a> Side<'a> {
                 audit: self.arch.audit(),
                 args: Arguments::default(),
             };
-            answer(&filters.programs, &call) == Verdict::new(Action::Errno, Some(ENOSYS))
+            // Whatever its arguments are.
+            let mut halves = Halves::new();
+            let audit = self.arch.audit();
+            let mut programs = filters.programs.iter();
+            let is_opaque = programs.any(|one| one.halves(*number, audit, &mut halves).is_err());
+            !is_opaque
+                && halves.is_empty()
+                && answer(&filters.programs, &call) == Verdict::new(Action::Errno, Some(ENOSYS))
         };
         let failing = numbers.iter().rev().copied();
         failing.take_while(fails).last()

@@ -112,6 +112,22 @@ fn one_call_is_told_with_what_it_gets() {
 }
 
 #[test]
+fn a_call_that_is_let_through_for_some_arguments_is_told_however_others_fail() {
+    let profile = spec(
+        Action::KillProcess,
+        vec![rule(Action::Allow, &["ioctl"], &[])],
+    );
+    let args = [condition(0, Operator::Greater, 0)];
+    let mut other = spec(Action::Errno, vec![rule(Action::Allow, &["socket"], &args)]);
+    other.default_errno_ret = Some(38);
+    let told = told(&profile, &other);
+    for begin in ["ioctl: ", "socket with argument 0 = "] {
+        let is_told = told.iter().any(|line| line.starts_with(begin));
+        assert!(is_told, "{begin}: {told:?}");
+    }
+}
+
+#[test]
 fn conditions_are_told_apart_at_their_borders() {
     let with = |op, value| {
         let args = [condition(1, op, value)];
