@@ -4,6 +4,7 @@ mod args;
 mod bpf_recorder;
 mod check;
 mod children;
+mod columns;
 mod convert;
 mod daemon;
 mod diff;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use super::args::{Form, ProfilesArgs};
+use super::columns;
 use super::exit::{FAILED, Failure};
 use super::progress::{line, output};
 use crate::inventory::{self, Entry, OnNode};
@@ -40,31 +41,9 @@ fn failed(error: impl Into<anyhow::Error>) -> Failure {
 }
 
 fn table(entries: &[Entry]) -> String {
-    let rows: Vec<_> = entries.iter().map(row).collect();
-    let mut widths = HEADS.map(str::len);
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    let mut text = written(&HEADS.map(str::to_owned), &widths);
-    for (entry, row) in entries.iter().zip(&rows) {
-        text.push_str(&written(row, &widths));
-        for detail in details(entry) {
-            text.push_str("  ");
-            text.push_str(&detail);
-            text.push('\n');
-        }
-    }
-    text
-}
-
-fn written(row: &[String; 5], widths: &[usize; 5]) -> String {
-    let cells = row.iter().zip(widths);
-    let cells: Vec<_> = cells
-        .map(|(cell, width)| format!("{cell:width$}"))
-        .collect();
-    format!("{}\n", cells.join("  ").trim_end())
+    let entries = entries.iter();
+    let rows: Vec<_> = entries.map(|one| (row(one), details(one))).collect();
+    columns::table(HEADS, &rows)
 }
 
 fn row(entry: &Entry) -> [String; 5] {

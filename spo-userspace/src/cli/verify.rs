@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use super::args::{Form, VerifyArgs};
+use super::columns;
 use super::exit::{FAILED, Failure, MISMATCH, UNKNOWN};
 use super::node::event_loop;
 use super::progress::{line, output};
@@ -69,34 +70,15 @@ fn code(report: &Report) -> ExitCode {
 }
 
 fn table(report: &Report) -> String {
-    let rows: Vec<_> = report.containers.iter().map(row).collect();
-    let mut widths = HEADS.map(str::len);
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    let mut text = written(&HEADS.map(str::to_owned), &widths);
-    for (container, row) in report.containers.iter().zip(&rows) {
-        text.push_str(&written(row, &widths));
-        for detail in details(container) {
-            text.extend(["  ", &detail, "\n"]);
-        }
-    }
+    let containers = report.containers.iter();
+    let rows: Vec<_> = containers.map(|one| (row(one), details(one))).collect();
+    let mut text = columns::table(HEADS, &rows);
     for file in &report.files {
         if let Some(told) = told(file) {
             text.extend([&told, "\n"]);
         }
     }
     text
-}
-
-fn written(row: &[String; 5], widths: &[usize; 5]) -> String {
-    let cells = row.iter().zip(widths);
-    let cells: Vec<_> = cells
-        .map(|(cell, width)| format!("{cell:width$}"))
-        .collect();
-    format!("{}\n", cells.join("  ").trim_end())
 }
 
 fn row(container: &Container) -> [String; 5] {

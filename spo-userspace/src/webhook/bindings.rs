@@ -21,14 +21,9 @@ pub(super) fn review(
     known: impl Fn(ProfileKind, &str) -> Option<Found>,
 ) -> Answer {
     let Request {
-        namespace,
-        object,
-        old_object,
-        ..
+        namespace, object, ..
     } = request;
-    let unchanged = !old_object.is_null() && object["spec"] == old_object["spec"];
-    let done = unchanged || request.is_deleting() || !request.sub_resource.is_empty();
-    if done || answer.refusal.is_some() {
+    if !request.changes_spec() || answer.refusal.is_some() {
         return answer;
     }
     let Ok(spec) = serde_json::from_value::<ProfileBindingSpec>(object["spec"].clone()) else {

@@ -159,21 +159,30 @@ async fn bind(state: &State, request: Request) -> Result<Response, kube::Error> 
 }
 
 async fn bindings_checked(With(state): With<Arc<State>>, body: Bytes) -> Response {
-    let request = match Request::parse(&body) {
-        Ok(request) => request,
-        Err(error) => return bad(&error),
-    };
-    state.synced().await;
-    let labels = state.labels_of(&request.namespace).await;
-    let work = move || {
-        let answer = objects::review(&request);
+    checked(state, body, |state, request, labels, answer| {
         let known = |kind, name: &str| state.known(kind, name);
-        bindings::review(answer, &request, &state.namespace, labels.as_ref(), known).of(&request)
-    };
-    blocking(move || Ok(work())).await
+        bindings::review(answer, request, &state.namespace, labels, known)
+    })
+    .await
 }
 
 async fn recordings_checked(With(state): With<Arc<State>>, body: Bytes) -> Response {
+    checked(state, body, |state, request, labels, answer| {
+        let others = state.stores.recordings.state();
+        let others = others.iter().map(|other| &**other);
+        recordings::review(answer, request, others, state.recorders(), labels)
+    })
+    .await
+}
+
+/// Checks an object of one of our kinds, and adds what follows from others and the labels of its namespace.
+async fn checked(
+    state: Arc<State>,
+    body: Bytes,
+    add: impl FnOnce(&State, &Request, Option<&BTreeMap<String, String>>, Answer) -> Answer
+    + Send
+    + 'static,
+) -> Response {
     let request = match Request::parse(&body) {
         Ok(request) => request,
         Err(error) => return bad(&error),
@@ -182,10 +191,7 @@ async fn recordings_checked(With(state): With<Arc<State>>, body: Bytes) -> Respo
     let labels = state.labels_of(&request.namespace).await;
     let work = move || {
         let answer = objects::review(&request);
-        let others = state.stores.recordings.state();
-        let others = others.iter().map(|other| &**other);
-        let recorders = state.recorders();
-        recordings::review(answer, &request, others, recorders, labels.as_ref()).of(&request)
+        add(&state, &request, labels.as_ref(), answer).of(&request)
     };
     blocking(move || Ok(work())).await
 }

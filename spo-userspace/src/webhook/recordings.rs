@@ -22,14 +22,9 @@ pub(super) fn review<'r>(
     labels: Option<&BTreeMap<String, String>>,
 ) -> Answer {
     let Request {
-        namespace,
-        object,
-        old_object,
-        ..
+        namespace, object, ..
     } = request;
-    let unchanged = !old_object.is_null() && object["spec"] == old_object["spec"];
-    let done = unchanged || request.is_deleting() || !request.sub_resource.is_empty();
-    if done || answer.refusal.is_some() {
+    if !request.changes_spec() || answer.refusal.is_some() {
         return answer;
     }
     // With a generated name, it is not known yet.

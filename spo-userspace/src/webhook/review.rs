@@ -51,6 +51,13 @@ impl Request {
     pub(super) fn is_deleting(&self) -> bool {
         self.operation == "DELETE" || !self.object["metadata"]["deletionTimestamp"].is_null()
     }
+
+    /// Whether the object's `spec` is new or another one, of an object that is to stay.
+    pub(super) fn changes_spec(&self) -> bool {
+        let unchanged =
+            !self.old_object.is_null() && self.object["spec"] == self.old_object["spec"];
+        !unchanged && !self.is_deleting() && self.sub_resource.is_empty()
+    }
 }
 
 /// What is said to a request.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::DeserializeGuard;
@@ -21,7 +21,7 @@ use crate::api::names::complain_form;
 use crate::api::profile_binding::BindingMode;
 use crate::cluster::MANAGER;
 use crate::cluster::error::told;
-use crate::cluster::events::Note;
+use crate::cluster::events::{Note, pod_reference};
 use crate::cluster::queue::Outcome;
 use crate::controller::usage::is_active;
 
@@ -67,7 +67,7 @@ pub(super) async fn reconcile(context: &Context, stores: &Stores, key: &Key) -> 
         return Outcome::Done;
     };
     if let Some(note) = without(&pod, Timestamp::now()) {
-        context.events.tell(&reference(&pod), note).await;
+        context.events.tell(&pod_reference(&pod), note).await;
     }
     if !is_held(&pod) {
         return Outcome::Done;
@@ -78,7 +78,7 @@ pub(super) async fn reconcile(context: &Context, stores: &Stores, key: &Key) -> 
             Ok(Some(found)) if is_somewhere(&found) => {}
             Ok(_) => {
                 if let Some(note) = waits(&pod, &profile, Timestamp::now()) {
-                    context.events.tell(&reference(&pod), note).await;
+                    context.events.tell(&pod_reference(&pod), note).await;
                 }
                 return Outcome::Done;
             }
@@ -192,17 +192,6 @@ fn applied(pod: &Pod) -> Vec<Applied> {
     let annotations = pod.metadata.annotations.as_ref();
     let value = annotations.and_then(|annotations| annotations.get(BINDINGS));
     value.map_or_else(Vec::new, |value| Applied::all(value))
-}
-
-fn reference(pod: &Pod) -> ObjectReference {
-    ObjectReference {
-        api_version: Some("v1".to_owned()),
-        kind: Some("Pod".to_owned()),
-        namespace: pod.namespace(),
-        name: Some(pod.name_any()),
-        uid: pod.uid(),
-        ..ObjectReference::default()
-    }
 }
 
 #[cfg(test)]

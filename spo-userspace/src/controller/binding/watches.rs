@@ -190,13 +190,15 @@ fn of_profile(
     let name = change.object().name_any();
     let (waiting, forms) = {
         let mut indexes = stores.indexes();
-        let before = match change {
-            Change::Present(profile) => indexes.profiles.insert(name.clone(), version(profile)),
-            Change::Gone(_) => indexes.profiles.remove(&name),
-        };
         let is_news = match change {
-            Change::Present(profile) => before != Some(version(profile)),
-            Change::Gone(_) => true,
+            Change::Present(profile) => {
+                let now = version(profile);
+                indexes.profiles.insert(name.clone(), now.clone()) != Some(now)
+            }
+            Change::Gone(_) => {
+                indexes.profiles.remove(&name);
+                true
+            }
         };
         // Any profile may be the base of one that has a form.
         let forms = is_news.then(|| indexes.forms.keys());

@@ -3,8 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::{ObjectReference, Pod};
-use kube::ResourceExt as _;
+use k8s_openapi::api::core::v1::Pod;
 
 use super::plan::Report;
 use crate::api::common::ProfileStatus;
@@ -128,18 +127,6 @@ fn why_not(node: &str, profiles: &[(&ProfileKey, Option<&Vec<Report>>)]) -> Opti
         let first = profiles.first().map(|(profile, _)| &profile.name)?;
         Some(format!("there is no SeccompProfile {}", quoted(first)))
     })
-}
-
-/// The pod, for an event.
-pub(super) fn reference(pod: &Pod) -> ObjectReference {
-    ObjectReference {
-        api_version: Some("v1".to_owned()),
-        kind: Some("Pod".to_owned()),
-        name: Some(pod.name_any()),
-        namespace: pod.namespace(),
-        uid: pod.uid(),
-        ..ObjectReference::default()
-    }
 }
 
 #[cfg(test)]

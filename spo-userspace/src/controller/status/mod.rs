@@ -24,7 +24,7 @@ use self::stores::Stores;
 use self::watches::Watches;
 use super::profile::ProfileKey;
 use crate::cluster::error::told;
-use crate::cluster::events::Events;
+use crate::cluster::events::{Events, pod_reference};
 use crate::cluster::queue::{Keys, Outcome, queue};
 use crate::telemetry::metrics::Metrics;
 
@@ -154,7 +154,7 @@ async fn tell_pod(context: &Context, stores: &Stores, name: &str) -> Outcome {
             told.is_new(pod.metadata.uid.as_deref(), &note.message)
         };
         if is_new {
-            context.events.tell(&missing::reference(&pod), note).await;
+            context.events.tell(&pod_reference(&pod), note).await;
         }
     }
     Outcome::Done
