@@ -41,6 +41,8 @@ pub struct Subject {
 #[derive(Debug, Default)]
 pub struct Containers {
     subjects: BTreeMap<String, Vec<Subject>>,
+    /// Pods and their containers, in order.
+    begun: Vec<(String, String)>,
     tasks: BTreeMap<u32, Task>,
 }
 
@@ -95,6 +97,12 @@ impl Containers {
     /// What ran in a container, in order.
     pub fn of(&self, id: &str) -> &[Subject] {
         self.subjects.get(id).map_or(&[], Vec::as_slice)
+    }
+
+    /// The containers of a pod, by its uid, in order; the first one is its sandbox.
+    pub fn of_pod<'a>(&'a self, uid: &'a str) -> impl Iterator<Item = &'a str> {
+        let own = self.begun.iter().filter(move |(pod, _)| pod == uid);
+        own.map(|(_, container)| container.as_str())
     }
 
     /// `COMM-TID   [CPU] FLAGS TIME: EVENT: ...`; a name may hold anything.
@@ -168,11 +176,17 @@ impl Containers {
         let Some((path, _)) = path.rsplit_once(" pid=") else {
             return;
         };
-        let leaf = path.rsplit('/').next().unwrap_or_default();
+        let mut parts = path.rsplit('/');
+        let leaf = parts.next().unwrap_or_default();
         let is_container = leaf.len() == 64 && leaf.bytes().all(|byte| byte.is_ascii_hexdigit());
         let Some(pid) = number(after, " pid=").filter(|_| is_container) else {
             return;
         };
+        let pod = parts.next().and_then(|pod| pod.strip_prefix("pod"));
+        let pod = pod.unwrap_or_default();
+        if !self.begun.iter().any(|(_, container)| container == leaf) {
+            self.begun.push((pod.to_owned(), leaf.to_owned()));
+        }
         // Once for each hierarchy.
         self.tasks.entry(pid).or_insert_with(|| Task {
             container: leaf.to_owned(),
@@ -197,8 +211,8 @@ mod tests {
         let id = "0123456789abcdef".repeat(4);
         let mut seen = Containers::default();
         for line in [
-            "runc-1 [000] d..1. 1.0: cgroup_attach_task: dst_root=1 dst_id=2 dst_level=3 dst_path=/a/ID pid=10 comm=runc:[0:PARENT]",
-            "runc-1 [000] d..1. 1.0: cgroup_attach_task: dst_root=2 dst_id=2 dst_level=3 dst_path=/a/ID pid=10 comm=runc:[0:PARENT]",
+            "runc-1 [000] d..1. 1.0: cgroup_attach_task: dst_root=1 dst_id=2 dst_level=3 dst_path=/a/podb-c/ID pid=10 comm=runc:[0:PARENT]",
+            "runc-1 [000] d..1. 1.0: cgroup_attach_task: dst_root=2 dst_id=2 dst_level=3 dst_path=/a/podb-c/ID pid=10 comm=runc:[0:PARENT]",
             "runc-10 [000] ..... 1.1: sched_process_fork: comm=runc pid=10 child_comm=runc child_pid=11",
             // It is not the workload's yet.
             "a-11 [000] ..... 1.2: sys_enter: NR 83 (0, 0, 0, 0, 0, 0)",
@@ -212,8 +226,8 @@ mod tests {
             "a b-12 [001] ..... 1.7: sys_enter: NR 1 (0, 0, 0, 0, 0, 0)",
             // Somebody else's.
             "a b-13 [001] ..... 1.7: sys_enter: NR 2 (0, 0, 0, 0, 0, 0)",
-            "runc-1 [000] d..1. 1.8: cgroup_attach_task: dst_root=1 dst_id=2 dst_level=3 dst_path=/a/ID pid=12 comm=runc",
-            "runc-1 [000] d..1. 1.8: cgroup_attach_task: dst_root=1 dst_id=2 dst_level=3 dst_path=/a/ID pid=20 comm=runc",
+            "runc-1 [000] d..1. 1.8: cgroup_attach_task: dst_root=1 dst_id=2 dst_level=3 dst_path=/a/podb-c/ID pid=12 comm=runc",
+            "runc-1 [000] d..1. 1.8: cgroup_attach_task: dst_root=1 dst_id=2 dst_level=3 dst_path=/a/podb-c/ID pid=20 comm=runc",
             "a-20 [000] ..... 1.9: sched_process_exec: filename=/bin/b pid=20 old_pid=20",
             "b-20 [000] ..... 1.9: sys_enter: NR 9999 (0, 0, 0, 0, 0, 0)",
         ] {
@@ -234,5 +248,6 @@ mod tests {
             ]
         );
         assert_eq!(seen.of("other"), []);
+        assert!(seen.of_pod("b-c").eq([id.as_str()]));
     }
 }
