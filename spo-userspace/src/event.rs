@@ -1,6 +1,12 @@
 //! What the kernel told, decoded and owned: single events, and the observation that a recording ends with.
 
+mod audit;
+
 use std::fmt;
+
+pub use self::audit::{
+    AppArmorAnswer, AppArmorRecord, Audited, Avc, AvcAnswer, Detail, Process, Stamp, Verdict,
+};
 
 /// The calling convention of a system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,35 +102,6 @@ pub struct Denial {
     pub tgid: u32,
     /// Name of the task.
     pub comm: Comm,
-}
-
-/// What a seccomp filter decided of a call, as a record of the kernel's audit tells. Records are made
-/// only for what a filter wants logged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
-    /// Which record; not every log tells.
-    pub stamp: Option<Stamp>,
-    /// The call.
-    pub call: Call,
-    /// What the filter answered (`SECCOMP_RET_*`, with its data).
-    pub code: u32,
-    /// The signal that the task got, or 0.
-    pub signal: u32,
-    /// Thread group id in the initial pid namespace.
-    pub tgid: u32,
-    /// Name of the task.
-    pub comm: Comm,
-    /// The path of the program, from the root of the task's file system. Any bytes.
-    pub exe: Option<Vec<u8>>,
-}
-
-/// Which audit record. All records of one event have the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Stamp {
-    /// When, in milliseconds since 1970.
-    pub at_ms: u64,
-    /// The number of the event since the kernel started, up to 2^32.
-    pub serial: u32,
 }
 
 /// The name of a task, as the kernel keeps it: 15 bytes that the task itself chose. Displayed with

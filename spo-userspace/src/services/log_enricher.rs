@@ -20,7 +20,7 @@ pub use super::recorder::{Options, RecorderError};
 use crate::api::profile_recording::Recorder;
 use crate::controller::recorder::{Life, News};
 use crate::enrich::audit::Kernel;
-use crate::event::{SubjectId, Verdict};
+use crate::event::{Audited, SubjectId};
 use crate::node::process;
 use crate::profile::arch::Arch;
 use crate::recorder::Logs;
@@ -307,10 +307,10 @@ impl Reader {
     async fn read(mut self, mut settles: mpsc::UnboundedReceiver<Settled>) {
         loop {
             let done = tokio::select! {
-                verdicts = self.audit.next() => match verdicts {
-                    Ok(verdicts) => {
-                        for verdict in &verdicts {
-                            take(&mut self.containers, &self.shared, &self.counts, verdict);
+                records = self.audit.next() => match records {
+                    Ok(records) => {
+                        for record in &records {
+                            take(&mut self.containers, &self.shared, &self.counts, record);
                         }
                         Ok(())
                     }
@@ -341,8 +341,8 @@ impl Reader {
             ..
         } = self;
         let done = audit
-            .settle(PATIENCE, |verdict| {
-                take(containers, shared, counts, &verdict);
+            .settle(PATIENCE, |record| {
+                take(containers, shared, counts, &record);
             })
             .await;
         if let Ok(false) = done {
@@ -362,8 +362,11 @@ impl Reader {
     }
 }
 
-/// Finds out whose a verdict is.
-fn take(containers: &mut Containers, shared: &Shared, counts: &Counts, verdict: &Verdict) {
+/// Finds out whose a verdict is. Records of security modules are not recorded.
+fn take(containers: &mut Containers, shared: &Shared, counts: &Counts, record: &Audited) {
+    let Audited::Seccomp(verdict) = record else {
+        return;
+    };
     let at = verdict.stamp.map(|stamp| stamp.at_ms);
     match containers.owner(verdict.tgid, at) {
         Owner::Container(container) => with(shared, |known| {

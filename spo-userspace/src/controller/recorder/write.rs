@@ -22,7 +22,6 @@ use crate::controller::recording::apply;
 use crate::controller::recording::merge::{Partial, Whole, whole};
 use crate::controller::recording::observe::present_of;
 use crate::controller::recording::place::{PROPOSED, Profile, Put, is_own, is_untouched, put};
-use crate::profile::labels::CONTAINER_ID;
 use crate::recorder::ANNOTATION_PREFIX;
 use crate::recorder::cluster::{Output, RecordingKey};
 
@@ -165,9 +164,9 @@ impl Writer {
             recording,
             uid,
             pod,
+            container,
             profile: recorded,
             last,
-            ..
         } = output;
         let name = names::recorded(recorded.metadata.name.clone());
         let proposal = names::proposal(&name);
@@ -179,7 +178,7 @@ impl Writer {
         let own = Partial {
             name: name.clone(),
             uid: None,
-            container: recorded.metadata.labels[CONTAINER_ID].clone(),
+            container: container.clone(),
             annotations: recorded.metadata.annotations.clone(),
             spec: Some(SeccompProfileSpec::try_from(recorded.spec.clone())?),
         };

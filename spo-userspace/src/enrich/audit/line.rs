@@ -8,12 +8,13 @@
 //! | auditd | `type=SECCOMP msg=audit(TIME:SERIAL): FIELDS`, perhaps with `node=NAME` in front, and with more behind a group separator |
 //! | auditd's plugin for syslog | `Nov 28 03:34:30 HOST audisp-syslog[1]: type=SECCOMP msg=audit(...` |
 //! | journald, which reads netlink itself | `Nov 28 03:34:30 HOST audit[PID]: SECCOMP FIELDS` |
+//!
+//! Types are numbers (`include/uapi/linux/audit.h`), or names, which older programs do not know all.
 
+use super::module;
 use super::seccomp::verdict;
-use crate::event::{Stamp, Verdict};
+use crate::event::{AppArmorRecord, Avc, Process, Stamp, Verdict};
 
-/// `AUDIT_SECCOMP` (`include/uapi/linux/audit.h`).
-const SECCOMP: u16 = 1326;
 /// Room for `struct nlmsghdr`.
 const HEADER: usize = 16;
 /// What auditd puts before what it adds to a record.
@@ -46,10 +47,74 @@ pub struct Record<'l> {
 pub enum Kind {
     /// A seccomp filter wanted it.
     Seccomp(Box<Verdict>),
-    /// It is one of those, and cannot be read.
+    /// SELinux did, or a program that asked it.
+    Avc(Box<Avc>),
+    /// AppArmor did, or a program that asked it.
+    AppArmor(Box<AppArmorRecord>),
+    /// Who made the call that led to the records before it, of the same stamp.
+    Caller(Box<Process>),
+    /// It is one of a filter or a security module, and cannot be read.
     Unreadable,
     /// Another kind.
     Other,
+}
+
+/// What a record is by its type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Type {
+    /// `AUDIT_SECCOMP`.
+    Seccomp,
+    /// `AUDIT_AVC`, and the types that AppArmor had for itself.
+    Access,
+    /// `AUDIT_USER_AVC`.
+    Told,
+    /// `AUDIT_SYSCALL`.
+    Syscall,
+    /// Another one.
+    Other,
+}
+
+impl Type {
+    fn of_number(number: u64) -> Self {
+        match number {
+            1107 => Self::Told,
+            1300 => Self::Syscall,
+            1326 => Self::Seccomp,
+            1400 | 1500..=1507 => Self::Access,
+            _ => Self::Other,
+        }
+    }
+
+    /// As auditd and journald write it; what an older one does not know it calls `UNKNOWN[1326]`.
+    fn of_name(name: &[u8]) -> Self {
+        match name {
+            b"SECCOMP" => Self::Seccomp,
+            b"AVC" => Self::Access,
+            b"USER_AVC" => Self::Told,
+            b"SYSCALL" => Self::Syscall,
+            _ if name.starts_with(b"APPARMOR") => Self::Access,
+            _ => {
+                let inner = name.strip_prefix(b"UNKNOWN[");
+                let inner = inner.and_then(|rest| rest.strip_suffix(b"]"));
+                number(inner.unwrap_or(name)).map_or(Self::Other, Self::of_number)
+            }
+        }
+    }
+
+    fn read(self, fields: &[u8], stamp: Option<Stamp>, kernel: Kernel) -> Kind {
+        let end = fields.iter().position(|byte| *byte == ENRICHED);
+        let fields = &fields[..end.unwrap_or(fields.len())];
+        match self {
+            Self::Seccomp => match verdict(fields, stamp, kernel) {
+                Some(verdict) => Kind::Seccomp(Box::new(verdict)),
+                None => Kind::Unreadable,
+            },
+            Self::Access => module::access(fields, stamp),
+            Self::Told => module::told(fields, stamp),
+            Self::Syscall => module::caller(fields, stamp),
+            Self::Other => Kind::Other,
+        }
+    }
 }
 
 /// The kernel whose records are read.
@@ -65,8 +130,8 @@ pub fn netlink(datagram: &[u8], kernel: Kernel) -> Told<'_> {
     let (Some(header), Some(text)) = (datagram.get(..HEADER), datagram.get(HEADER..)) else {
         return Told::Other;
     };
-    let of_seccomp = u16::from_ne_bytes([header[4], header[5]]) == SECCOMP;
-    record(None, text, of_seccomp, kernel)
+    let of = u16::from_ne_bytes([header[4], header[5]]);
+    record(None, text, Type::of_number(of.into()), kernel)
 }
 
 /// A record of `/dev/kmsg` (`Documentation/ABI/testing/dev-kmsg`). What programs wrote there is nothing
@@ -121,7 +186,8 @@ fn kernel_message(message: &[u8], kernel: Kernel) -> Told<'_> {
     else {
         return Told::Other;
     };
-    record(None, text, number(of) == Some(SECCOMP.into()), kernel)
+    let of = number(of).map_or(Type::Other, Type::of_number);
+    record(None, text, of, kernel)
 }
 
 fn auditd(line: &[u8], kernel: Kernel) -> Told<'_> {
@@ -145,54 +211,31 @@ fn auditd(line: &[u8], kernel: Kernel) -> Told<'_> {
     let Some(text) = rest.strip_prefix(b"msg=") else {
         return Told::Other;
     };
-    // An older auditd does not know the name.
-    let of_seccomp = [&b"SECCOMP"[..], b"UNKNOWN[1326]", b"1326"].contains(&of);
-    record(node, text, of_seccomp, kernel)
+    record(node, text, Type::of_name(of), kernel)
 }
 
 fn journald(message: &[u8], kernel: Kernel) -> Told<'_> {
-    let Some(fields) = message.strip_prefix(b"SECCOMP ") else {
+    let Some((of, fields)) = split(message, b" ") else {
         return Told::Other;
     };
-    Told::Record(Record {
-        node: None,
-        stamp: None,
-        kind: seccomp(fields, None, kernel),
-    })
+    match Type::of_name(of).read(fields, None, kernel) {
+        Kind::Other => Told::Other,
+        kind => Told::Record(Record {
+            node: None,
+            stamp: None,
+            kind,
+        }),
+    }
 }
 
 /// A record from `audit(` on.
-fn record<'l>(node: Option<&'l [u8]>, text: &[u8], of_seccomp: bool, kernel: Kernel) -> Told<'l> {
-    let Some((stamp, fields)) = stamp(text) else {
-        return if of_seccomp {
-            Told::Record(Record {
-                node,
-                stamp: None,
-                kind: Kind::Unreadable,
-            })
-        } else {
-            Told::Other
-        };
+fn record<'l>(node: Option<&'l [u8]>, text: &[u8], of: Type, kernel: Kernel) -> Told<'l> {
+    let (stamp, kind) = match (stamp(text), of) {
+        (Some((stamp, fields)), _) => (Some(stamp), of.read(fields, Some(stamp), kernel)),
+        (None, Type::Other | Type::Syscall) => return Told::Other,
+        (None, _) => (None, Kind::Unreadable),
     };
-    let kind = if of_seccomp {
-        seccomp(fields, Some(stamp), kernel)
-    } else {
-        Kind::Other
-    };
-    Told::Record(Record {
-        node,
-        stamp: Some(stamp),
-        kind,
-    })
-}
-
-fn seccomp(fields: &[u8], stamp: Option<Stamp>, kernel: Kernel) -> Kind {
-    let end = fields.iter().position(|byte| *byte == ENRICHED);
-    let fields = &fields[..end.unwrap_or(fields.len())];
-    match verdict(fields, stamp, kernel) {
-        Some(verdict) => Kind::Seccomp(Box::new(verdict)),
-        None => Kind::Unreadable,
-    }
+    Told::Record(Record { node, stamp, kind })
 }
 
 /// `audit(1795837010.887:107): `, and what follows.

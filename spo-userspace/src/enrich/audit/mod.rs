@@ -1,6 +1,8 @@
 //! Records of the kernel's audit: what they say, which ones were seen before, and which never came.
 
+mod fields;
 mod line;
+mod module;
 mod seccomp;
 mod serials;
 

@@ -1,7 +1,8 @@
 //! The fields of a record of type `SECCOMP` (`audit_seccomp` in `kernel/auditsc.c`).
 
+use super::fields::{chosen, task_name};
 use super::line::{Kernel, number, split};
-use crate::event::{Abi, Call, Comm, Stamp, Verdict};
+use crate::event::{Abi, Call, Stamp, Verdict};
 
 const X86_64: u32 = 0xc000_003e;
 const X32_BIT: i32 = 0x4000_0000;
@@ -71,30 +72,6 @@ fn call(arch: u32, number: &[u8], kernel: Kernel) -> Option<Call> {
         Abi::Native | Abi::Compat => number,
     };
     Some(Call { abi, number })
-}
-
-/// A text that a process chose (`audit_log_untrustedstring` in `kernel/audit.c`).
-fn chosen(value: &[u8]) -> Option<Vec<u8>> {
-    if let Some(quoted) = value.strip_prefix(b"\"") {
-        return quoted.strip_suffix(b"\"").map(<[u8]>::to_vec);
-    }
-    if value.is_empty() || !value.len().is_multiple_of(2) {
-        return None;
-    }
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    value
-        .chunks_exact(2)
-        .map(|pair| u8::try_from(digit(pair[0])? << 4 | digit(pair[1])?).ok())
-        .collect()
-}
-
-fn task_name(name: Vec<u8>) -> Comm {
-    let mut comm = Comm::default();
-    // The last byte stays 0.
-    for (to, from) in comm.0.iter_mut().take(15).zip(name) {
-        *to = from;
-    }
-    comm
 }
 
 fn hexadecimal(text: &[u8]) -> Option<u32> {

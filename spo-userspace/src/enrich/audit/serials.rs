@@ -1,6 +1,7 @@
 //! Which records were seen, and which never came.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 
 use crate::event::Stamp;
 
@@ -23,12 +24,13 @@ pub struct Serials {
     /// The same, and those of them that came since, with the time from which they were waited for.
     since: VecDeque<(u64, u32)>,
     missing: u64,
-    /// Seccomp's records that could not be read, and of which no source had more.
+    /// Records that could not be read, and of whose event no source had more.
     unreadable: BTreeSet<Stamp>,
     more_unreadable: u64,
-    /// Seccomp's records that came, also in the order in which they did.
-    seen: BTreeSet<Stamp>,
-    order: VecDeque<Stamp>,
+    /// Records that came, by a digest of what they say, as an event may have several; also in the order in
+    /// which they did.
+    seen: BTreeSet<(Stamp, u64)>,
+    order: VecDeque<(Stamp, u64)>,
 }
 
 impl Serials {
@@ -55,13 +57,16 @@ impl Serials {
         }
     }
 
-    /// Whether a record of seccomp's comes for the first time.
-    pub fn is_new(&mut self, stamp: Stamp) -> bool {
+    /// Whether a record comes for the first time. All sources tell the same of it, or less.
+    pub fn is_new(&mut self, stamp: Stamp, told: &impl Hash) -> bool {
         self.unreadable.remove(&stamp);
-        if !self.seen.insert(stamp) {
+        let mut digest = DefaultHasher::new();
+        told.hash(&mut digest);
+        let record = (stamp, digest.finish());
+        if !self.seen.insert(record) {
             return false;
         }
-        self.order.push_back(stamp);
+        self.order.push_back(record);
         if self.order.len() > REMEMBERED
             && let Some(oldest) = self.order.pop_front()
         {
@@ -70,10 +75,15 @@ impl Serials {
         true
     }
 
-    /// A record of seccomp's came, and nobody can tell what it says. Another source may.
+    /// A record came, and nobody can tell what it says. Another source may.
     pub fn unreadable(&mut self, stamp: Option<Stamp>) {
         match stamp {
-            Some(stamp) if self.seen.contains(&stamp) => {}
+            Some(stamp)
+                if self
+                    .seen
+                    .range((stamp, 0)..=(stamp, u64::MAX))
+                    .next()
+                    .is_some() => {}
             Some(stamp) if self.unreadable.len() < REMEMBERED => {
                 self.unreadable.insert(stamp);
             }
@@ -178,32 +188,38 @@ mod tests {
     fn a_record_is_new_once() {
         let stamp = |serial| Stamp { at_ms: 5, serial };
         let mut serials = Serials::default();
-        assert!(serials.is_new(stamp(1)));
-        assert!(!serials.is_new(stamp(1)));
+        assert!(serials.is_new(stamp(1), &'a'));
+        assert!(!serials.is_new(stamp(1), &'a'));
         // The same number after a new start of the kernel.
-        assert!(serials.is_new(Stamp {
-            at_ms: 6,
-            ..stamp(1)
-        }));
-        for serial in 2..=u32::try_from(REMEMBERED).unwrap() {
-            assert!(serials.is_new(stamp(serial)));
+        assert!(serials.is_new(
+            Stamp {
+                at_ms: 6,
+                ..stamp(1)
+            },
+            &'a'
+        ));
+        // Another record of the same event.
+        assert!(serials.is_new(stamp(1), &'b'));
+        assert!(!serials.is_new(stamp(1), &'b'));
+        for serial in 3..=u32::try_from(REMEMBERED).unwrap() {
+            assert!(serials.is_new(stamp(serial), &'a'));
         }
         assert_eq!(serials.seen.len(), REMEMBERED);
-        assert!(serials.is_new(stamp(1)));
+        assert!(serials.is_new(stamp(1), &'a'));
     }
 
     #[test]
     fn what_one_source_cut_another_may_have_whole() {
         let stamp = |serial| Stamp { at_ms: 5, serial };
         let mut serials = Serials::default();
-        assert!(serials.is_new(stamp(1)));
+        assert!(serials.is_new(stamp(1), &'a'));
         serials.unreadable(Some(stamp(1)));
         serials.unreadable(Some(stamp(2)));
         serials.unreadable(Some(stamp(2)));
         assert_eq!(serials.not_read(), 1);
         serials.unreadable(None);
         assert_eq!(serials.not_read(), 2);
-        assert!(serials.is_new(stamp(2)));
+        assert!(serials.is_new(stamp(2), &'a'));
         assert_eq!(serials.not_read(), 1);
     }
 

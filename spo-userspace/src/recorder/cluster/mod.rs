@@ -337,14 +337,14 @@ impl Cluster {
 
     /// A profile was written.
     pub fn written(&mut self, output: &Output) {
-        self.writing.remove(&output.key);
+        self.writing.remove(&output.key());
         self.forget();
     }
 
     /// A profile cannot be written, and is told no more until there is something new.
     pub fn given_up(&mut self, output: &Output) {
         let reason = format!("{} could not be written", output.profile.metadata.name);
-        self.said_before(&output.uid, &output.key.container, vec![reason]);
+        self.said_before(&output.uid, &output.container, vec![reason]);
         self.written(output);
     }
 
@@ -355,8 +355,8 @@ impl Cluster {
 
     /// A profile could not be written, and is to be told again.
     pub fn again(&mut self, output: &Output) {
-        self.writing.remove(&output.key);
-        if let Some(take) = self.takes.get_mut(&output.key) {
+        self.writing.remove(&output.key());
+        if let Some(take) = self.takes.get_mut(&output.key()) {
             take.due = true;
         }
     }

@@ -31,11 +31,22 @@ pub struct Output {
     pub uid: String,
     /// The pod's id.
     pub pod: String,
+    /// The container's name.
+    pub container: String,
     /// With its labels, and with its evidence as annotations.
     pub profile: SeccompProfile,
     /// Whether nothing more is to come.
     pub last: bool,
-    pub(super) key: TakeKey,
+}
+
+impl Output {
+    pub(super) fn key(&self) -> TakeKey {
+        TakeKey {
+            recording: self.uid.clone(),
+            pod: self.pod.clone(),
+            container: self.container.clone(),
+        }
+    }
 }
 
 impl Cluster {
@@ -92,9 +103,9 @@ impl Cluster {
             recording: recording.key.clone(),
             uid: recording.uid.clone(),
             pod: key.pod.clone(),
+            container: key.container.clone(),
             profile,
             last: take.end.is_some() && take.running.is_empty(),
-            key: key.clone(),
         })
     }
 

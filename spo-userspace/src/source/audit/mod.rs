@@ -12,6 +12,7 @@
 mod containers;
 mod kernel_log;
 mod netlink;
+mod reader;
 mod tail;
 
 use std::collections::BTreeSet;
@@ -26,11 +27,10 @@ use self::containers::now_ms;
 pub use self::containers::{Containers, Owner};
 use self::kernel_log::KernelLog;
 use self::netlink::Netlink;
+use self::reader::Reader;
 use self::tail::Tail;
-use crate::enrich::audit::{
-    Kernel, Kind, Record, Serials, Told, file_line, kernel_record, netlink as netlink_message,
-};
-use crate::event::{Comm, Verdict};
+use crate::enrich::audit::{Kernel, file_line, kernel_record, netlink as netlink_message};
+use crate::event::{Audited, Comm};
 use crate::node::seccomp::{LogError, log_a_call};
 
 /// Records of our own that are made at most until one comes.
@@ -93,7 +93,7 @@ impl Default for Places {
 pub struct Losses {
     /// Events of any kind that the kernel numbered and no source told.
     pub missing: u64,
-    /// Records of seccomp's that cannot be read.
+    /// Records of filters and security modules that cannot be read.
     pub unreadable: u64,
     /// How often the kernel said that it dropped records: at most once a second, and no source told
     /// which.
@@ -131,19 +131,6 @@ pub struct Audit {
     /// Those that had our own record.
     delivering: BTreeSet<Source>,
     reader: Reader,
-}
-
-/// What is known of what came.
-#[derive(Debug)]
-struct Reader {
-    kernel: Kernel,
-    serials: Serials,
-    losses: Losses,
-    /// How this machine is called in logs that say so.
-    node: Option<Vec<u8>>,
-    /// The name of the thread whose record is awaited, and who had it already.
-    mark: Option<(Comm, BTreeSet<Source>)>,
-    came: Vec<Verdict>,
 }
 
 impl Audit {
@@ -198,9 +185,9 @@ impl Audit {
         }
     }
 
-    /// Waits until there are verdicts that were not told before. What is awaited may be given up: no
+    /// Waits until there are records that were not told before. What is awaited may be given up: no
     /// record is lost by that.
-    pub async fn next(&mut self) -> io::Result<Vec<Verdict>> {
+    pub async fn next(&mut self) -> io::Result<Vec<Audited>> {
         loop {
             if !self.reader.came.is_empty() {
                 return Ok(std::mem::take(&mut self.reader.came));
@@ -210,14 +197,14 @@ impl Audit {
     }
 
     /// Reads until all that was made before has come, or is known to be lost. For that, a record of
-    /// our own is made: who delivers it has delivered everything before it. Verdicts are told as they
+    /// our own is made: who delivers it has delivered everything before it. Records are told as they
     /// come, as whose they are must be looked up at once.
     ///
     /// The answer is whether any source had it in that time.
     pub async fn settle(
         &mut self,
         patience: Duration,
-        mut told: impl FnMut(Verdict),
+        mut told: impl FnMut(Audited),
     ) -> Result<bool, SettleError> {
         let random = RandomState::new().build_hasher().finish();
         let name = format!("spo{:012x}", random >> 16);
@@ -244,7 +231,7 @@ impl Audit {
         &mut self,
         name: &str,
         patience: Duration,
-        told: &mut impl FnMut(Verdict),
+        told: &mut impl FnMut(Audited),
     ) -> Result<(), SettleError> {
         for _ in 0..MARKS {
             log_a_call(name).map_err(SettleError::Mark)?;
@@ -266,7 +253,7 @@ impl Audit {
 
     /// Reads until all sources that delivered the last mark have delivered this one, or, if none has
     /// so far, until one does.
-    async fn marked(&mut self, told: &mut impl FnMut(Verdict)) -> io::Result<()> {
+    async fn marked(&mut self, told: &mut impl FnMut(Audited)) -> io::Result<()> {
         // Where another delivers, nobody waits for what the kernel limits.
         let all = &self.delivering;
         let limited = [Source::KernelLog, Source::SystemLog].into();
@@ -284,7 +271,7 @@ impl Audit {
         }
     }
 
-    async fn read_on(&mut self, told: &mut impl FnMut(Verdict)) -> io::Result<()> {
+    async fn read_on(&mut self, told: &mut impl FnMut(Audited)) -> io::Result<()> {
         loop {
             self.step().await?;
             self.reader.came.drain(..).for_each(&mut *told);
@@ -346,7 +333,7 @@ impl Audit {
         let netlink = self.netlink.as_ref().is_none_or(|netlink| !netlink.more);
         let log = self.kernel_log.as_ref().is_none_or(|log| !log.more);
         if netlink && log {
-            self.reader.serials.drained(now_ms());
+            self.reader.drained(now_ms());
         }
     }
 }
@@ -389,59 +376,6 @@ fn lines(tail: Option<&mut Tail>, source: Source, reader: &mut Reader) -> io::Re
     tail.map_or(Ok(()), |tail| {
         tail.lines(|line| reader.take(source, file_line(line, kernel)))
     })
-}
-
-impl Reader {
-    fn new(kernel: Kernel) -> Self {
-        Self {
-            kernel,
-            serials: Serials::default(),
-            losses: Losses::default(),
-            node: None,
-            mark: None,
-            came: Vec::new(),
-        }
-    }
-
-    fn take(&mut self, source: Source, told: Told<'_>) {
-        let Record { node, stamp, kind } = match told {
-            Told::Record(record) => record,
-            Told::Dropped => {
-                self.losses.dropped += 1;
-                return;
-            }
-            Told::Other => return,
-        };
-        let marked = match (&mut self.mark, &kind) {
-            (Some((mark, had)), Kind::Seccomp(verdict)) if verdict.comm == *mark => {
-                had.insert(source);
-                true
-            }
-            _ => false,
-        };
-        if marked && let Some(node) = node {
-            self.node = Some(node.to_owned());
-        }
-        if let (Some(node), Some(own)) = (node, &self.node)
-            && node != own
-        {
-            self.losses.foreign += 1;
-            return;
-        }
-        if let Some(stamp) = stamp {
-            self.serials.came(stamp.serial, now_ms());
-        }
-        match kind {
-            Kind::Seccomp(verdict) => {
-                let is_new = stamp.is_none_or(|stamp| self.serials.is_new(stamp));
-                if is_new && !marked {
-                    self.came.push(*verdict);
-                }
-            }
-            Kind::Unreadable => self.serials.unreadable(stamp),
-            Kind::Other => {}
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! What the operator does with recordings and what nodes recorded of them, with the rights of its
 //! role and no others.
 
+mod late;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
