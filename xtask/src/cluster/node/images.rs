@@ -16,6 +16,8 @@ use crate::process;
 pub(super) const PAUSE: &str = "localhost/pause:test";
 /// A shell and the usual programs.
 const BUSYBOX: &str = "localhost/busybox:test";
+/// The same with one file more, so that it has another digest: a next version.
+const NEXT: &str = "localhost/busybox:next";
 
 /// Ends when it is told to, and buries whom a pod with one pid namespace leaves behind.
 const PAUSE_SOURCE: &str = "\
@@ -47,14 +49,23 @@ pub(crate) fn ensure(node: &Node) -> Result<()> {
     if !is_there(BUSYBOX) {
         load(node, &busybox()?, BUSYBOX)?;
     }
+    if !is_there(NEXT) {
+        let mut image = busybox()?;
+        image.link("next", "bin");
+        load(node, &image, NEXT)?;
+    }
     Ok(())
 }
 
-/// Loads an image under a name.
+/// Loads an image under a name, and under its digest, as if it had been pulled.
 pub(crate) fn load(node: &Node, image: &Image, name: &str) -> Result<()> {
     let file = node.folder().join("image.tar");
     image.write(name, &file)?;
-    let loaded = process::output(ctr(node)?.args(["images", "import"]).arg(&file))
+    let tagged = name.rsplit_once(':').filter(|(_, tag)| !tag.contains('/'));
+    let repository = tagged.map_or(name, |(repository, _)| repository);
+    let mut import = ctr(node)?;
+    import.args(["images", "import", "--digests", "--base-name", repository]);
+    let loaded = process::output(import.arg(&file))
         .with_context(|| format!("failed to load the image {name}"));
     fs::remove_file(&file).with_context(|| format!("failed to remove {}", file.display()))?;
     loaded.map(drop)
