@@ -237,9 +237,21 @@ mod tests {
         assert!(awaited(&pod("Bound", "Enforce", &[GATE], "Pending")).is_empty());
     }
 
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn who_is_held_back_is_told_for_what_while_it_is_new() {
+        let held = pod("Waiting", "Enforce", &[GATE], "Pending");
+        let note = waits(&held, "web", at("2026-01-31T12:00:01Z")).unwrap();
+        assert!(note.warning && note.reason == "WaitsForProfile", "{note:?}");
+        assert!(note.message.contains("SeccompProfile web,"), "{note:?}");
+        assert_eq!(waits(&held, "web", at("2026-01-31T12:10:00Z")), None);
+    }
+
     #[test]
     fn who_runs_without_is_told_while_it_is_new() {
-        let at = |text: &str| text.parse::<Timestamp>().unwrap();
         let soon = at("2026-01-31T12:00:01Z");
         let pod_ = pod("RuntimeDefault", "Enforce", &[], "Running");
         let note = without(&pod_, soon).unwrap();

@@ -114,7 +114,14 @@ fn why_not(node: &str, profiles: &[(&ProfileKey, Option<&Vec<Report>>)]) -> Opti
                 let status = report.status.map_or("nothing yet", |status| {
                     crate::profile::named::Named::name(status)
                 });
-                let message = report.message.as_deref().unwrap_or("no reason was given");
+                let remedy = match report.status {
+                    Some(ProfileStatus::Disabled) => "set its spec.state to Enabled",
+                    Some(ProfileStatus::Partial) => {
+                        "name what it is merged into when its recording ends"
+                    }
+                    _ => "no reason was given",
+                };
+                let message = report.message.as_deref().unwrap_or(remedy);
                 why = Some(format!("{profile} is {status} there: {message}"));
             }
             None => {
@@ -151,12 +158,13 @@ mod tests {
     }
 
     fn told_to(pod: &Pod, statuses: Option<&[ProfileStatus]>) -> Vec<String> {
+        let is_error = |status: &ProfileStatus| *status == ProfileStatus::Error;
         let report = |status: &ProfileStatus| Report {
             object: "seccompprofile-a-one".to_owned(),
             node: "one".to_owned(),
             status: Some(*status),
             reason: None,
-            message: Some("for a reason".to_owned()),
+            message: is_error(status).then(|| "for a reason".to_owned()),
             generation: None,
             current: true,
         };
@@ -216,5 +224,13 @@ mod tests {
         assert_eq!(told(Some("two"), Some(&[ProfileStatus::Installed])), [late]);
         let error = "SeccompProfile/a is Error there: for a reason";
         assert_eq!(told(Some("one"), Some(&[ProfileStatus::Error])), [error]);
+        for (status, remedy) in [
+            (ProfileStatus::Disabled, "spec.state to Enabled"),
+            (ProfileStatus::Partial, "when its recording ends"),
+            (ProfileStatus::Pending, "no reason was given"),
+        ] {
+            let told = told(Some("one"), Some(&[status]));
+            assert!(told[0].contains(remedy), "{told:?}");
+        }
     }
 }
