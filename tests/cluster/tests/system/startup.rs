@@ -11,6 +11,15 @@ const NODES: &str = "/api/v1/nodes";
 /// The taint of somebody else.
 const OTHER: &str = "example.com/other";
 
+/// Since when a pod has a condition. As the server writes times, the earlier one is the lesser text.
+fn since(pod: &Value, condition: &str) -> Result<String> {
+    let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+    let found = conditions.find(|one| one["type"] == condition && one["status"] == "True");
+    let time = found.and_then(|found| found["lastTransitionTime"].as_str());
+    time.map(str::to_owned)
+        .with_context(|| format!("not {condition}: {pod:#}"))
+}
+
 /// A kubelet gives a new node the taint. Here, a node that is there gets it, while it has no daemon.
 pub(crate) async fn a_node_takes_pods_when_its_daemon_is_ready(world: &World) -> Result<()> {
     let nodes = get(&world.admin, NODES).await?.context("not served")?;
@@ -39,7 +48,16 @@ pub(crate) async fn a_node_takes_pods_when_its_daemon_is_ready(world: &World) ->
     ensure!(node["spec"]["taints"] == taints, "{:#}", node["spec"]);
     world.merge(SPOD, &affinity(&Value::Null)).await?;
     let runs = |pod: &Value| pod["status"]["phase"] == "Running";
-    world.becomes(&early, "running", runs).await?;
+    let early = world.becomes(&early, "running", runs).await?;
+    let daemons = get(&world.admin, &daemons).await?.context("not served")?;
+    let (ready, scheduled) = (
+        since(&daemons["items"][0], "Ready")?,
+        since(&early, "PodScheduled")?,
+    );
+    ensure!(
+        ready <= scheduled,
+        "a pod came at {scheduled}, and the daemon was ready at {ready}"
+    );
     let node = get(&world.admin, &path).await?.context("no node")?;
     let left = node["spec"]["taints"].as_array().map_or(0, Vec::len);
     ensure!(
