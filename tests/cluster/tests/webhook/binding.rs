@@ -5,7 +5,7 @@ use http::Method;
 use serde_json::{Value, json};
 use spo::api::bindings::{Applied, BINDINGS, Outcome};
 use spo::api::daemon::WebhookOptions;
-use spo::api::names::{ENABLE_BINDING, ENABLE_RECORDING};
+use spo::api::names::{ENABLE_BINDING, ENABLE_RECORDING, PARTIAL};
 use spo::api::webhooks::BINDING;
 use spo_cluster_tests::access::{namespace, remove_namespace};
 use spo_cluster_tests::objects::{Refusal, create, get, replace, send};
@@ -197,6 +197,22 @@ fn of_container(pod: &Value, index: usize) -> &Value {
     &pod["spec"]["containers"][index]["securityContext"]["seccompProfile"]
 }
 
+/// All orders of so many.
+fn orders(number: usize) -> Vec<Vec<usize>> {
+    let Some(last) = number.checked_sub(1) else {
+        return vec![Vec::new()];
+    };
+    let mut all = Vec::new();
+    for shorter in orders(last) {
+        for place in 0..number {
+            let mut order = shorter.clone();
+            order.insert(place, last);
+            all.push(order);
+        }
+    }
+    all
+}
+
 #[tokio::test]
 async fn each_container_gets_what_counts_most_for_it() -> Result<()> {
     let ground = Ground::new().await?;
@@ -206,47 +222,55 @@ async fn each_container_gets_what_counts_most_for_it() -> Result<()> {
     }
     let pinned = format!("nginx:1.25@{DIGEST}");
     let images = [
+        &pinned,
         "docker.io/library/nginx:1.25",
         "nginx:1.26",
-        &pinned,
         "redis:7",
     ];
+    let exact = shop.bind("exact", "nginx:1.25", &json!({})).await?;
     let chosen = json!({ "podSelector": { "matchLabels": { "app": "web" } } });
-    let mut bindings = vec![
-        ("glob", "nginx:1.*".to_owned(), json!({})),
-        ("exact", "nginx:1.25".to_owned(), json!({})),
+    let bindings = [
         ("digest", format!("nginx@{DIGEST}"), json!({})),
+        ("glob", "nginx:1.*".to_owned(), json!({})),
+        ("chosen", "nginx:1.*".to_owned(), chosen),
         ("all", "*".to_owned(), json!({})),
-        ("chosen", "redis:7".to_owned(), chosen),
     ];
-    for _ in 0..2 {
+    for order in orders(bindings.len()) {
         let mut paths = Vec::new();
-        for (name, image, more) in &bindings {
+        for index in &order {
+            let (name, image, more) = &bindings[*index];
             paths.push(shop.bind(name, image, more).await?);
         }
         // At once, whatever the watch has told so far.
         let made = shop.made(&pod(&images)).await?;
-        for (index, name) in ["exact", "glob", "digest", "chosen"].iter().enumerate() {
+        for (index, name) in ["digest", "exact", "chosen"].iter().enumerate() {
             let expected = shop.localhost(name);
-            ensure!(*of_container(&made, index) == expected, "{name}: {made:#}");
+            ensure!(
+                *of_container(&made, index) == expected,
+                "{order:?}: {name}: {made:#}"
+            );
         }
-        let mut other = pod(&["nginx:1.25", "redis:7"]);
+        ensure!(of_container(&made, 3).is_null(), "{order:?}: {made:#}");
+        let whole = &made["spec"]["securityContext"]["seccompProfile"];
+        ensure!(*whole == shop.localhost("all"), "{order:?}: {made:#}");
+        let mut other = pod(&["nginx:1.26", "redis:7"]);
         other["metadata"]["labels"]["app"] = json!("other");
         other["spec"]["initContainers"] = json!([{ "name": "first", "image": "nginx:1.25" }]);
         let made = shop.made(&other).await?;
-        let whole = &made["spec"]["securityContext"]["seccompProfile"];
-        ensure!(*whole == shop.localhost("all"), "{made:#}");
-        ensure!(of_container(&made, 1).is_null(), "{made:#}");
+        ensure!(
+            *of_container(&made, 0) == shop.localhost("glob"),
+            "{order:?}: {made:#}"
+        );
+        ensure!(of_container(&made, 1).is_null(), "{order:?}: {made:#}");
         let first = &made["spec"]["initContainers"][0]["securityContext"]["seccompProfile"];
-        ensure!(*first == shop.localhost("exact"), "{made:#}");
+        ensure!(*first == shop.localhost("exact"), "{order:?}: {made:#}");
         let told = applied(&made);
-        ensure!(told.len() == 2 && told.iter().all(|one| one.outcome == Outcome::Bound));
-        // The other way round.
+        ensure!(told.len() == 3 && told.iter().all(|one| one.outcome == Outcome::Bound));
         for path in paths {
             send(&ground.admin, Method::DELETE, &path, None).await??;
         }
-        bindings.reverse();
     }
+    send(&ground.admin, Method::DELETE, &exact, None).await??;
     ensure!(applied(&shop.made(&pod(&images)).await?).is_empty());
 
     // What a pod brings itself counts more than a wildcard, and less than its image.
@@ -333,6 +357,11 @@ async fn a_profile_that_is_on_no_node_is_waited_for_refused_or_replaced() -> Res
     shop.install("disabled", &json!({ "state": "Disabled" }), 1)
         .await?;
     shop.install("nowhere", &json!({}), 0).await?;
+    let spec = json!({ "defaultAction": "SCMP_ACT_LOG" });
+    let mut partial = profile("SeccompProfile", &shop.of("partial"), &spec);
+    partial["metadata"]["labels"] = json!({ PARTIAL: "true" });
+    let path = format!("/apis/{GROUP}/v1/seccompprofiles");
+    create(&ground.admin, &path, &partial).await??;
     shop.install("refused", &json!({}), 0).await?;
     let ready = json!({
         "type": "Ready", "status": "False", "reason": "Unavailable", "message": "node a: it is bad",
@@ -346,6 +375,7 @@ async fn a_profile_that_is_on_no_node_is_waited_for_refused_or_replaced() -> Res
     for (name, why) in [
         ("missing", "does not exist"),
         ("disabled", "is disabled"),
+        ("partial", "is one of several that are merged"),
         ("nowhere", "is on no node yet"),
         ("refused", "node a: it is bad"),
     ] {
