@@ -2,9 +2,14 @@
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
+use spo::api::bindings::BINDINGS;
+use spo::api::names::ENABLE_BINDING;
+use spo::profile::arch::Arch;
+use spo::profile::syscalls;
 use spo_cluster_tests::node::{self, pod};
 use spo_cluster_tests::objects::{create, get};
 
+use crate::logs::Auditd;
 use crate::recording::{Recording, calls, ensure_whole};
 use crate::world::{PROFILES, World, object};
 
@@ -16,17 +21,18 @@ const REPLICAS: usize = 3;
 const WORK: &str = "cd /tmp; mkdir made && echo made || echo refused; sleep 1000";
 
 /// A binding of the users' namespace.
-struct Binding<'w> {
+pub(crate) struct Binding<'w> {
     world: &'w World,
-    name: &'static str,
+    name: String,
 }
 
 impl<'w> Binding<'w> {
-    async fn create(world: &'w World, name: &'static str, spec: &Value) -> Result<Self> {
-        let labels = json!({ "metadata": { "labels": { "spo.x-k8s.io/enable-binding": "" } } });
-        let space = format!("/api/v1/namespaces/{}", world.users);
-        world.merge(&space, &labels).await?;
-        let binding = Self { world, name };
+    pub(crate) async fn create(world: &'w World, name: &str, spec: &Value) -> Result<Self> {
+        opt_in(world).await?;
+        let binding = Self {
+            world,
+            name: name.to_owned(),
+        };
         let object = object("ProfileBinding", name, spec);
         create(&world.admin, &binding.all(), &object).await??;
         Ok(binding)
@@ -42,7 +48,7 @@ impl<'w> Binding<'w> {
     }
 
     /// Waits until it counts for these pods, and for no others.
-    async fn counts_for(&self, pods: &[&str]) -> Result<Value> {
+    pub(crate) async fn counts_for(&self, pods: &[&str]) -> Result<Value> {
         let users = &self.world.users;
         let pods: Vec<_> = pods.iter().map(|pod| format!("{users}/{pod}")).collect();
         let held = !pods.is_empty();
@@ -59,31 +65,44 @@ impl<'w> Binding<'w> {
         self.world.becomes(&self.path(), "of these pods", is).await
     }
 
-    async fn end(&self) -> Result<()> {
+    pub(crate) async fn end(&self) -> Result<()> {
         self.world.delete(&self.path()).await?;
         self.world.not_there(&self.path()).await
     }
 }
 
+/// Lets the users' pods be bound, and waits until the webhook is asked about them: what they say of
+/// bindings themselves is not left.
+async fn opt_in(world: &World) -> Result<()> {
+    let labels = json!({ "metadata": { "labels": { ENABLE_BINDING: "" } } });
+    let space = format!("/api/v1/namespaces/{}", world.users);
+    world.merge(&space, &labels).await?;
+    let mut probe = pod("probe", "true");
+    probe["metadata"]["annotations"] = json!({ BINDINGS: "[]" });
+    let path = format!("{space}/pods?dryRun=All");
+    let asked = async || {
+        let tried = create(&world.admin, &path, &probe).await??;
+        let said = &tried["metadata"]["annotations"][BINDINGS];
+        Ok((said != "[]").then_some(()))
+    };
+    world.until("the webhook is asked about pods", asked).await
+}
+
 /// Makes a pod that does its work, once a binding gives this profile, and says whether it could. A change of a
 /// binding counts when the webhooks' watches have told of it.
-async fn works(world: &World, name: &str, profile: &str) -> Result<String> {
+async fn works(world: &World, pod: &Value, profile: &str) -> Result<String> {
+    let name = pod["metadata"]["name"].as_str().context("no name")?;
     let expected = format!("operator/{profile}.json");
     let pods = format!("/api/v1/namespaces/{}/pods", world.users);
     let given = async || {
-        let tried = create(
-            &world.admin,
-            &format!("{pods}?dryRun=All"),
-            &pod(name, WORK),
-        )
-        .await?;
+        let tried = create(&world.admin, &format!("{pods}?dryRun=All"), pod).await?;
         Ok((*profile_of(&tried?) == expected).then_some(()))
     };
     // Each of the webhook's replicas has a watch of its own.
     for _ in 0..REPLICAS {
         world.until("the binding counts", given).await?;
     }
-    world.runs_pod(&pod(name, WORK)).await?;
+    world.runs_pod(pod).await?;
     let said = world
         .until("it says how it went", async || {
             let said = node::logs(&world.admin, &world.users, name).await?;
@@ -135,7 +154,7 @@ pub(crate) async fn what_is_recorded_is_bound_complains_and_is_enforced(
         "profileRef": { "kind": "SeccompProfile", "name": "circle-main" }, "image": IMAGE,
     });
     let binding = Binding::create(world, "circle", &enforced).await?;
-    let said = works(world, "bound", "circle-main").await?;
+    let said = works(world, &pod("bound", WORK), "circle-main").await?;
     ensure!(said == "made", "{said}");
     binding.counts_for(&["bound"]).await?;
     world.end_pod("bound").await?;
@@ -149,7 +168,7 @@ pub(crate) async fn what_is_recorded_is_bound_complains_and_is_enforced(
         )
         .await?;
     world.installed("circle-main", 1).await?;
-    let said = works(world, "refused", "circle-main").await?;
+    let said = works(world, &pod("refused", WORK), "circle-main").await?;
     ensure!(said == "refused", "{said}");
     world.end_pod("refused").await?;
 
@@ -157,14 +176,31 @@ pub(crate) async fn what_is_recorded_is_bound_complains_and_is_enforced(
     let complains = json!({ "spec": { "mode": "Complain" } });
     world.merge(&binding.path(), &complains).await?;
     world.installed("circle-main.complain", 1).await?;
-    let said = works(world, "complains", "circle-main.complain").await?;
+    let auditd = Auditd::start(world)?;
+    // By its user's id, it is told from all else that is logged.
+    let user = 1_000_000 + std::process::id();
+    let mut complaining = pod("complains", WORK);
+    complaining["spec"]["securityContext"] = json!({ "runAsUser": user });
+    let said = works(world, &complaining, "circle-main.complain").await?;
     ensure!(said == "made", "{said}");
+    if let Some(auditd) = auditd {
+        let number = syscalls::number(Arch::X86_64, "mkdir").context("no such call")?;
+        let record = [
+            "type=SECCOMP",
+            &format!(" uid={user} "),
+            " comm=\"mkdir\" ",
+            &format!(" syscall={number} "),
+            " code=0x7ffc0000",
+        ];
+        let logged = async || Ok((!auditd.lines(&record)?.is_empty()).then_some(()));
+        world.until("the call is logged", logged).await?;
+    }
     binding.counts_for(&["complains"]).await?;
 
     // The form stays for the pod that runs under it, and goes with it.
     let no_mode = json!({ "spec": { "mode": null } });
     world.merge(&binding.path(), &no_mode).await?;
-    let said = works(world, "again", "circle-main").await?;
+    let said = works(world, &pod("again", WORK), "circle-main").await?;
     ensure!(said == "refused", "{said}");
     let form = format!("{PROFILES}/circle-main.complain");
     ensure!(

@@ -17,6 +17,7 @@ use crate::world::{PROFILES, World, localhost, skipped};
 /// auditd, which writes into the node's `/var/log/audit`. The kernel has one at a time.
 pub(crate) struct Auditd {
     daemon: Child,
+    log: PathBuf,
     _settings: tempfile::TempDir,
 }
 
@@ -28,7 +29,7 @@ impl Auditd {
             skipped("there is no auditd");
             return Ok(None);
         };
-        let logs = PathBuf::from(format!("/proc/{holder}/root/var/log/audit"));
+        let logs = world.root().join("var/log/audit");
         fs::create_dir_all(&logs)?;
         let settings = tempfile::tempdir()?;
         let text = "local_events = yes\nwrite_logs = yes\nlog_file = /var/log/audit/audit.log\n\
@@ -48,8 +49,17 @@ impl Auditd {
             .context("failed to start auditd")?;
         Ok(Some(Self {
             daemon,
+            log: logs.join("audit.log"),
             _settings: settings,
         }))
+    }
+
+    /// The lines of its log that have all of these.
+    pub(crate) fn lines(&self, with: &[&str]) -> Result<Vec<String>> {
+        let text = fs::read_to_string(&self.log)?;
+        let lines = text.lines();
+        let lines = lines.filter(|line| with.iter().all(|part| line.contains(part)));
+        Ok(lines.map(str::to_owned).collect())
     }
 }
 

@@ -1,7 +1,9 @@
 //! Everything in pods of a real node, as `deploy/` installs it, with the rights that it gives. It is
 //! installed once; the tests follow one another, and each leaves it as it was.
+mod absent;
 mod acceptance;
 mod binding;
+mod binding_cases;
 mod certificates;
 mod elsewhere;
 mod faults;
@@ -17,6 +19,7 @@ mod prometheus;
 mod recording;
 mod recording_cases;
 mod recording_faults;
+mod rollout;
 mod second;
 mod startup;
 mod unhooked;
@@ -93,6 +96,10 @@ fn main() -> Result<ExitCode> {
             recording::commands_of_the_pod_join_and_those_of_people_are_listed,
             binding::what_is_recorded_is_bound_complains_and_is_enforced,
             binding::what_comes_in_another_order_starts_unaided,
+            binding_cases::images_and_all_others_are_bound_where_it_is_wanted,
+            rollout::each_version_has_its_profile_forward_and_back,
+            absent::a_pod_waits_is_refused_or_runs_without_and_is_told,
+            absent::a_profile_that_is_on_some_nodes_only_is_bound_and_missed,
             privileged::what_a_privileged_container_used_is_told,
             privileged::a_profile_of_a_privileged_container_is_warned_of,
             recording_cases::each_takes_the_containers_it_names,

@@ -1,5 +1,6 @@
 //! `spo verify`, on the node: what containers really have.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::process::Command;
 use std::time::SystemTime;
@@ -56,6 +57,22 @@ impl Said {
         let state = &self.report["files"][0]["state"];
         state.as_str().unwrap_or_default()
     }
+}
+
+/// What the kernel has of each container of a namespace: by `POD/CONTAINER`, `PROFILE STATE`, and why where
+/// it is not `Verified`.
+pub(crate) fn has(world: &World, namespace: &str) -> Result<BTreeMap<String, String>> {
+    let Said { report, errors, .. } = Said::of(world, &[])?;
+    let containers = report["containers"].as_array().context(errors)?.iter();
+    let containers = containers.filter(|one| one["namespace"] == namespace);
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let said = |one: &Value| {
+        let container = format!("{}/{}", text(&one["pod"]), text(&one["container"]));
+        let mut said = vec![format!("{} {}", text(&one["profile"]), text(&one["state"]))];
+        said.extend(one["reasons"].as_array().into_iter().flatten().map(text));
+        (container, said.join(": "))
+    };
+    Ok(containers.map(said).collect())
 }
 
 /// The node's daemon does nothing until this is dropped.
