@@ -13,6 +13,7 @@ use crate::{build, process};
 
 const PROGRAM: &str = "bench-record";
 const OPERATOR: &str = "bench-operator";
+const ADMISSION: &str = "bench-admission";
 const RECORDING: &str = "bench-recording";
 
 /// Builds what measures reading and merging profiles, and runs it. It loads no eBPF programs, so
@@ -45,12 +46,22 @@ pub(crate) fn record(args: Vec<OsString>) -> Result<ExitCode> {
         .context(format!("failed to run {line}")))
 }
 
-/// Builds the measuring program, and runs it against a control plane that nobody else uses.
+/// What operator, daemon and webhook cost.
 pub(crate) fn operator(args: Vec<OsString>) -> Result<ExitCode> {
+    on_control_plane(OPERATOR, args)
+}
+
+/// What a pod waits for the webhook that binds it.
+pub(crate) fn admission(args: Vec<OsString>) -> Result<ExitCode> {
+    on_control_plane(ADMISSION, args)
+}
+
+/// Builds a measuring program, and runs it against a control plane that nobody else uses.
+fn on_control_plane(name: &str, args: Vec<OsString>) -> Result<ExitCode> {
     let target = env::target_dir()?;
     let spo = build::release(&target)?;
-    let program = measuring(&target, "spo-cluster-tests", OPERATOR)?;
-    cluster::fresh(OPERATOR, |kubeconfig| {
+    let program = measuring(&target, "spo-cluster-tests", name)?;
+    cluster::fresh(name, |kubeconfig| {
         measured(
             Command::new(&program).args(args).env("SPO_BIN", spo),
             kubeconfig,

@@ -86,7 +86,7 @@ enum Verb {
         #[command(subcommand)]
         what: cluster::Verb,
     },
-    /// Measure what spo costs: `bench record`, `bench recording`, `bench profiles`, `bench operator`; `-o json` for programs
+    /// Measure what spo costs: `bench record`, `bench recording`, `bench profiles`, `bench operator`, `bench admission`; `-o json` for programs
     Bench {
         /// What to measure
         #[command(subcommand)]
@@ -138,6 +138,13 @@ enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// What a pod waits for the webhook that binds it, where there are a thousand bindings; `--rounds N`
+    #[command(disable_help_flag = true)]
+    Admission {
+        /// Passed to the measuring program as they stand
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// Reading, checking and merging profiles, against a baseline
     #[command(disable_help_flag = true)]
     Profiles {
@@ -165,6 +172,9 @@ fn main() -> ExitCode {
         Verb::Bench {
             what: Bench::Operator { args: _ },
         } => bench::operator(std::env::args_os().skip(3).collect()),
+        Verb::Bench {
+            what: Bench::Admission { args: _ },
+        } => bench::admission(std::env::args_os().skip(3).collect()),
         Verb::Bench {
             what: Bench::Profiles { args: _ },
         } => bench::profiles(std::env::args_os().skip(3).collect()),

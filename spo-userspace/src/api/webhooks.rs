@@ -218,10 +218,14 @@ pub fn mutating(
     let webhook = |name: &str, path, label, operations: &[&str], effects: &str| {
         let options = options.iter().find(|options| options.name == name);
         let options = options.cloned().unwrap_or_default();
-        let opted_in = LabelSelector {
+        let opted_in = || LabelSelector {
             match_expressions: Some(vec![expression(label, "Exists", &[])]),
             match_labels: None,
         };
+        // Whatever selector is asked for: what is there must come up while nobody answers.
+        let mut namespaces = options.namespace_selector.unwrap_or_else(opted_in);
+        let expressions = namespaces.match_expressions.get_or_insert_default();
+        expressions.push(elsewhere(namespace));
         // The webhook must not be needed to start itself.
         let own = [
             "security-profiles-operator",
@@ -237,7 +241,7 @@ pub fn mutating(
             client_config: client(reach, path, bundle),
             failure_policy: options.failure_policy.or_else(|| Some(FAIL.to_owned())),
             match_policy: Some("Equivalent".to_owned()),
-            namespace_selector: options.namespace_selector.or(Some(opted_in)),
+            namespace_selector: Some(namespaces),
             object_selector: options.object_selector.or(Some(others)),
             // Containers that another webhook adds count as well.
             reinvocation_policy: Some("IfNeeded".to_owned()),
@@ -253,11 +257,7 @@ pub fn mutating(
     let (create, both) = (["CREATE"], ["CREATE", "UPDATE"]);
     // Refusals are told by events.
     let effects = "NoneOnDryRun";
-    let mut binding = webhook(BINDING, BINDING_PATH, ENABLE_BINDING, &create, effects);
-    // Whatever selector is asked for, since none of these pods is ever bound.
-    let selector = binding.namespace_selector.get_or_insert_default();
-    let expressions = selector.match_expressions.get_or_insert_default();
-    expressions.push(elsewhere(namespace));
+    let binding = webhook(BINDING, BINDING_PATH, ENABLE_BINDING, &create, effects);
     let mut webhooks = vec![binding];
     if records {
         let recording = webhook(RECORDING, RECORDING_PATH, ENABLE_RECORDING, &both, "None");
@@ -329,6 +329,13 @@ fn expression(key: &str, operator: &str, values: &[&str]) -> LabelSelectorRequir
 mod tests {
     use super::*;
 
+    /// What a selector is about.
+    fn keys(selector: Option<&LabelSelector>) -> Vec<&str> {
+        let all = selector.and_then(|selector| selector.match_expressions.as_deref());
+        let all = all.unwrap_or_default().iter();
+        all.map(|one| one.key.as_str()).collect()
+    }
+
     fn registered(options: &[WebhookOptions]) -> Vec<ValidatingWebhook> {
         let reach = Reach::Service("spo".to_owned());
         let object = validating(&reach, "spo", Some(b"pem"), options);
@@ -377,19 +384,16 @@ mod tests {
     }
 
     #[test]
-    fn recording_is_for_namespaces_that_want_it() {
+    fn recording_is_for_namespaces_that_want_it_and_never_our_own() {
         let reach = Reach::Service("spo".to_owned());
         let one = |options: &[WebhookOptions]| {
             let object = mutating(&reach, "spo", Some(b"pem"), options, true);
             object.webhooks.unwrap().remove(1)
         };
         let usual = one(&[]);
-        let key = |selector: &Option<LabelSelector>| {
-            let expressions = selector.as_ref().unwrap().match_expressions.as_ref();
-            expressions.unwrap()[0].key.clone()
-        };
-        assert_eq!(key(&usual.namespace_selector), ENABLE_RECORDING);
-        assert_eq!(key(&usual.object_selector), "name");
+        let namespaces = keys(usual.namespace_selector.as_ref());
+        assert_eq!(namespaces, [ENABLE_RECORDING, NAMESPACE_NAME]);
+        assert_eq!(keys(usual.object_selector.as_ref()), ["name"]);
         assert_eq!(usual.failure_policy.as_deref(), Some("Fail"));
         let path = usual.client_config.service.unwrap().path;
         assert_eq!(path.as_deref(), Some("/mutate-v1-pod-recording"));
@@ -401,7 +405,8 @@ mod tests {
         };
         let changed = one(&[everywhere]);
         assert_eq!(changed.failure_policy.as_deref(), Some("Ignore"));
-        assert_eq!(changed.namespace_selector, Some(LabelSelector::default()));
+        let namespaces = keys(changed.namespace_selector.as_ref());
+        assert_eq!(namespaces, [NAMESPACE_NAME]);
         assert_eq!(changed.object_selector, Some(LabelSelector::default()));
     }
 
@@ -427,12 +432,8 @@ mod tests {
             rules[1].resources,
             Some(vec!["pods/ephemeralcontainers".to_owned()])
         );
-        let keys = |webhook: &MutatingWebhook| -> Vec<String> {
-            let selector = webhook.namespace_selector.clone().unwrap_or_default();
-            let expressions = selector.match_expressions.unwrap_or_default();
-            expressions.into_iter().map(|one| one.key).collect()
-        };
-        assert_eq!(keys(usual), [ENABLE_BINDING, NAMESPACE_NAME]);
+        let namespaces = keys(usual.namespace_selector.as_ref());
+        assert_eq!(namespaces, [ENABLE_BINDING, NAMESPACE_NAME]);
         let everywhere = WebhookOptions {
             name: BINDING.to_owned(),
             failure_policy: Some("Ignore".to_owned()),
@@ -441,7 +442,8 @@ mod tests {
         };
         let changed = &all(&[everywhere])[0];
         assert_eq!(changed.failure_policy.as_deref(), Some("Ignore"));
-        assert_eq!(keys(changed), [NAMESPACE_NAME]);
+        let namespaces = keys(changed.namespace_selector.as_ref());
+        assert_eq!(namespaces, [NAMESPACE_NAME]);
         assert_eq!(changed.object_selector, usual.object_selector);
     }
 

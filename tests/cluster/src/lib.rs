@@ -6,6 +6,7 @@
 pub mod access;
 pub mod crd;
 pub mod files;
+pub mod installed;
 pub mod manifests;
 pub mod meter;
 pub mod node;

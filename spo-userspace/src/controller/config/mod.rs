@@ -82,6 +82,15 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         }
     }
     let stores = watches.stores.clone();
+    let (namespace, known) = (context.namespace.clone(), stores.clone());
+    context.metrics.gauge(
+        "webhook_available_replicas",
+        "Replicas of the webhook that answer; NaN where there is no such Deployment.",
+        move || {
+            let webhook = observe::webhook(&namespace, &known);
+            webhook.map_or(f64::NAN, |webhook| f64::from(webhook.available))
+        },
+    );
     let memory = Arc::new(Mutex::new(Memory::default()));
     let handle = |()| {
         let (context, stores, memory) = (context.clone(), stores.clone(), memory.clone());
@@ -338,7 +347,7 @@ async fn tell_status(
         failure,
         daemons: observe::daemons(stores),
         written: written.map_or(0, |written| written.version.number),
-        webhook: observe::webhook(context, stores),
+        webhook: observe::webhook(&context.namespace, stores),
         unready: observe::unready(&context.pods),
         now: k8s_openapi::jiff::Timestamp::now(),
     };

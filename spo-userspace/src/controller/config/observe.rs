@@ -23,7 +23,7 @@ pub(super) fn settings(
     stores: &Stores,
     configuration: &SecurityProfilesOperatorDaemon,
 ) -> Option<Settings> {
-    let own = own(&*deployment(context, stores, OPERATOR)?)?;
+    let own = own(&*deployment(&context.namespace, stores, OPERATOR)?)?;
     Some(Settings {
         namespace: context.namespace.clone(),
         kubelet: context.kubelet.trim_end_matches('/').to_owned(),
@@ -35,12 +35,8 @@ pub(super) fn settings(
     })
 }
 
-fn deployment(
-    context: &Context,
-    stores: &Stores,
-    name: &str,
-) -> Option<std::sync::Arc<Deployment>> {
-    let reference = ObjectRef::new(name).within(&context.namespace);
+fn deployment(namespace: &str, stores: &Stores, name: &str) -> Option<std::sync::Arc<Deployment>> {
+    let reference = ObjectRef::new(name).within(namespace);
     stores.deployments.get(&reference)
 }
 
@@ -87,9 +83,9 @@ pub(super) fn daemons(stores: &Stores) -> Option<Daemons> {
     })
 }
 
-/// How the webhook stands, where the operator manages it.
-pub(super) fn webhook(context: &Context, stores: &Stores) -> Option<Replicas> {
-    let webhook = deployment(context, stores, WEBHOOK)?;
+/// How the webhook of a namespace stands, where the operator manages it.
+pub(super) fn webhook(namespace: &str, stores: &Stores) -> Option<Replicas> {
+    let webhook = deployment(namespace, stores, WEBHOOK)?;
     let status = webhook.status.as_ref()?;
     Some(Replicas {
         available: status.available_replicas.unwrap_or(0),

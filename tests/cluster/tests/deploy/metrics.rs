@@ -177,6 +177,14 @@ async fn operators_say_who_leads_and_how_the_cluster_is() -> Result<()> {
         let now = jiff::Timestamp::now().as_second() as f64;
         ensure!(end > now + 86400.0, "{series} {end}");
     }
+    // No pod runs here.
+    world
+        .until("no replica of the webhook answers", async || {
+            let said = told(leading, &secret, &reader).await?;
+            let answer = value(&said, "webhook_available_replicas");
+            Ok((answer == Some(0.0)).then_some(()))
+        })
+        .await?;
     // It clears by itself.
     forget(&world).await?;
     world

@@ -53,6 +53,10 @@ pub(crate) async fn all_is_read_as_the_monitor_says(world: &World) -> Result<()>
     let is_much =
         |found: &[Sample]| found.len() == all && found.iter().all(|(_, many)| many != "0");
     prometheus.says("scrape_samples_scraped", is_much).await?;
+    let answer = "security_profiles_operator_webhook_available_replicas";
+    let is_some = |(_, replicas): &Sample| replicas.parse::<u32>().is_ok_and(|many| many > 0);
+    let do_some = |found: &[Sample]| found.iter().all(is_some);
+    prometheus.says(answer, do_some).await?;
     // What an alert would ask, before, meanwhile and after.
     let refused = "sum(security_profiles_operator_node_profiles{state=\"Error\"}) or vector(0)";
     let is =

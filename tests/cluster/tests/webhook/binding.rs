@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use spo::api::bindings::{Applied, BINDINGS, Outcome};
 use spo::api::daemon::WebhookOptions;
 use spo::api::names::{ENABLE_BINDING, ENABLE_RECORDING, PARTIAL};
-use spo::api::webhooks::BINDING;
 use spo_cluster_tests::access::{namespace, remove_namespace};
 use spo_cluster_tests::objects::{Refusal, create, get, replace, send};
 use spo_cluster_tests::waiting::until;
@@ -18,14 +17,14 @@ use crate::server::{GROUP, Ground, PATIENCE, Webhook, profile};
 const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /// A namespace that opted in, and a webhook that is asked about its pods.
-struct Shop<'g> {
-    ground: &'g Ground,
-    name: String,
-    webhook: Webhook,
+pub(crate) struct Shop<'g> {
+    pub(crate) ground: &'g Ground,
+    pub(crate) name: String,
+    pub(crate) webhook: Webhook,
 }
 
 impl<'g> Shop<'g> {
-    async fn open(ground: &'g Ground, options: &[WebhookOptions]) -> Result<Self> {
+    pub(crate) async fn open(ground: &'g Ground, options: &[WebhookOptions]) -> Result<Self> {
         let name = namespace(&ground.admin).await?;
         account(ground, &name).await?;
         account(ground, &ground.namespace).await?;
@@ -56,7 +55,7 @@ impl<'g> Shop<'g> {
     }
 
     /// Removes what is left in the cluster.
-    async fn remove(&self) -> Result<()> {
+    pub(crate) async fn remove(&self) -> Result<()> {
         let Self { ground, name, .. } = self;
         let path = format!("/apis/{GROUP}/v1/seccompprofiles");
         let all = get(&ground.admin, &path).await?.unwrap_or_default();
@@ -87,7 +86,7 @@ impl<'g> Shop<'g> {
     }
 
     /// Creates a profile that so many nodes have.
-    async fn install(&self, name: &str, more: &Value, ready: u32) -> Result<()> {
+    pub(crate) async fn install(&self, name: &str, more: &Value, ready: u32) -> Result<()> {
         let mut spec = json!({ "defaultAction": "SCMP_ACT_LOG" });
         merge(&mut spec, more);
         let admin = &self.ground.admin;
@@ -125,7 +124,7 @@ impl<'g> Shop<'g> {
     }
 
     /// Creates a binding to the profile of its name, and returns where it is.
-    async fn bind(&self, name: &str, image: &str, more: &Value) -> Result<String> {
+    pub(crate) async fn bind(&self, name: &str, image: &str, more: &Value) -> Result<String> {
         self.bind_in(&self.name, name, image, more)
             .await?
             .map_err(Into::into)
@@ -148,13 +147,13 @@ impl<'g> Shop<'g> {
         Ok(made.map(|_| format!("{path}/{name}")))
     }
 
-    async fn dry(&self, namespace: &str, pod: &Value) -> Result<Result<Value, Refusal>> {
+    pub(crate) async fn dry(&self, namespace: &str, pod: &Value) -> Result<Result<Value, Refusal>> {
         let path = format!("/api/v1/namespaces/{namespace}/pods?dryRun=All");
         create(&self.ground.admin, &path, pod).await
     }
 
     /// The pod as the server would have it.
-    async fn made(&self, pod: &Value) -> Result<Value> {
+    pub(crate) async fn made(&self, pod: &Value) -> Result<Value> {
         Ok(self.dry(&self.name, pod).await??)
     }
 }
@@ -165,7 +164,7 @@ fn merge(spec: &mut Value, more: &Value) {
     }
 }
 
-async fn label(ground: &Ground, namespace: &str, key: &str) -> Result<()> {
+pub(crate) async fn label(ground: &Ground, namespace: &str, key: &str) -> Result<()> {
     let path = format!("/api/v1/namespaces/{namespace}");
     let mut object = get(&ground.admin, &path).await?.context("no namespace")?;
     object["metadata"]["labels"][key] = json!("");
@@ -174,7 +173,7 @@ async fn label(ground: &Ground, namespace: &str, key: &str) -> Result<()> {
 }
 
 /// A pod with a container `c0`, `c1` and so on of each image.
-fn pod(images: &[&str]) -> Value {
+pub(crate) fn pod(images: &[&str]) -> Value {
     let containers: Vec<_> = images
         .iter()
         .enumerate()
@@ -188,7 +187,7 @@ fn pod(images: &[&str]) -> Value {
     })
 }
 
-fn applied(pod: &Value) -> Vec<Applied> {
+pub(crate) fn applied(pod: &Value) -> Vec<Applied> {
     let value = pod["metadata"]["annotations"][BINDINGS].as_str();
     value.map(Applied::all).unwrap_or_default()
 }
@@ -550,39 +549,4 @@ async fn a_container_that_is_recorded_from_the_audit_log_is_not_bound() -> Resul
     send(admin, Method::DELETE, &path, None).await??;
     shop.close().await?;
     ground.remove().await
-}
-
-#[tokio::test]
-async fn without_a_webhook_only_namespaces_that_wanted_it_notice() -> Result<()> {
-    for (policy, is_taken) in [(None, false), (Some("Ignore"), true)] {
-        let ground = Ground::new().await?;
-        let option = WebhookOptions {
-            name: BINDING.to_owned(),
-            failure_policy: policy.map(str::to_owned),
-            ..WebhookOptions::default()
-        };
-        let mut shop = Shop::open(&ground, &[option]).await?;
-        shop.install("web", &json!({}), 1).await?;
-        shop.bind("web", "*", &json!({})).await?;
-        let other = namespace(&ground.admin).await?;
-        account(&ground, &other).await?;
-        let images = pod(&["nginx:1.25"]);
-        ensure!(!applied(&shop.made(&images).await?).is_empty());
-        shop.webhook.kill()?;
-        let answer = shop.dry(&shop.name, &images).await?;
-        match &answer {
-            Ok(made) => ensure!(is_taken && applied(made).is_empty(), "{made:#}"),
-            Err(refusal) => {
-                ensure!(!is_taken && refusal.message.contains(BINDING), "{refusal}");
-            }
-        }
-        for untouched in [&other, &ground.namespace] {
-            let made = shop.dry(untouched, &images).await??;
-            ensure!(applied(&made).is_empty(), "{made:#}");
-        }
-        remove_namespace(&ground.admin, &other).await?;
-        shop.remove().await?;
-        ground.remove().await?;
-    }
-    Ok(())
 }

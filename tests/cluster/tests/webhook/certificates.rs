@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::{Client, Error};
@@ -15,10 +15,11 @@ use spo::api::webhooks::{Reach, VALIDATIONS};
 use spo::controller::certificates::{
     AUTHORITY, CertificatesError, METRICS, WEBHOOK, reconcile, run,
 };
-use spo::server::certificates::Stored;
+use spo::server::certificates::{Stored, serving};
 use spo::telemetry::metrics::Metrics;
 use spo_cluster_tests::access::service_account;
 use spo_cluster_tests::objects::create;
+use spo_cluster_tests::waiting::until;
 use tokio_util::sync::CancellationToken;
 
 use crate::server::{
@@ -120,7 +121,7 @@ async fn secrets_and_bundles_are_kept_current() -> Result<()> {
     ensure!(current.iter().all(|bundle| *bundle == expected));
 
     // One that is old, one that is broken, one that is lost.
-    let later = now + jiff::SignedDuration::from_hours(24 * 75);
+    let later = now + SignedDuration::from_hours(24 * 75);
     reconcile(&operator, &namespace, later, &metrics).await?;
     let old = stored(&ground, METRICS).await?;
     set(&ground, METRICS, &json!({ "data": { "tls.key": "AAAA" } })).await?;
@@ -160,6 +161,23 @@ async fn secrets_and_bundles_are_kept_current() -> Result<()> {
             tokio::time::sleep(INTERVAL).await;
         }
     }
+    // And when the time has come, with nothing that changes.
+    let names = [format!("webhook-service.{namespace}.svc")];
+    let own = stored(&ground, AUTHORITY).await?;
+    let now = Timestamp::now();
+    let after = serving(None, &own, &names, now)?.due.duration_since(now);
+    let then = now - after + SignedDuration::from_secs(3);
+    let (old, _) = serving(None, &own, &names, then)?.write.context("none")?;
+    let data = json!({ "data": {
+        "tls.crt": k8s_openapi::ByteString(old.certificate.clone()),
+        "tls.key": k8s_openapi::ByteString(old.key.clone()),
+    } });
+    set(&ground, WEBHOOK, &data).await?;
+    until(PATIENCE, "the certificate is renewed", async || {
+        let new = stored(&ground, WEBHOOK).await?;
+        Ok((new.certificate != old.certificate).then_some(()))
+    })
+    .await?;
     stop.cancel();
     kept.await?;
 

@@ -5,6 +5,7 @@
     reason = "what a test found out is told by its printed line"
 )]
 
+mod away;
 mod binding;
 mod certificates;
 mod metrics;

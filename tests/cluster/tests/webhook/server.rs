@@ -206,6 +206,23 @@ impl Webhook {
         Ok(())
     }
 
+    /// Lets it do nothing, as one that hangs.
+    pub(crate) fn freeze(&self) -> Result<()> {
+        self.signal("-STOP")
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) -> Result<()> {
+        self.signal("-CONT")
+    }
+
+    fn signal(&self, signal: &str) -> Result<()> {
+        let id = self.process.id().to_string();
+        let sent = Command::new("kill").args([signal, &id]).status()?;
+        ensure!(sent.success(), "failed to send {signal} to the webhook");
+        Ok(())
+    }
+
     /// Ends it without a warning, once and for all.
     pub(crate) fn kill(&mut self) -> Result<()> {
         self.process.kill().context("failed to kill the webhook")?;
@@ -215,9 +232,7 @@ impl Webhook {
 
     /// Ends it as a kubelet does.
     pub(crate) fn stop(mut self) -> Result<()> {
-        let id = self.process.id().to_string();
-        let killed = Command::new("kill").arg(&id).status()?;
-        ensure!(killed.success(), "failed to end the webhook");
+        self.signal("-TERM")?;
         let status = self.process.wait()?;
         ensure!(status.success(), "the webhook ended with {status}");
         Ok(())
@@ -327,6 +342,21 @@ async fn clean(admin: &Client) -> Result<()> {
                 drop(send(admin, Method::DELETE, &path, None).await?);
             }
         }
+    }
+    Ok(())
+}
+
+/// Has the API server wait for a second only.
+pub(crate) async fn hurry(admin: &Client) -> Result<()> {
+    for path in [
+        format!("{CONFIGURATIONS}/{VALIDATING}"),
+        format!("{MUTATING_CONFIGURATIONS}/{MUTATING}"),
+    ] {
+        let mut object = get(admin, &path).await?.context("none is registered")?;
+        for webhook in object["webhooks"].as_array_mut().into_iter().flatten() {
+            webhook["timeoutSeconds"] = json!(1);
+        }
+        replace(admin, &path, &object).await??;
     }
     Ok(())
 }

@@ -10,11 +10,12 @@ use http::Request;
 use serde::Serialize;
 use serde_json::{Value, json};
 use spo::api::names;
+use spo_cluster_tests::installed::{GROUP, until};
 use spo_cluster_tests::meter::Memory;
 use spo_cluster_tests::objects::{create, get};
 
 use crate::watched::Watched;
-use crate::world::{GROUP, KIND, OPERATOR, PROFILES, STATUSES, World, until};
+use crate::world::{KIND, OPERATOR, PROFILES, STATUSES, World};
 
 const NODES: usize = 1000;
 const BURST_PROFILES: usize = 5;

@@ -76,7 +76,7 @@ pub(crate) async fn measure(world: &mut World) -> Result<Many> {
 pub(crate) async fn restart(world: &mut World) -> Result<Restart> {
     let mut files = Watched::files(&world.root)?;
     let mark = world.quiet().await?;
-    world.restart_daemon()?;
+    world.restart_daemon().await?;
     let start = Instant::now();
     world.apply("after-restart").await?;
     let installed = files.when("after-restart.json").await?;

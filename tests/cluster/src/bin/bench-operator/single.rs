@@ -6,10 +6,11 @@ use anyhow::Result;
 use http::Method;
 use serde::Serialize;
 use serde_json::{Value, json};
+use spo_cluster_tests::installed::until;
 use spo_cluster_tests::objects::{create, send};
 
 use crate::watched::Watched;
-use crate::world::{PROFILES, STATUSES, World, is_installed, status_name, until};
+use crate::world::{PROFILES, STATUSES, World, is_installed, status_name};
 
 const ROUNDS: usize = 200;
 

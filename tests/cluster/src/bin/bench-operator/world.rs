@@ -1,43 +1,35 @@
 //! Everything that `deploy/` installs, with its processes on this machine.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
-use jiff::Timestamp;
+use anyhow::{Context as _, Result, ensure};
 use kube::Client;
-use kube::config::Kubeconfig;
 use serde_json::{Value, json};
 use spo::api::names;
-use spo::api::webhooks::{Reach, validating};
-use spo::server::certificates::{Stored, authority, serving};
-use spo_cluster_tests::access::{admin, service_account_config};
-use spo_cluster_tests::manifests::{apply, kustomized};
+use spo::api::webhooks::validating;
+use spo_cluster_tests::access::admin;
+use spo_cluster_tests::installed::{
+    self, GROUP, NAMESPACE, Process, WEBHOOK, Webhook, object, program, register, until,
+};
 use spo_cluster_tests::meter::{Audit, Mark, Memory};
 use spo_cluster_tests::node::about;
 use spo_cluster_tests::objects::{create, get};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 
 /// Accounts of the processes, as the manifests name them.
 pub(crate) const OPERATOR: &str = "security-profiles-operator";
 pub(crate) const DAEMON: &str = "spod";
-const WEBHOOK: &str = "spo-webhook";
 pub(crate) const ACCOUNTS: [&str; 3] = [OPERATOR, DAEMON, WEBHOOK];
-const NAMESPACE: &str = "security-profiles-operator";
-pub(crate) const GROUP: &str = "security-profiles-operator.x-k8s.io";
 pub(crate) const PROFILES: &str = "/apis/security-profiles-operator.x-k8s.io/v1/seccompprofiles";
 pub(crate) const STATUSES: &str =
     "/apis/security-profiles-operator.x-k8s.io/v1/securityprofilenodestatuses";
 pub(crate) const KIND: &str = "SeccompProfile";
 /// The node of our daemon.
 const NODE: &str = "node-1";
-/// A thousand pods of the `DaemonSet` take two minutes.
 const PATIENCE: Duration = Duration::from_mins(6);
-const INTERVAL: Duration = Duration::from_millis(100);
 /// When nothing was asked for so long, what was begun is done.
 const QUIET: Duration = Duration::from_secs(5);
 /// What a profile allows: a hundred calls, as many as programs make.
@@ -66,30 +58,22 @@ pub(crate) struct World {
     files: TempDir,
 }
 
-/// A process that is killed when it goes.
-pub(crate) struct Process(Child);
-
 impl World {
     pub(crate) async fn new() -> Result<Self> {
         let admin = admin().await?;
         let about = about()?.context("this cluster does not say where its audit log is")?;
         install(&admin).await?;
         let files = TempDir::new().context("failed to make a folder")?;
-        for account in ACCOUNTS {
-            let config = service_account_config(&admin, NAMESPACE, account).await?;
-            write(&files.path().join(account), &config)?;
-        }
         let root = files.path().join("root");
         fs::create_dir(&root).context("failed to make a folder")?;
         let webhook = webhook(&admin, files.path()).await?;
-        let mut operator = spo(files.path(), OPERATOR)?;
+        let mut operator = program(&admin, files.path(), OPERATOR).await?;
         operator
             .args(["operator", "--webhook=false"])
             .args([
                 "--health-address=127.0.0.1:0",
                 "--metrics-address=127.0.0.1:0",
             ])
-            .env("OPERATOR_NAMESPACE", NAMESPACE)
             .env("POD_NAME", "bench");
         let calls: Vec<_> = CALLS.split_whitespace().collect();
         let world = Self {
@@ -100,7 +84,7 @@ impl World {
                 "syscalls": [{ "action": "SCMP_ACT_ALLOW", "names": calls }],
             }),
             operator: Process::start(operator)?,
-            daemon: daemon(files.path(), &root)?,
+            daemon: daemon(&admin, files.path(), &root).await?,
             webhook,
             admin,
             root,
@@ -120,12 +104,7 @@ impl World {
 
     /// Makes a profile.
     pub(crate) async fn apply(&self, name: &str) -> Result<Value> {
-        let profile = json!({
-            "apiVersion": format!("{GROUP}/v1"),
-            "kind": KIND,
-            "metadata": { "name": name },
-            "spec": self.spec,
-        });
+        let profile = object(KIND, name, &self.spec);
         Ok(create(&self.admin, PROFILES, &profile).await??)
     }
 
@@ -185,9 +164,9 @@ impl World {
     }
 
     /// Ends the daemon, and starts another.
-    pub(crate) fn restart_daemon(&mut self) -> Result<()> {
+    pub(crate) async fn restart_daemon(&mut self) -> Result<()> {
         self.daemon.end();
-        self.daemon = daemon(self.files.path(), &self.root)?;
+        self.daemon = daemon(&self.admin, self.files.path(), &self.root).await?;
         Ok(())
     }
 }
@@ -202,22 +181,12 @@ pub(crate) fn is_installed(object: &Value) -> bool {
     object["status"]["status"] == "Installed"
 }
 
-/// Applies `deploy/`, of which no pod runs: there is no kubelet.
+/// Applies `deploy/`, and has daemons everywhere.
 async fn install(admin: &Client) -> Result<()> {
-    let mut objects = kustomized()?.context("there is no kubectl")?;
-    for ((kind, _, _), object) in &mut objects {
-        if kind == "Deployment" {
-            object["spec"]["replicas"] = json!(0);
-        }
-    }
-    apply(admin, &objects).await?;
+    installed::install(admin).await?;
     // Our nodes have no kubelet that says they are ready; daemons are wanted there all the same.
-    let configuration = json!({
-        "apiVersion": format!("{GROUP}/v1"),
-        "kind": "SecurityProfilesOperatorDaemon",
-        "metadata": { "name": "spod" },
-        "spec": { "scheduling": { "tolerations": [{ "operator": "Exists" }] } },
-    });
+    let spec = json!({ "scheduling": { "tolerations": [{ "operator": "Exists" }] } });
+    let configuration = object("SecurityProfilesOperatorDaemon", "spod", &spec);
     let configurations =
         format!("/apis/{GROUP}/v1/namespaces/{NAMESPACE}/securityprofilesoperatordaemons");
     create(admin, &configurations, &configuration).await??;
@@ -226,40 +195,19 @@ async fn install(admin: &Client) -> Result<()> {
 
 /// Starts the webhook, and has the API server ask it.
 async fn webhook(admin: &Client, files: &Path) -> Result<Process> {
-    let (port, health) = (free_port().await?, free_port().await?);
-    let now = Timestamp::now();
-    let (authority, _): (Stored, _) = authority(None, now)?.write.context("no authority")?;
-    let names = ["localhost".to_owned()];
-    let serving = serving(None, &authority, &names, now)?;
-    let (certificate, _) = serving.write.context("no certificate")?;
-    let folder = files.join("certificates");
-    fs::create_dir(&folder).context("failed to make a folder")?;
-    for (name, content) in [
-        ("tls.crt", certificate.certificate),
-        ("tls.key", certificate.key),
-    ] {
-        fs::write(folder.join(name), content).context("failed to write a certificate")?;
-    }
-    let mut command = spo(files, WEBHOOK)?;
-    command
-        .args(["webhook", "--port", &port.to_string()])
-        .args(["--health-port", &health.to_string(), "--certificates"])
-        .arg(&folder);
-    let process = Process::start(command)?;
-    let reach = Reach::Url(format!("https://localhost:{port}"));
-    let object = validating(&reach, NAMESPACE, Some(&authority.bundle), &[]);
-    let mut object = serde_json::to_value(object)?;
-    object["apiVersion"] = json!("admissionregistration.k8s.io/v1");
-    object["kind"] = json!("ValidatingWebhookConfiguration");
-    let path = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
-    create(admin, path, &object).await??;
+    let Webhook {
+        process,
+        reach,
+        authority,
+    } = Webhook::start(admin, files).await?;
+    let webhooks = validating(&reach, NAMESPACE, Some(&authority.bundle), &[]);
+    register(admin, "ValidatingWebhookConfiguration", webhooks).await?;
     // Only the webhook refuses this.
-    let probe = json!({
-        "apiVersion": format!("{GROUP}/v1"),
-        "kind": "RawSelinuxProfile",
-        "metadata": { "name": "probe" },
-        "spec": { "policy": "(allow process" },
-    });
+    let probe = object(
+        "RawSelinuxProfile",
+        "probe",
+        &json!({ "policy": "(allow process" }),
+    );
     let probes = format!("/apis/{GROUP}/v1/rawselinuxprofiles?dryRun=All");
     until("the webhook is asked", async || {
         let refused = create(admin, &probes, &probe).await?.err();
@@ -269,74 +217,12 @@ async fn webhook(admin: &Client, files: &Path) -> Result<Process> {
     Ok(process)
 }
 
-fn daemon(files: &Path, root: &Path) -> Result<Process> {
-    let mut command = spo(files, DAEMON)?;
+async fn daemon(admin: &Client, files: &Path, root: &Path) -> Result<Process> {
+    let mut command = program(admin, files, DAEMON).await?;
     command
         .args(["daemon", "--health-address=127.0.0.1:0"])
         .args(["--metrics-address=127.0.0.1:0", "--root"])
         .arg(root)
-        .env("NODE_NAME", NODE)
-        .env("OPERATOR_NAMESPACE", NAMESPACE);
+        .env("NODE_NAME", NODE);
     Process::start(command)
-}
-
-/// The program, as one of the accounts.
-fn spo(files: &Path, account: &str) -> Result<Command> {
-    let spo = std::env::var_os("SPO_BIN");
-    let mut command = Command::new(spo.context("SPO_BIN does not name the program")?);
-    let log = files.join(format!("{account}.log"));
-    let log = File::options().create(true).append(true).open(log);
-    let log = log.context("failed to make a log")?;
-    command
-        .env_clear()
-        .env("KUBECONFIG", files.join(account))
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().context("failed to share a log")?)
-        .stderr(log);
-    Ok(command)
-}
-
-fn write(path: &Path, config: &Kubeconfig) -> Result<()> {
-    let text = serde_json::to_string(config).context("failed to write a kubeconfig")?;
-    fs::write(path, text).with_context(|| format!("failed to write {}", path.display()))
-}
-
-async fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await;
-    let address = listener.context("failed to listen")?.local_addr();
-    Ok(address.context("no address")?.port())
-}
-
-/// Waits until something is so that happens once, before or between measurements.
-pub(crate) async fn until(what: &str, is: impl AsyncFn() -> Result<bool>) -> Result<()> {
-    let start = Instant::now();
-    while !is().await? {
-        if start.elapsed() > PATIENCE {
-            bail!("it never came to: {what}");
-        }
-        tokio::time::sleep(INTERVAL).await;
-    }
-    Ok(())
-}
-
-impl Process {
-    fn start(mut command: Command) -> Result<Self> {
-        command.spawn().map(Self).context("failed to start spo")
-    }
-
-    pub(crate) fn id(&self) -> u32 {
-        self.0.id()
-    }
-
-    fn end(&mut self) {
-        // It may have ended already.
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.end();
-    }
 }
