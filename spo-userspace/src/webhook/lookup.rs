@@ -7,9 +7,9 @@ use std::sync::Arc;
 use futures_util::future::try_join_all;
 use k8s_openapi::apimachinery::pkg::version::Info;
 use kube::api::ListParams;
-use kube::core::DeserializeGuard;
+use kube::core::{DeserializeGuard, ObjectList};
 use kube::runtime::reflector::ObjectRef;
-use kube::{Api, Error, Resource, ResourceExt as _};
+use kube::{Api, Error, Resource};
 
 use super::binding::{Key, Profiles};
 use super::standing::Standing;
@@ -70,23 +70,32 @@ impl State {
         namespace: &str,
     ) -> Result<Vec<Arc<GuardedBinding>>, Error> {
         let both = [namespace, &self.namespace];
-        let both = try_join_all(both.map(|namespace| self.bindings_in(namespace))).await?;
+        let known = self.stores.bindings.state_filter(|binding| {
+            let namespace = binding.meta().namespace.as_deref();
+            namespace.is_some_and(|namespace| both.contains(&namespace))
+        });
+        let both = both.map(|namespace| self.bindings_in(namespace, &known));
+        let both = try_join_all(both).await?;
         Ok(both.into_iter().flatten().collect())
     }
 
     /// What the watch knows, if it is as many as there are; else all are asked for.
-    async fn bindings_in(&self, namespace: &str) -> Result<Vec<Arc<GuardedBinding>>, Error> {
-        let mut known = self.stores.bindings.state();
-        known.retain(|binding| binding.namespace().as_deref() == Some(namespace));
-        let one = ListParams::default().limit(1);
-        let api = Api::<ProfileBinding>::namespaced(self.client.clone(), namespace);
-        let first = api.list_metadata(&one).await?;
-        let remaining = first.metadata.remaining_item_count.unwrap_or_default();
-        let remaining = usize::try_from(remaining).unwrap_or_default();
-        if first.items.len() + remaining == known.len() {
+    async fn bindings_in(
+        &self,
+        namespace: &str,
+        known: &[Arc<GuardedBinding>],
+    ) -> Result<Vec<Arc<GuardedBinding>>, Error> {
+        let known = known.iter().filter(|binding| {
+            let metadata = binding.meta();
+            metadata.namespace.as_deref() == Some(namespace)
+        });
+        let known: Vec<_> = known.cloned().collect();
+        let api = Api::<GuardedBinding>::namespaced(self.client.clone(), namespace);
+        // Whole objects: of metadata alone, servers before 1.24 do not say how many there are.
+        let first = api.list(&ListParams::default().limit(1)).await?;
+        if how_many(&first) == Some(known.len()) {
             return Ok(known);
         }
-        let api = Api::<GuardedBinding>::namespaced(self.client.clone(), namespace);
         let all = api.list(&ListParams::default()).await?;
         Ok(all.items.into_iter().map(Arc::new).collect())
     }
@@ -146,5 +155,41 @@ impl State {
             .await?;
         let first = found_all.items.first();
         Ok(first.map(|profile| found(profile, kind.name())))
+    }
+}
+
+/// How many objects there are, as the beginning of a list says it. Nothing if it does not.
+fn how_many<K: Clone>(first: &ObjectList<K>) -> Option<usize> {
+    let here = first.items.len();
+    let goes_on = first.metadata.continue_.as_ref();
+    if goes_on.is_none_or(String::is_empty) {
+        return Some(here);
+    }
+    let rest = usize::try_from(first.metadata.remaining_item_count?).ok()?;
+    Some(here + rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_list_that_goes_on_and_does_not_say_how_far_is_of_no_known_length() {
+        let told = |metadata: Value| {
+            let list = json!({
+                "apiVersion": "v1", "kind": "List", "metadata": metadata,
+                "items": [{ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "a" } }],
+            });
+            let list: ObjectList<k8s_openapi::api::core::v1::ConfigMap> =
+                serde_json::from_value(list).unwrap();
+            how_many(&list)
+        };
+        assert_eq!(told(json!({})), Some(1));
+        assert_eq!(told(json!({ "continue": "" })), Some(1));
+        let goes_on = json!({ "continue": "x", "remainingItemCount": 999 });
+        assert_eq!(told(goes_on), Some(1000));
+        assert_eq!(told(json!({ "continue": "x" })), None);
     }
 }

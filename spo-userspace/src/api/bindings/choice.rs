@@ -49,12 +49,20 @@ pub struct LeftOut {
     pub why: &'static str,
 }
 
-/// The bindings that are for a pod, the one that counts more before the other.
+/// The bindings that are for a pod.
 #[derive(Debug, Default)]
 pub struct Choices<'b> {
-    order: Vec<(Pattern, Binding<'b>)>,
+    all: Vec<Candidate<'b>>,
     /// Those of which nobody can say.
     pub left_out: Vec<LeftOut>,
+}
+
+#[derive(Debug)]
+struct Candidate<'b> {
+    pattern: Pattern,
+    /// Whether it is of the pod's namespace.
+    own: bool,
+    binding: Binding<'b>,
 }
 
 impl<'b> Choices<'b> {
@@ -67,9 +75,11 @@ impl<'b> Choices<'b> {
         }
         for binding in bindings {
             match is_for(&binding, operator, pod) {
-                Ok(true) => choices
-                    .order
-                    .push((Pattern::of(&binding.spec.image), binding)),
+                Ok(true) => choices.all.push(Candidate {
+                    pattern: Pattern::of(&binding.spec.image),
+                    own: binding.namespace == pod.namespace,
+                    binding,
+                }),
                 Ok(false) => {}
                 Err(why) => choices.left_out.push(LeftOut {
                     binding: binding.id(),
@@ -77,39 +87,42 @@ impl<'b> Choices<'b> {
                 }),
             }
         }
-        choices.order.sort_by_key(|(pattern, binding)| {
-            let selects = binding.spec.pod_selector.as_ref().is_some_and(says_any);
-            let own = binding.namespace == pod.namespace;
-            (
-                Reverse(pattern.precision()),
-                Reverse(selects),
-                Reverse(own),
-                binding.name,
-            )
-        });
         choices
     }
 
     /// The binding that counts for a container because of its image.
     pub fn specific(&self, kind: ProfileKind, image: &Image) -> Option<Binding<'b>> {
-        let mut of_kind = self.of_kind(kind);
-        of_kind.find_map(|(pattern, binding)| {
-            let is_specific = pattern.precision() != Precision::Any;
-            (is_specific && pattern.matches(image)).then_some(*binding)
+        self.first(kind, |pattern| {
+            pattern.precision() != Precision::Any && pattern.matches(image)
         })
     }
 
     /// The binding that counts for whatever has no profile yet.
     pub fn wildcard(&self, kind: ProfileKind) -> Option<Binding<'b>> {
-        let mut of_kind = self.of_kind(kind);
-        of_kind.find_map(|(pattern, binding)| {
-            (pattern.precision() == Precision::Any).then_some(*binding)
-        })
+        self.first(kind, |pattern| pattern.precision() == Precision::Any)
     }
 
-    fn of_kind(&self, kind: ProfileKind) -> impl Iterator<Item = &(Pattern, Binding<'b>)> {
-        let order = self.order.iter();
-        order.filter(move |(_, binding)| binding.spec.profile_ref.kind == kind)
+    /// The one that counts more than all others like it. Most of a thousand are not, so that putting all
+    /// in order takes longer than looking at each.
+    fn first(&self, kind: ProfileKind, is: impl Fn(&Pattern) -> bool) -> Option<Binding<'b>> {
+        let like = self.all.iter().filter(|candidate| {
+            candidate.binding.spec.profile_ref.kind == kind && is(&candidate.pattern)
+        });
+        let first = like.min_by_key(|candidate| {
+            let Candidate {
+                pattern,
+                own,
+                binding,
+            } = candidate;
+            let selects = binding.spec.pod_selector.as_ref().is_some_and(says_any);
+            (
+                Reverse(pattern.precision()),
+                Reverse(selects),
+                Reverse(*own),
+                binding.name,
+            )
+        });
+        first.map(|candidate| candidate.binding)
     }
 }
 
