@@ -19,6 +19,7 @@ pub(super) fn run(args: VerifyArgs) -> Result<ExitCode, Failure> {
     let VerifyArgs {
         pod,
         node,
+        namespace,
         output: form,
         root,
     } = args;
@@ -28,6 +29,7 @@ pub(super) fn run(args: VerifyArgs) -> Result<ExitCode, Failure> {
     };
     let settings = Settings {
         node,
+        namespace,
         folder: root,
         pod,
     };
@@ -40,10 +42,12 @@ pub(super) fn run(args: VerifyArgs) -> Result<ExitCode, Failure> {
             let text = serde_json::to_string_pretty(&report).map_err(failed)?;
             output(&format!("{text}\n"))?;
         }
-        Form::Table if report.containers.is_empty() => line(format_args!(
-            "no container of a pod runs on the node {}",
-            escape(&report.node)
-        )),
+        Form::Table if report.containers.is_empty() && report.not_looked_at.is_empty() => {
+            line(format_args!(
+                "no container of a pod runs on the node {}",
+                escape(&report.node)
+            ));
+        }
         Form::Table => output(&table(&report))?,
     }
     Ok(code(&report))
@@ -77,6 +81,9 @@ fn table(report: &Report) -> String {
         if let Some(told) = told(file) {
             text.extend([&told, "\n"]);
         }
+    }
+    for why in &report.not_looked_at {
+        text.extend(["not known: ", &escape(why), "\n"]);
     }
     text
 }
@@ -166,6 +173,7 @@ mod tests {
             node: "n".to_owned(),
             containers,
             files: vec![file],
+            not_looked_at: Vec::new(),
         }
     }
 
@@ -174,10 +182,11 @@ mod tests {
         let mut bad = container("bad\u{1b}[31m", State::Mismatch, &["openat: \u{7}"]);
         bad.more = 3;
         bad.notes.push("a note".to_owned());
-        let report = report(
+        let mut report = report(
             vec![bad, container("good", State::Verified, &[])],
             FileState::Missing,
         );
+        report.not_looked_at.push("who\u{7}".to_owned());
         insta::assert_snapshot!(table(&report));
     }
 
@@ -193,6 +202,10 @@ mod tests {
         assert_eq!(of(&[State::Verified, State::Unknown], Same), is(UNKNOWN));
         assert_eq!(of(&[State::Unknown, State::Stale], Same), is(MISMATCH));
         assert_eq!(of(&[State::Unknown, State::Mismatch], Same), is(MISMATCH));
+        assert_eq!(of(&[State::Unbound], Same), is(MISMATCH));
+        let mut unsure = report(vec![container("p", State::Verified, &[])], Same);
+        unsure.not_looked_at.push("bindings".to_owned());
+        assert_eq!(format!("{:?}", code(&unsure)), is(UNKNOWN));
         assert_eq!(of(&[State::Verified], Differs), is(MISMATCH));
         assert_eq!(of(&[State::Verified], Missing), is(MISMATCH));
         assert_eq!(of(&[State::Verified], Unknown), is(UNKNOWN));

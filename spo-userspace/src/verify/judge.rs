@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::State;
-use super::cluster::{Expected, Known};
+use super::bindings::Lack;
 use super::look::{Look, Threads};
+use super::objects::Expected;
 use super::pods::Given;
 use crate::bpf::filters::Unread;
 use crate::event::KernelFilter;
@@ -16,6 +17,8 @@ use crate::profile::seccomp::{Comparison, InForce, SeccompSpec, compare};
 
 /// Differences that are told of a container.
 const MOST_TOLD: usize = 8;
+/// Comparisons that are remembered: about as many as a node has containers.
+const MOST_KNOWN: usize = 2048;
 
 /// What is true of a container.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,6 +30,20 @@ pub(super) struct Judgement {
     pub(super) notes: Vec<String>,
     /// Another look may say something else.
     pub(super) may_settle: bool,
+}
+
+impl Judgement {
+    /// Adds what bindings have for the container.
+    pub(super) fn bind(&mut self, lack: Lack) {
+        match lack {
+            Lack::Nothing => {}
+            Lack::Noted(note) => self.notes.push(note),
+            Lack::Something(state, reason) => {
+                self.reasons.insert(0, reason);
+                self.state = self.state.min(state);
+            }
+        }
+    }
 }
 
 /// What was seen of a container.
@@ -73,7 +90,12 @@ impl Judge {
         }
     }
 
-    pub(super) fn judge(&mut self, given: &Given, known: &Known, seen: &Seen<'_>) -> Judgement {
+    pub(super) fn judge(
+        &mut self,
+        given: &Given,
+        profiles: &BTreeMap<String, Expected>,
+        seen: &Seen<'_>,
+    ) -> Judgement {
         let Given::Ours(name) = given else {
             return without(given, seen);
         };
@@ -85,7 +107,7 @@ impl Judge {
                 )
             };
         };
-        let expected = known.profiles.get(name);
+        let expected = profiles.get(name);
         let (spec, changed) = match expected.map(|expected| (&expected.spec, expected)) {
             Some((Ok(spec), expected)) => (spec, expected.changed),
             Some((Err(reason), _)) => return unknown(reason),
@@ -208,6 +230,11 @@ impl Judge {
         let key = (place, filters.to_vec());
         if let Some(found) = self.known.get(&key) {
             return Arc::clone(found);
+        }
+        if self.known.len() >= MOST_KNOWN {
+            self.known.clear();
+            self.profiles.clear();
+            return Arc::new(found(spec, filters, self.native));
         }
         let found = Arc::new(found(spec, filters, self.native));
         self.known.insert(key, Arc::clone(&found));
@@ -413,10 +440,7 @@ mod tests {
     fn said(spec: SeccompSpec, look: &Look) -> String {
         let changed = Some(NEW + Duration::from_secs(1));
         let profiles = [("web".to_owned(), Expected::same(spec, changed))];
-        let known = Known {
-            pods: Vec::new(),
-            profiles: profiles.into(),
-        };
+        let known = profiles.into();
         let native = Arch::from_machine(std::env::consts::ARCH).unwrap();
         let given = Given::Ours("web".to_owned());
         let judgement = Judge::new(native).judge(&given, &known, &Seen::of(look, "c"));
@@ -528,10 +552,7 @@ mod tests {
     fn without_a_process_or_a_profile() {
         let new = NEW + Duration::from_secs(2);
         let gone = look(new, Vec::new(), 0);
-        let known = Known {
-            pods: Vec::new(),
-            profiles: BTreeMap::new(),
-        };
+        let known = BTreeMap::new();
         let native = Arch::from_machine(std::env::consts::ARCH).unwrap();
         let mut judge = Judge::new(native);
         let mut of = |given, id| {
@@ -545,5 +566,38 @@ mod tests {
         let (state, why) = of(Given::Privileged, "c");
         assert_eq!(state, State::NoProfile);
         assert!(why.contains("no filter"), "{why}");
+    }
+
+    #[test]
+    fn what_a_binding_has_for_it_counts_as_well() {
+        use State::{Mismatch, NoProfile, Stale, Unbound, Unknown, Verified};
+        let bound = |state: State, lack: Lack| {
+            let mut judgement = Judgement {
+                state,
+                ..unknown("so it is")
+            };
+            judgement.bind(lack);
+            (
+                judgement.state,
+                judgement.reasons.concat(),
+                judgement.notes.concat(),
+            )
+        };
+        let why = "no binding".to_owned();
+        for (state, lack, expected) in [
+            (Verified, Unbound, Unbound),
+            (NoProfile, Unbound, Unbound),
+            (Unknown, Unbound, Unbound),
+            (Stale, Unbound, Unbound),
+            (Mismatch, Unbound, Mismatch),
+            (Verified, Stale, Stale),
+        ] {
+            let (state, reasons, _) = bound(state, Lack::Something(lack, why.clone()));
+            assert_eq!((state, reasons.as_str()), (expected, "no bindingso it is"));
+        }
+        let expected = (Verified, "so it is".to_owned(), String::new());
+        assert_eq!(bound(Verified, Lack::Nothing), expected);
+        let (state, _, notes) = bound(NoProfile, Lack::Noted(why));
+        assert_eq!((state, notes.as_str()), (NoProfile, "no binding"));
     }
 }

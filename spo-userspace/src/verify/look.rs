@@ -1,6 +1,6 @@
 //! One look at the kernel and at the processes of the node: which filters the threads of each container have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{Error, UNFILTERED};
@@ -32,15 +32,32 @@ pub(super) struct Threads {
     pub(super) may_settle: bool,
 }
 
-impl Look {
-    /// Looks.
-    pub(super) fn take(filters: &mut Filters, unfiltered: &mut Unfiltered) -> Result<Self, Error> {
-        let tasks = filters.tasks()?;
+/// Looks at the kernel, again and again.
+pub(super) struct Looks {
+    filters: Filters,
+    /// Threads that were seen without a filter.
+    unfiltered: Unfiltered,
+    /// What was read before. The filters of a task only become more: with the same newest one, it has the same.
+    read: BTreeMap<FilteredTask, Chain>,
+}
+
+impl Looks {
+    pub(super) fn new(filters: Filters) -> Self {
+        Self {
+            filters,
+            unfiltered: Unfiltered::new(),
+            read: BTreeMap::new(),
+        }
+    }
+
+    /// Looks. What is in filters is read of these containers.
+    pub(super) fn take(&mut self, read: &BTreeSet<&str>) -> Result<Look, Error> {
+        let tasks = self.filters.tasks()?;
         let boot = process::boot_time().map_err(Error::Processes)?;
         // After the tasks: a process whose id is another's by now is told by its start.
         let known = process::containers().map_err(Error::Processes)?;
         let now = Instant::now();
-        let mut look = Self {
+        let mut look = Look {
             containers: BTreeMap::new(),
             chains: BTreeMap::new(),
         };
@@ -62,7 +79,7 @@ impl Look {
                 continue;
             }
             let key = (task.tid, task.started_ns);
-            let since = *unfiltered.get(&key).unwrap_or(&now);
+            let since = *self.unfiltered.get(&key).unwrap_or(&now);
             still.insert(key, since);
             if now.duration_since(since) >= UNFILTERED {
                 threads.bare.push(*task);
@@ -70,14 +87,32 @@ impl Look {
                 threads.may_settle = true;
             }
         }
-        *unfiltered = still;
-        let asked: Vec<_> = look
-            .containers
-            .values()
-            .flat_map(|threads| threads.filtered.values().map(|(task, _)| *task))
+        self.unfiltered = still;
+        let of_read = look.containers.iter();
+        let of_read = of_read.filter(|(id, _)| read.contains(id.as_str()));
+        let asked: Vec<_> = of_read
+            .flat_map(|(_, threads)| threads.filtered.values().map(|(task, _)| *task))
             .collect();
-        let chains = filters.chains(&asked)?;
-        look.chains = asked.iter().map(|task| task.chain).zip(chains).collect();
+        self.read(&asked)?;
+        let chains = asked.iter().filter_map(|task| {
+            let chain = self.read.get(task)?;
+            Some((task.chain, chain.clone()))
+        });
+        look.chains = chains.collect();
         Ok(look)
+    }
+
+    /// Reads what is not known of these tasks, and forgets all others.
+    fn read(&mut self, asked: &[FilteredTask]) -> Result<(), Error> {
+        let mut before = std::mem::take(&mut self.read);
+        let known = asked.iter();
+        let known =
+            known.filter_map(|task| before.remove_entry(task).filter(|(_, one)| one.is_ok()));
+        self.read = known.collect();
+        let is_new = |task: &&FilteredTask| !self.read.contains_key(task);
+        let new: Vec<_> = asked.iter().filter(is_new).copied().collect();
+        let chains = self.filters.chains(&new)?;
+        self.read.extend(new.into_iter().zip(chains));
+        Ok(())
     }
 }

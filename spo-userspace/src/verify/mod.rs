@@ -1,27 +1,33 @@
 //! Whether the containers of a node really have the profiles that their pods were given: by what the kernel's filters do, not
 //! by their names.
 
+mod bindings;
 mod cluster;
+mod findings;
 mod judge;
 mod look;
+mod objects;
 mod pods;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
 use thiserror::Error;
 
-use self::cluster::{Known, known};
+pub use self::bindings::Bindings;
+pub use self::findings::{Findings, Turn};
 use self::judge::{Judge, Seen};
-use self::look::Look;
-use self::pods::{Running, running};
+use self::look::Looks;
+pub use self::objects::{Objects, Told};
+use self::objects::{containers, expected};
+use self::pods::Running;
 use crate::bpf;
 use crate::bpf::filters::Filters;
 use crate::bpf::kernel::Kernel;
 use crate::cluster::ConnectError;
 use crate::node::process;
+use crate::node::profiles::Profiles;
 use crate::profile::arch::Arch;
 
 /// A process may be in a container's cgroup for a moment before it has the container's filter: the runtime puts itself there. So
@@ -37,6 +43,8 @@ const MOST_LOOKS: usize = 6;
 pub struct Settings {
     /// The node's name.
     pub node: String,
+    /// The operator's namespace.
+    pub namespace: String,
     /// The folder of profiles.
     pub folder: PathBuf,
     /// One pod alone, by namespace and name.
@@ -87,7 +95,10 @@ pub enum Error {
 pub enum State {
     /// What the kernel does to it is not what the profile says.
     Mismatch,
-    /// The same, and the profile has changed since it started: it has perhaps an older version.
+    /// A binding is for it, and it has nothing of that.
+    Unbound,
+    /// As the first, and the profile has changed since it started: it has perhaps an older version. Or the
+    /// bindings have changed that gave it the profile.
     Stale,
     /// It cannot be told.
     Unknown,
@@ -95,6 +106,23 @@ pub enum State {
     NoProfile,
     /// All its threads have a filter that does what the profile says.
     Verified,
+}
+
+impl State {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Mismatch,
+        Self::Unbound,
+        Self::Stale,
+        Self::Unknown,
+        Self::NoProfile,
+        Self::Verified,
+    ];
+
+    /// Whether somebody has to do something.
+    pub fn is_wrong(self) -> bool {
+        matches!(self, Self::Mismatch | Self::Stale | Self::Unbound)
+    }
 }
 
 /// A container that runs.
@@ -151,6 +179,16 @@ pub enum FileState {
     Unknown,
 }
 
+impl FileState {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Same, Self::Differs, Self::Missing, Self::Unknown];
+
+    /// Whether somebody has to do something.
+    pub fn is_wrong(self) -> bool {
+        matches!(self, Self::Differs | Self::Missing)
+    }
+}
+
 /// All that was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -161,21 +199,23 @@ pub struct Report {
     pub containers: Vec<Container>,
     /// The files of their profiles.
     pub files: Vec<File>,
+    /// What else could not be looked at, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_looked_at: Vec<String>,
 }
 
 impl Report {
     /// Whether something is not as it should be.
     pub fn is_wrong(&self) -> bool {
-        let wrong =
-            |container: &Container| matches!(container.state, State::Mismatch | State::Stale);
-        let differs = |file: &File| matches!(file.state, FileState::Differs | FileState::Missing);
-        self.containers.iter().any(wrong) || self.files.iter().any(differs)
+        self.containers.iter().any(|one| one.state.is_wrong())
+            || self.files.iter().any(|one| one.state.is_wrong())
     }
 
     /// Whether something could not be told.
     pub fn is_unknown(&self) -> bool {
         let unknown = |container: &Container| container.state == State::Unknown;
-        self.containers.iter().any(unknown)
+        !self.not_looked_at.is_empty()
+            || self.containers.iter().any(unknown)
             || self
                 .files
                 .iter()
@@ -196,19 +236,10 @@ fn is_zero(number: &usize) -> bool {
 
 /// Verifies the containers of this node.
 pub async fn verify(settings: &Settings) -> Result<Report, Error> {
-    let in_initial = process::in_initial_pid_namespace().map_err(Error::Processes)?;
-    if !in_initial {
-        return Err(Error::PidNamespace);
-    }
-    let machine = std::env::consts::ARCH;
-    let native = Arch::from_machine(machine).ok_or_else(|| Error::Machine(machine.to_owned()))?;
-    let mut filters = Filters::load(&Kernel::probe()?)?;
-    let mut judge = Judge::new(native);
-    let mut unfiltered = BTreeMap::new();
+    let mut verifier = Verifier::new(settings.node.clone(), settings.folder.clone())?;
     for left in (0..MOST_LOOKS).rev() {
-        let known = known(settings).await?;
-        let look = Look::take(&mut filters, &mut unfiltered)?;
-        let (report, may_settle) = judged(settings, &known, &look, &mut judge);
+        let told = cluster::ask(settings).await?;
+        let (report, may_settle) = verifier.look(&told)?;
         if left == 0 || !may_settle {
             return Ok(report);
         }
@@ -217,16 +248,59 @@ pub async fn verify(settings: &Settings) -> Result<Report, Error> {
     unreachable!("the last look is told")
 }
 
-/// What a look says of all containers, and whether another one may say something else.
-fn judged(settings: &Settings, known: &Known, look: &Look, judge: &mut Judge) -> (Report, bool) {
-    let mut may_settle = false;
-    let mut containers = Vec::new();
-    for pod in &known.pods {
-        for container in running(pod) {
-            let Running { name, id, given } = container;
-            let seen = Seen::of(look, &id);
-            let judgement = judge.judge(&given, known, &seen);
+/// Looks at the containers of this node, as often as somebody asks.
+pub struct Verifier {
+    node: String,
+    folder: Profiles,
+    looks: Looks,
+    judge: Judge,
+}
+
+impl Verifier {
+    /// Loads the programs.
+    pub fn new(node: String, folder: PathBuf) -> Result<Self, Error> {
+        let in_initial = process::in_initial_pid_namespace().map_err(Error::Processes)?;
+        if !in_initial {
+            return Err(Error::PidNamespace);
+        }
+        let machine = std::env::consts::ARCH;
+        let native =
+            Arch::from_machine(machine).ok_or_else(|| Error::Machine(machine.to_owned()))?;
+        Ok(Self {
+            node,
+            folder: Profiles::to_read(folder),
+            looks: Looks::new(Filters::load(&Kernel::probe()?)?),
+            judge: Judge::new(native),
+        })
+    }
+
+    /// What is true of all containers, and whether another look may say something else.
+    pub fn look(&mut self, told: &Told) -> Result<(Report, bool), Error> {
+        let Told {
+            pods,
+            profiles,
+            bindings,
+        } = told;
+        let running = containers(pods);
+        let expected = expected(&running, profiles, &self.folder);
+        let ours = running
+            .iter()
+            .filter(|(_, one)| one.given.profile().is_some());
+        let look = self.looks.take(&ours.map(|(_, one)| &*one.id).collect())?;
+        let mut may_settle = false;
+        let mut containers = Vec::new();
+        for (pod, container) in running {
+            let mut judgement =
+                self.judge
+                    .judge(&container.given, &expected, &Seen::of(&look, &container.id));
+            let of_pod = bindings.as_ref().ok().and_then(|all| all.of_pod(pod));
+            if let Some(of_pod) = of_pod {
+                judgement.bind(of_pod.lack(&container));
+            }
             may_settle |= judgement.may_settle;
+            let Running {
+                name, id, given, ..
+            } = container;
             let text = |text: &Option<String>| text.clone().unwrap_or_default();
             containers.push(Container {
                 namespace: text(&pod.metadata.namespace),
@@ -240,28 +314,41 @@ fn judged(settings: &Settings, known: &Known, look: &Look, judge: &mut Judge) ->
                 notes: judgement.notes,
             });
         }
+        let key = |one: &Container| {
+            let Container {
+                namespace,
+                pod,
+                container,
+                ..
+            } = one;
+            (namespace.clone(), pod.clone(), container.clone())
+        };
+        containers.sort_by_key(key);
+        let files = expected.iter().map(|(name, one)| one.file(name));
+        let files: Vec<_> = files.collect();
+        may_settle |= files.iter().any(|file| file.state.is_wrong());
+        let report = Report {
+            node: self.node.clone(),
+            containers,
+            files,
+            not_looked_at: not_looked_at(bindings),
+        };
+        Ok((report, may_settle))
     }
-    let key = |one: &Container| {
-        let Container {
-            namespace,
-            pod,
-            container,
-            ..
-        } = one;
-        (namespace.clone(), pod.clone(), container.clone())
-    };
-    containers.sort_by_key(key);
-    let files: Vec<_> = known
-        .profiles
-        .iter()
-        .map(|(name, expected)| expected.file(name))
-        .collect();
-    let may_change = |file: &File| matches!(file.state, FileState::Differs | FileState::Missing);
-    may_settle |= files.iter().any(may_change);
-    let report = Report {
-        node: settings.node.clone(),
-        containers,
-        files,
-    };
-    (report, may_settle)
+}
+
+fn not_looked_at(bindings: &Result<Bindings, String>) -> Vec<String> {
+    match bindings {
+        Err(why) => vec![why.clone()],
+        Ok(bindings) => match bindings.unread() {
+            0 => Vec::new(),
+            1 => vec![
+                "whom 1 ProfileBinding is for: it cannot be read, or not be used as it is"
+                    .to_owned(),
+            ],
+            count => vec![format!(
+                "whom {count} ProfileBindings are for: they cannot be read, or not be used as they are"
+            )],
+        },
+    }
 }

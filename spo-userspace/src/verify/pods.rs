@@ -10,6 +10,8 @@ pub(super) struct Running {
     pub(super) name: String,
     /// The runtime's id.
     pub(super) id: String,
+    /// As the pod writes it.
+    pub(super) image: String,
     pub(super) given: Given,
 }
 
@@ -72,12 +74,12 @@ pub(super) fn running(pod: &Pod) -> Vec<Running> {
         .containers
         .iter()
         .chain(spec.init_containers.iter().flatten());
-    let usual = usual.map(|one| (&one.name, one.security_context.as_ref()));
+    let usual = usual.map(|one| (&one.name, &one.image, one.security_context.as_ref()));
     let ephemeral = spec.ephemeral_containers.iter().flatten();
-    let ephemeral = ephemeral.map(|one| (&one.name, one.security_context.as_ref()));
+    let ephemeral = ephemeral.map(|one| (&one.name, &one.image, one.security_context.as_ref()));
     usual
         .chain(ephemeral)
-        .filter_map(|(name, context)| {
+        .filter_map(|(name, image, context)| {
             let status = statuses(pod).find(|status| status.name == *name)?;
             status.state.as_ref()?.running.as_ref()?;
             let id = status.container_id.as_ref()?;
@@ -87,6 +89,7 @@ pub(super) fn running(pod: &Pod) -> Vec<Running> {
                     .split_once("://")
                     .map_or(id.as_str(), |(_, id)| id)
                     .to_owned(),
+                image: image.clone().unwrap_or_default(),
                 given: given(pod, name, context),
             })
         })

@@ -17,9 +17,9 @@ Compares what the kernel's filters do with what the SeccompProfile objects say, 
 calls. It runs on the node, as root or with CAP_BPF and CAP_PERFMON; the cluster is that of
 KUBECONFIG, else of ~/.kube/config, else the one that this runs in.
 
-Exit codes: 0 every container that is given a profile has it; 4 one does not, or has an older one,
-or a file on the node is not what its profile says; 5 something could not be told, or no container
-is given a profile; 1 it failed; 2 wrong command line.";
+Exit codes: 0 every container that is given a profile has it; 4 one does not, or has an older one, or
+a binding is for it and it has nothing of that, or a file on the node is not what its profile says;
+5 something could not be told, or no container is given a profile; 1 it failed; 2 wrong command line.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -31,6 +31,15 @@ pub(in crate::cli) struct VerifyArgs {
     /// The name that this node has in the cluster; without it, its host name
     #[arg(long, env = "NODE_NAME", value_name = "NAME")]
     pub(in crate::cli) node: Option<String>,
+
+    /// The operator's namespace, whose bindings may be for pods of others
+    #[arg(
+        long,
+        env = "OPERATOR_NAMESPACE",
+        value_name = "NAMESPACE",
+        default_value = "security-profiles-operator"
+    )]
+    pub(in crate::cli) namespace: String,
 
     /// Form of the answer
     #[arg(short, long, value_name = "FORM", default_value = "table")]

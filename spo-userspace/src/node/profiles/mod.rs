@@ -44,7 +44,7 @@ const LARGEST: u64 = 16 << 20;
 /// Why something could not be done in the folder.
 #[derive(Debug, Error)]
 pub enum ProfilesError {
-    /// The folder is missing, or we may not write into it.
+    /// The folder is missing, or we may not do in it what we must.
     #[error("the folder {path} cannot be used")]
     Folder {
         /// The folder.
@@ -91,6 +91,8 @@ pub enum Entry {
 #[derive(Debug)]
 pub struct Profiles {
     path: PathBuf,
+    /// What we must be able to do in it.
+    access: Access,
     journal: Mutex<Journal>,
     unique: AtomicU64,
 }
@@ -98,8 +100,18 @@ pub struct Profiles {
 impl Profiles {
     /// The folder at a path, which need not exist yet.
     pub fn at(path: PathBuf) -> Self {
+        Self::with(path, Access::WRITE_OK | Access::EXEC_OK)
+    }
+
+    /// The same, for whoever only looks: it may be one that nobody here can write into.
+    pub fn to_read(path: PathBuf) -> Self {
+        Self::with(path, Access::EXEC_OK)
+    }
+
+    fn with(path: PathBuf, access: Access) -> Self {
         Self {
             path,
+            access,
             journal: Mutex::default(),
             unique: AtomicU64::new(0),
         }
@@ -206,7 +218,7 @@ impl Profiles {
         list().map_err(in_file("remove", UNFINISHED))
     }
 
-    /// The folder, if it is there and we may write into it.
+    /// The folder, if it is there and we may do in it what we must.
     fn open(&self) -> Result<OwnedFd, ProfilesError> {
         let open = || -> rustix::io::Result<OwnedFd> {
             let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
@@ -215,8 +227,7 @@ impl Profiles {
             if rustix::fs::fstat(&folder)?.st_nlink == 0 {
                 return Err(rustix::io::Errno::NOENT);
             }
-            let access = Access::WRITE_OK | Access::EXEC_OK;
-            rustix::fs::accessat(&folder, ".", access, AtFlags::EACCESS)?;
+            rustix::fs::accessat(&folder, ".", self.access, AtFlags::EACCESS)?;
             Ok(folder)
         };
         open().map_err(|error| ProfilesError::Folder {
