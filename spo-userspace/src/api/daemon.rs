@@ -83,6 +83,10 @@ pub struct SecurityProfilesOperatorDaemonSpec {
     /// Whether profiles for `AppArmor` are installed. The daemons are privileged then.
     #[serde(default)]
     pub enable_app_armor: bool,
+    /// Whether it is verified all the time that containers have their profiles. The daemons' pods see the
+    /// processes of their nodes then.
+    #[serde(default)]
+    pub enable_verifier: bool,
     /// Where the host's `/proc` is, if it is elsewhere, as on nodes that are containers.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(

@@ -31,6 +31,7 @@ mod run;
 mod signals;
 mod spoc;
 mod uninstall;
+mod verifier;
 mod verify;
 mod webhook;
 
@@ -76,6 +77,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Daemon(args) => daemon::run(args),
         Verb::BpfRecorder(args) => bpf_recorder::run(args),
         Verb::LogEnricher(args) => log_enricher::run(args),
+        Verb::Verifier(args) => verifier::run(args),
         Verb::NodeCleanup(args) => node_cleanup::run(args),
         Verb::NodeSetup(args) => node_setup::run(args),
         Verb::Doctor(args) => doctor::run(&args),

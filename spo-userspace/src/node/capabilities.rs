@@ -1,9 +1,12 @@
 //! What this process may do.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 
 use procfs::process::Process;
+use rustix::process::Uid;
+use rustix::thread::{self, CapabilitySet, CapabilitySets};
 
 /// A capability: its bit (`include/uapi/linux/capability.h`) and its name.
 pub type Capability = (u32, &'static str);
@@ -49,4 +52,23 @@ pub fn missing(needed: &[Capability]) -> Vec<&'static str> {
         .filter(|capability| !has(**capability))
         .map(|(_, name)| *name)
         .collect()
+}
+
+/// Becomes another user that has these capabilities, as far as this one has them, and no others. Only for a
+/// process of one thread: others would stay what they are.
+pub fn become_user(user: u32, kept: &[Capability]) -> io::Result<()> {
+    let bits = kept.iter().fold(0, |bits, (bit, _)| bits | 1 << bit);
+    let held = thread::capabilities(None)?.permitted;
+    let kept = CapabilitySet::from_bits_retain(bits) & held;
+    // Who is root no more has none, unless it says so.
+    thread::set_keep_capabilities(true)?;
+    let user = Uid::from_raw(user);
+    thread::set_thread_res_uid(user, user, user)?;
+    let sets = CapabilitySets {
+        effective: kept,
+        permitted: kept,
+        inheritable: CapabilitySet::empty(),
+    };
+    thread::set_capabilities(None, sets)?;
+    Ok(())
 }

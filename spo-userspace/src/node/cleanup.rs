@@ -17,15 +17,16 @@ use thiserror::Error;
 use super::profiles::{Cleared, clear};
 use super::setup::{
     ENRICHER_PROFILE, KUBELET_CONFIG, LINK, OWN_PROFILE, RECORDER_PROFILE, SetupError, UNFINISHED,
-    check,
+    VERIFIER_PROFILE, check,
 };
 
 /// What the operator's `ConfigMap` put into the kubelet's folder of profiles, ours and that of the
 /// reference, whose place we may have taken.
-const COPIES: [&str; 10] = [
+const COPIES: [&str; 11] = [
     OWN_PROFILE,
     RECORDER_PROFILE,
     ENRICHER_PROFILE,
+    VERIFIER_PROFILE,
     "bpfrecorder-apparmor.yaml",
     "json-enricher-log-volume-mount-path",
     "json-enricher-log-volume-source.json",

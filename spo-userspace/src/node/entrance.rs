@@ -11,13 +11,16 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::setup::{ENRICHER_PROFILE, LINK, OWN_PROFILE, RECORDER_PROFILE, SetupError};
+use super::setup::{
+    ENRICHER_PROFILE, LINK, OWN_PROFILE, RECORDER_PROFILE, SetupError, VERIFIER_PROFILE,
+};
 
 /// The profiles, and whose they are. Without its own, a container does not start again.
-const OWN: [(&str, &str); 3] = [
+const OWN: [(&str, &str); 4] = [
     (OWN_PROFILE, "the daemon itself"),
     (RECORDER_PROFILE, "the recorder beside the daemon"),
     (ENRICHER_PROFILE, "the log enricher beside the daemon"),
+    (VERIFIER_PROFILE, "the verifier beside the daemon"),
 ];
 
 /// No profile is as large.
@@ -204,6 +207,7 @@ mod tests {
         for (name, whose) in [
             ("bpf-recorder.json", "recorder beside the daemon"),
             ("log-enricher.json", "log enricher beside the daemon"),
+            ("verifier.json", "verifier beside the daemon"),
         ] {
             let other = seccomp.join(name);
             assert!(entrance.has(name) && !entrance.has("else.json"));

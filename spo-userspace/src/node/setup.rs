@@ -30,6 +30,8 @@ pub const OWN_PROFILE: &str = "security-profiles-operator.json";
 pub const RECORDER_PROFILE: &str = "bpf-recorder.json";
 /// And that of the reader of audit records.
 pub const ENRICHER_PROFILE: &str = "log-enricher.json";
+/// And that of the verifier.
+pub const VERIFIER_PROFILE: &str = "verifier.json";
 /// The root folder's mode.
 const ROOT_MODE: u32 = 0o744;
 /// What is written before it gets its name.

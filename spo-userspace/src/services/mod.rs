@@ -6,6 +6,7 @@ pub mod log_enricher;
 pub mod operator;
 mod recorder;
 pub mod telling;
+pub mod verifier;
 pub mod webhook;
 
 use tokio::signal::unix::{SignalKind, signal};

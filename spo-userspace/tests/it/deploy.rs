@@ -18,19 +18,21 @@ const NOT_COPIED: [&str; 4] = [
     "uninstall-job.yaml",
 ];
 /// What our own profiles are made of: what the daemon and the recorder were seen to call, what other
-/// machines add, and what the reader of audit records calls besides what the daemon does.
-const PARTS: [&str; 4] = [
+/// machines add, and what the reader of audit records calls besides what the daemon does, and the verifier
+/// besides what the recorder does.
+const PARTS: [&str; 5] = [
     "additions.yaml",
     "log-enricher.yaml",
     "recorded-bpf-recorder.yaml",
     "recorded.yaml",
+    "verifier.yaml",
 ];
 const RECORDED: [&str; 2] = [
     "profiles/recorded.yaml",
     "profiles/recorded-bpf-recorder.yaml",
 ];
 /// The profiles, and what each has besides what all have.
-const PROFILES: [(&str, &[&str]); 3] = [
+const PROFILES: [(&str, &[&str]); 4] = [
     (
         "profiles/security-profiles-operator.json",
         &["profiles/recorded.yaml"],
@@ -42,6 +44,13 @@ const PROFILES: [(&str, &[&str]); 3] = [
     (
         "profiles/log-enricher.json",
         &["profiles/recorded.yaml", "profiles/log-enricher.yaml"],
+    ),
+    (
+        "profiles/verifier.json",
+        &[
+            "profiles/recorded-bpf-recorder.yaml",
+            "profiles/verifier.yaml",
+        ],
     ),
 ];
 /// Templates that are no copies.

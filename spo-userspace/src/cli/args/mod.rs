@@ -23,7 +23,7 @@ pub(super) use self::profiles::{
 };
 pub(super) use self::services::{
     BpfRecorderArgs, DaemonArgs, LogEnricherArgs, LogSourceArg, NodeSetupArgs, OperatorArgs,
-    ProfilesArgs, profiling_at,
+    ProfilesArgs, VerifierArgs, profiling_at,
 };
 pub(super) use self::uninstall::{KeepArg, NodeCleanupArgs, UninstallArgs};
 pub(super) use self::verify::VerifyArgs;
@@ -87,6 +87,8 @@ pub(super) enum Verb {
     /// Record the containers of a node by audit records (runs in a DaemonSet)
     #[command(visible_alias = "l")]
     LogEnricher(LogEnricherArgs),
+    /// Verify the containers of a node all the time (runs in a DaemonSet)
+    Verifier(VerifierArgs),
     /// Set a node up for the daemon, as root (runs in its init container)
     #[command(alias = "non-root-enabler")]
     NodeSetup(NodeSetupArgs),

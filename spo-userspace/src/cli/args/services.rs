@@ -125,6 +125,31 @@ pub(in crate::cli) enum LogSourceArg {
     Bpf,
 }
 
+const VERIFIER_HELP: &str = "\
+Environment: NODE_NAME and OPERATOR_NAMESPACE must be set. The cluster is the one that this runs in, or
+that KUBECONFIG names. It must run in the host's pid namespace. It needs CAP_BPF and CAP_PERFMON, and no other
+privilege; started as root, it becomes user 65535, for which it needs CAP_SETUID.
+
+Exit codes: 0 it was asked to end; 1 it failed; 2 wrong command line.";
+
+#[derive(Debug, Args)]
+#[command(after_help = VERIFIER_HELP, disable_version_flag = true)]
+pub(in crate::cli) struct VerifierArgs {
+    #[command(flatten)]
+    pub(in crate::cli) common: CommonArgs,
+
+    /// The folder of profiles
+    #[arg(long, value_name = "DIR", default_value = ROOT, hide = true)]
+    pub(in crate::cli) root: PathBuf,
+
+    /// Let everybody read metrics, by plain HTTP
+    #[arg(long, env = "ENABLE_INSECURE_METRICS_ACCESS", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(in crate::cli) with_insecure_metrics_access: bool,
+
+    #[command(flatten)]
+    pub(in crate::cli) telling: TellingArgs,
+}
+
 /// Where a process tells about itself.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct TellingArgs {

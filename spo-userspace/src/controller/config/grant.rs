@@ -1,5 +1,5 @@
-//! Who may do what recorders do: the daemons' account, of which a pod has but one, and only while a
-//! recorder is switched on. Role and binding are in `deploy/`; the operator writes whom it is for.
+//! Who may do what recorders and verifiers do: the daemons' account, of which a pod has but one, and only
+//! while they are switched on. Roles and bindings are in `deploy/`; the operator writes whom they are for.
 
 use futures_util::FutureExt as _;
 use k8s_openapi::api::apps::v1::DaemonSet;
@@ -11,14 +11,31 @@ use kube::{Client, Error};
 use thiserror::Error;
 
 use super::Context;
-use super::render::RECORDERS;
+use super::render::{RECORDERS, VERIFIERS};
 use super::watches::Stores;
 use crate::cluster::MANAGER;
 use crate::cluster::error::told;
 use crate::controller::status::DAEMONS;
 
-/// The role, and its binding.
-const NAME: &str = "spo-recorder";
+/// What containers beside the daemon's may do more than it.
+pub(super) struct Role {
+    /// The role, and its binding.
+    name: &'static str,
+    containers: &'static [&'static str],
+    /// What they do.
+    verb: &'static str,
+}
+
+pub(super) const RECORDER: Role = Role {
+    name: "spo-recorder",
+    containers: RECORDERS,
+    verb: "record",
+};
+pub(super) const VERIFIER: Role = Role {
+    name: "spo-verifier",
+    containers: VERIFIERS,
+    verb: "verify",
+};
 
 /// Why it is not as it should be.
 #[derive(Debug, Error)]
@@ -26,17 +43,18 @@ pub(super) enum GrantError {
     #[error("{}", told(.0))]
     Refused(#[from] Error),
     #[error(
-        "there is no ClusterRoleBinding {NAME}, by which recorders get their rights: apply the manifests or the chart of this version"
+        "there is no ClusterRoleBinding {0}, by which containers get their rights: apply the manifests or the chart of this version"
     )]
-    Absent,
+    Absent(&'static str),
 }
 
-/// Lets the daemons' account record while that is switched on, and until no recorder runs any more: one
-/// that ends needs its rights, to hand in what it has. Whether recorders still run is to be looked at again,
-/// since nobody tells when pods end.
+/// Lets the daemons' account do what a role lets it while that is switched on, and until none of its containers
+/// runs any more: one that ends needs its rights, to hand in what it has. Whether they still run is to be looked
+/// at again, since nobody tells when pods end.
 pub(super) async fn settle(
     context: &Context,
     stores: &Stores,
+    role: &Role,
     is_on: bool,
 ) -> Result<bool, String> {
     let runs = if is_on {
@@ -44,31 +62,37 @@ pub(super) async fn settle(
     } else {
         // Where the pods are not known yet, nobody can tell.
         let known = context.pods.wait_until_ready().now_or_never();
-        known.map(|_| runs(&stores.daemons, &context.pods))
+        known.map(|_| runs(role, &stores.daemons, &context.pods))
     };
-    let Some(records) = runs else {
+    let Some(runs) = runs else {
         return Ok(true);
     };
-    let granted = grant(&context.client, &context.namespace, records).await;
+    let granted = grant(&context.client, &context.namespace, role, runs).await;
     granted.map_err(|error| {
-        let error = error.to_string();
-        tracing::warn!(error, "cannot say whether the account {DAEMONS} may record");
-        format!("cannot say whether the account {DAEMONS} may record: {error}")
+        let (error, verb) = (error.to_string(), role.verb);
+        tracing::warn!(error, "cannot say whether the account {DAEMONS} may {verb}");
+        format!("cannot say whether the account {DAEMONS} may {verb}: {error}")
     })?;
-    Ok(records && !is_on)
+    Ok(runs && !is_on)
 }
 
-async fn grant(client: &Client, namespace: &str, records: bool) -> Result<(), GrantError> {
+async fn grant(
+    client: &Client,
+    namespace: &str,
+    role: &Role,
+    runs: bool,
+) -> Result<(), GrantError> {
+    let Role { name, verb, .. } = role;
     let api: Api<ClusterRoleBinding> = Api::all(client.clone());
-    let Some(mut binding) = api.get_opt(NAME).await? else {
+    let Some(mut binding) = api.get_opt(name).await? else {
         // Then nobody has the rights.
-        return if records {
-            Err(GrantError::Absent)
+        return if runs {
+            Err(GrantError::Absent(name))
         } else {
             Ok(())
         };
     };
-    let wanted = records.then(|| subject(namespace));
+    let wanted = runs.then(|| subject(namespace));
     if binding.subjects.iter().flatten().eq(&wanted) {
         return Ok(());
     }
@@ -77,11 +101,11 @@ async fn grant(client: &Client, namespace: &str, records: bool) -> Result<(), Gr
         field_manager: Some(MANAGER.to_owned()),
         ..PostParams::default()
     };
-    api.replace(NAME, &parameters, &binding).await?;
-    if records {
-        tracing::info!("the account {DAEMONS} may record");
+    api.replace(name, &parameters, &binding).await?;
+    if runs {
+        tracing::info!("the account {DAEMONS} may {verb}");
     } else {
-        tracing::info!("the account {DAEMONS} may no longer record: no recorder runs");
+        tracing::info!("the account {DAEMONS} may no longer {verb}: nothing runs that does");
     }
     Ok(())
 }
@@ -95,9 +119,9 @@ fn subject(namespace: &str) -> Subject {
     }
 }
 
-/// Whether a recorder runs on some node, or is about to.
-fn runs(daemons: &Store<DaemonSet>, pods: &Store<Pod>) -> bool {
-    let is = |name: &str| RECORDERS.contains(&name);
+/// Whether one of its containers runs on some node, or is about to.
+fn runs(role: &Role, daemons: &Store<DaemonSet>, pods: &Store<Pod>) -> bool {
+    let is = |name: &str| role.containers.contains(&name);
     let daemons = daemons.state();
     let templates = daemons.iter().filter_map(|one| one.spec.as_ref());
     let templates = templates.filter_map(|spec| spec.template.spec.as_ref());

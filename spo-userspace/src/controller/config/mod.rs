@@ -35,8 +35,8 @@ use crate::telemetry::metrics::Metrics;
 
 /// How long changes are collected.
 const SETTLE: Duration = Duration::from_millis(100);
-/// How long until it is looked again whether recorders still run that are switched off.
-const RECORDERS_END: Duration = Duration::from_secs(10);
+/// How long until it is looked again whether containers still run that are switched off.
+const BESIDE_END: Duration = Duration::from_secs(10);
 
 /// What the controller works with.
 pub struct Context {
@@ -127,10 +127,10 @@ async fn reconcile(context: &Context, stores: &Stores, memory: &Mutex<Memory>) -
         Ok(())
     };
     let enricher = configuration.spec.enricher.clone().unwrap_or_default();
-    let is_on = enricher.enable_bpf_recorder || enricher.enable_log_enricher;
-    let granted = grant::settle(context, stores, is_on).await;
+    let records = enricher.enable_bpf_recorder || enricher.enable_log_enricher;
+    let granted = grant_all(context, stores, records, configuration.spec.enable_verifier).await;
     let Turn { mut failure, again } = write(context, stores, memory, settings.clone()).await;
-    let recorders_end = granted == Ok(true);
+    let some_end = granted == Ok(true);
     failure = failure.or(taken_over.err()).or(granted.err());
     if let (Some(settings), true) = (&settings, manages_webhook) {
         let spec = &settings.spec;
@@ -164,7 +164,7 @@ async fn reconcile(context: &Context, stores: &Stores, memory: &Mutex<Memory>) -
         failure.clone(),
     );
     match (told.await, failure) {
-        (Ok(()), None) if !again && recorders_end => Outcome::Again(RECORDERS_END),
+        (Ok(()), None) if !again && some_end => Outcome::Again(BESIDE_END),
         (Ok(()), None) if !again => Outcome::Done,
         (Ok(()), _) => Outcome::Failed,
         (Err(error), _) => {
@@ -175,6 +175,18 @@ async fn reconcile(context: &Context, stores: &Stores, memory: &Mutex<Memory>) -
             Outcome::Failed
         }
     }
+}
+
+/// Says who may do what runs beside the daemons; whether that is to be looked at again.
+async fn grant_all(
+    context: &Context,
+    stores: &Stores,
+    records: bool,
+    verifies: bool,
+) -> Result<bool, String> {
+    let some_record = grant::settle(context, stores, &grant::RECORDER, records).await;
+    let some_verify = grant::settle(context, stores, &grant::VERIFIER, verifies).await;
+    Ok(some_record? | some_verify?)
 }
 
 /// Tells that this version cannot read the configuration; once for each of its generations.
@@ -244,8 +256,8 @@ async fn without(context: &Context, stores: &Stores, memory: &Mutex<Memory>) -> 
                 "the configuration {DAEMONS} was deleted: the daemons go, and profiles stay as they are"
             );
         }
-        return match grant::settle(context, stores, false).await {
-            Ok(true) => Outcome::Again(RECORDERS_END),
+        return match grant_all(context, stores, false, false).await {
+            Ok(true) => Outcome::Again(BESIDE_END),
             Ok(false) => Outcome::Done,
             Err(_) => Outcome::Failed,
         };

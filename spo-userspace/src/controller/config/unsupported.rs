@@ -16,6 +16,7 @@ pub(super) fn unsupported(spec: &SecurityProfilesOperatorDaemonSpec) -> Vec<&'st
         enable_memory_optimization: _,
         enable_insecure_metrics_access: _,
         enable_app_armor,
+        enable_verifier: _,
         host_proc_volume_path,
         image_pull_secrets: _,
         daemon_resource_requirements: _,

@@ -1,4 +1,4 @@
-//! What the containers have in common that record beside the daemon's.
+//! What the containers have in common that run beside the daemon's.
 
 use serde_json::{Value, json};
 
@@ -18,6 +18,8 @@ pub(super) struct Beside {
     /// How many others have ports before it.
     pub(super) number: u16,
     pub(super) arguments: Vec<String>,
+    /// Whether it can keep little of pods without a label.
+    pub(super) labelled: bool,
     pub(super) context: Value,
     /// How much it may write, logs included.
     pub(super) storage: &'static str,
@@ -31,6 +33,7 @@ pub(super) fn container(settings: &Settings, own: Beside) -> Value {
         ports,
         number,
         arguments: mut own,
+        labelled,
         context,
         storage,
         mut mounts,
@@ -40,7 +43,7 @@ pub(super) fn container(settings: &Settings, own: Beside) -> Value {
     arguments.append(&mut own);
     arguments.push(format!("--health-address=[::]:{health}"));
     arguments.push(format!("--metrics-address=[::]:{metrics}"));
-    if settings.spec.enable_memory_optimization {
+    if labelled && settings.spec.enable_memory_optimization {
         arguments.push("--with-mem-optim=true".to_owned());
     }
     if settings.spec.enable_insecure_metrics_access {

@@ -4,8 +4,8 @@ use k8s_openapi::api::apps::v1::DaemonSet;
 use serde_json::{Value, json};
 
 use super::{
-    ROOT, Settings, USER, Wanted, asks, confined, environment, has_logs, has_recorder, is_empty,
-    labels, logs, recorder,
+    ROOT, Settings, USER, Wanted, asks, confined, environment, has_logs, has_recorder,
+    has_verifier, is_empty, labels, logs, recorder, verifier,
 };
 use crate::api::names::STARTUP_TAINT;
 use crate::controller::status::DAEMONS;
@@ -67,6 +67,10 @@ fn pod(settings: &Settings) -> Value {
     // Who takes the taint away must get to the node.
     tolerations.push(json!({ "key": STARTUP_TAINT, "operator": "Exists" }));
     pod["tolerations"] = json!(tolerations);
+    if has_verifier(settings) {
+        // The kernel tells of the tasks in the pid namespace of whoever asks.
+        pod["hostPID"] = json!(true);
+    }
     let optional = [
         (
             "affinity",
@@ -118,6 +122,9 @@ fn containers(settings: &Settings) -> Vec<Value> {
     }
     if has_logs(settings) {
         all.push(logs::container(settings));
+    }
+    if has_verifier(settings) {
+        all.push(verifier::container(settings));
     }
     all
 }

@@ -28,6 +28,7 @@ pub(super) fn container(settings: &Settings) -> Value {
         ports: "logs",
         number: NUMBER,
         arguments: vec![format!("--proc={PROC}")],
+        labelled: true,
         context,
         storage: "128Mi",
         mounts: vec![

@@ -6,6 +6,7 @@ mod daemons;
 mod logs;
 mod recorder;
 mod services;
+mod verifier;
 mod webhook;
 
 use kube::Resource;
@@ -24,7 +25,9 @@ pub(super) const OPERATOR: &str = "security-profiles-operator";
 /// The Service in front of the daemons' metrics.
 pub(super) const METRICS_SERVICE: &str = "metrics";
 /// The containers that record, beside the daemons'.
-pub(super) const RECORDERS: [&str; 2] = [recorder::NAME, logs::NAME];
+pub(super) const RECORDERS: &[&str] = &[recorder::NAME, logs::NAME];
+/// The container that verifies, beside the daemons'.
+pub(super) const VERIFIERS: &[&str] = &[verifier::NAME];
 
 /// What the objects depend on.
 #[derive(Clone, Debug, PartialEq)]
@@ -150,6 +153,11 @@ fn has_recorder(settings: &Settings) -> bool {
 fn has_logs(settings: &Settings) -> bool {
     let enricher = settings.spec.enricher.as_ref();
     enricher.is_some_and(|enricher| enricher.enable_log_enricher)
+}
+
+/// Whether containers are verified, beside the daemons.
+fn has_verifier(settings: &Settings) -> bool {
+    settings.spec.enable_verifier
 }
 
 /// The reference to the configuration. When it is deleted, so are the objects. Deleting it never

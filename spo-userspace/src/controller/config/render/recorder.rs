@@ -12,7 +12,7 @@ const NUMBER: u16 = 1;
 pub(super) const METRICS: u16 = beside::METRICS + NUMBER;
 /// What the kernel wants of whoever loads programs and reads its structures; the user is root because
 /// Kubernetes gives capabilities to nobody else.
-const CAPABILITIES: [&str; 2] = ["BPF", "PERFMON"];
+pub(super) const CAPABILITIES: [&str; 2] = ["BPF", "PERFMON"];
 
 /// The container.
 pub(super) fn container(settings: &Settings) -> Value {
@@ -21,6 +21,7 @@ pub(super) fn container(settings: &Settings) -> Value {
         ports: "recorder",
         number: NUMBER,
         arguments: Vec::new(),
+        labelled: true,
         context: confined(0, &CAPABILITIES, Some(RECORDER_PROFILE)),
         storage: "20Mi",
         mounts: Vec::new(),

@@ -4,8 +4,8 @@ use k8s_openapi::api::core::v1::Service;
 use serde_json::{Value, json};
 
 use super::{
-    METRICS_SERVICE, Settings, WEBHOOK, WEBHOOK_SERVICE, Wanted, has_logs, has_recorder, labels,
-    logs, monitors, recorder,
+    METRICS_SERVICE, Settings, WEBHOOK, WEBHOOK_SERVICE, Wanted, has_logs, has_recorder,
+    has_verifier, labels, logs, monitors, recorder, verifier,
 };
 use crate::cluster::MANAGER;
 use crate::controller::status::DAEMONS;
@@ -13,19 +13,20 @@ use crate::telemetry::http::{PROCESS_PATH, PROFILES_PATH};
 
 /// The port of [`metrics`]; [`monitor`] names it.
 const PORT: &str = "http";
-/// The ports of the recorders, where they are switched on.
+/// The ports of what runs beside the daemon, where it is switched on.
 const RECORDER_PORT: &str = "recorder";
 const LOGS_PORT: &str = "logs";
+const VERIFIER_PORT: &str = "verifier";
 /// The port of [`webhook`], where its metrics are, too.
 const WEBHOOK_PORT: &str = "webhook";
 /// The port of the operator's own Service, which is in `deploy/`. Its certificate is that of [`metrics`].
 const OPERATOR_PORT: &str = "metrics";
 
-/// In front of the metrics of the daemons, and of the recorders beside them.
+/// In front of the metrics of the daemons, and of what runs beside them.
 pub(super) fn metrics(settings: &Settings) -> Wanted {
     let port = |name, port, target| json!({ "name": name, "port": port, "protocol": "TCP", "targetPort": target });
     let mut ports = vec![port(PORT, 443, 9443)];
-    ports.extend(recorders(settings).map(|(name, own)| port(name, own, own)));
+    ports.extend(beside(settings).map(|(name, own)| port(name, own, own)));
     let spec = json!({
         "ports": ports,
         "selector": labels(DAEMONS),
@@ -34,10 +35,11 @@ pub(super) fn metrics(settings: &Settings) -> Wanted {
 }
 
 /// What runs beside the daemon, and its port, in the pod as in the Service.
-fn recorders(settings: &Settings) -> impl Iterator<Item = (&'static str, u16)> {
+fn beside(settings: &Settings) -> impl Iterator<Item = (&'static str, u16)> {
     let programs = has_recorder(settings).then_some((RECORDER_PORT, recorder::METRICS));
     let logs = has_logs(settings).then_some((LOGS_PORT, logs::METRICS));
-    programs.into_iter().chain(logs)
+    let verifier = has_verifier(settings).then_some((VERIFIER_PORT, verifier::METRICS));
+    programs.into_iter().chain(logs).chain(verifier)
 }
 
 /// In front of the webhook.
@@ -57,7 +59,7 @@ pub(super) fn monitor(settings: &Settings) -> Wanted {
         .flat_map(|path| {
             let of_node = [PORT]
                 .into_iter()
-                .chain(recorders(settings).map(|(name, _)| name));
+                .chain(beside(settings).map(|(name, _)| name));
             let mut all: Vec<_> = of_node
                 .map(|port| {
                     if insecure {

@@ -217,6 +217,7 @@ fn the_recorder_has_two_capabilities_and_no_other_privilege() {
     assert_eq!(without, daemons(json!({})));
     let pod = daemons(json!({
         "enableProfiling": true,
+        "enableVerifier": true,
         "enricher": { "enableBpfRecorder": true, "enableLogEnricher": true },
     }));
     // A port of a pod is one of its containers alone.
@@ -227,6 +228,43 @@ fn the_recorder_has_two_capabilities_and_no_other_privilege() {
     ports.sort_unstable();
     ports.dedup();
     assert_eq!(ports.len(), all);
+}
+
+#[test]
+fn the_verifier_has_three_capabilities_and_sees_the_nodes_processes() {
+    let pod = daemons(json!({ "enableVerifier": true, "enableMemoryOptimization": true }));
+    assert_eq!(pod["hostPID"], true);
+    assert_eq!(pod["hostNetwork"], Value::Null);
+    let verifier = &pod["containers"][1];
+    assert_eq!(verifier["name"], "verifier");
+    let expected = json!({
+        "allowPrivilegeEscalation": false,
+        "capabilities": { "drop": ["ALL"], "add": ["BPF", "PERFMON", "SETUID"] },
+        "privileged": false,
+        "readOnlyRootFilesystem": true,
+        "runAsGroup": 65535,
+        "runAsNonRoot": false,
+        "runAsUser": 0,
+        "seccompProfile": { "type": "Localhost", "localhostProfile": "verifier.json" },
+    });
+    assert_eq!(verifier["securityContext"], expected);
+    let arguments = [
+        "verifier",
+        "--health-address=[::]:8088",
+        "--metrics-address=[::]:9446",
+    ];
+    assert_eq!(verifier["args"], json!(arguments));
+    // It writes nowhere.
+    let mounts = verifier["volumeMounts"].as_array().unwrap();
+    assert_eq!(mounts[0]["mountPath"], ROOT);
+    assert!(mounts.len() == 2 && mounts.iter().all(|mount| mount["readOnly"] == true));
+    let mut without = pod.clone();
+    without["containers"].as_array_mut().unwrap().pop();
+    without.as_object_mut().unwrap().remove("hostPID");
+    assert_eq!(
+        without,
+        daemons(json!({ "enableMemoryOptimization": true }))
+    );
 }
 
 #[test]
@@ -300,6 +338,9 @@ fn metrics_of_recorders_are_read_where_there_are_recorders() {
     }));
     assert_eq!(endpoints[..2], ["http http", "http logs"]);
     assert_eq!(ports, [9443, 9445]);
+    let (endpoints, ports) = of(json!({ "enableVerifier": true }));
+    assert_eq!(endpoints[..2], ["https http", "https verifier"]);
+    assert_eq!(ports, [9443, 9446]);
 }
 
 /// What is rendered has no field that its kind does not have.
