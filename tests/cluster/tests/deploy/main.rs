@@ -71,6 +71,7 @@ fn the_charts_values_reach_the_objects() -> Result<()> {
         "verbosity": 2,
         "spoImage": { "registry": "example.com", "tag": "v2" },
         "enableAppArmor": true,
+        "enableVerifier": true,
         "enableSelinux": false,
         "imagePullSecrets": [{ "name": "pull" }],
         "podAnnotations": { "a": "b" },
@@ -103,6 +104,7 @@ fn the_charts_values_reach_the_objects() -> Result<()> {
     let expected = json!({
         "verbosity": 2,
         "enableAppArmor": true,
+        "enableVerifier": true,
         "hostProcVolumePath": "/proc",
         "imagePullSecrets": [{ "name": "pull" }],
         "daemonResourceRequirements": { "limits": { "memory": "1Gi" } },

@@ -119,6 +119,24 @@ async fn daemons_may_record_while_that_is_switched_on_and_no_longer() -> Result<
         world.merge(SPOD, &switch(None)).await?;
         becomes(&format!("{recorder}: they no longer may"), false).await?;
     }
+    let may_verify = async |what: &str, wanted: bool| {
+        world
+            .until(what, async || {
+                let all = may("list", "profilebindings").await?;
+                Ok((all == wanted).then_some(()))
+            })
+            .await
+    };
+    may_verify("nobody verifies at first", false).await?;
+    for (on, what) in [
+        (Some(true), "daemons may verify"),
+        (None, "they no longer may"),
+    ] {
+        let switch = json!({ "spec": { "enableVerifier": on } });
+        world.merge(SPOD, &switch).await?;
+        may_verify(what, on.is_some()).await?;
+        ensure!(!may("update", "seccompprofiles").await?);
+    }
     // Also without a configuration.
     let on = json!({ "spec": { "enricher": { "enableBpfRecorder": true } } });
     world.merge(SPOD, &on).await?;

@@ -10,8 +10,8 @@ use spo_cluster_tests::manifests::Objects;
 use super::OWN;
 use super::audit::Request;
 
-/// What the daemons' account is bound to while a recorder is switched on.
-const RECORDER: &str = "spo-recorder";
+/// What the daemons' account is bound to while a recorder or the verifier is switched on.
+const BESIDE: [&str; 2] = ["spo-recorder", "spo-verifier"];
 
 /// One verb of one kind, of one object if a name is given.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,7 +113,7 @@ pub(crate) fn of(objects: &Objects) -> Result<Grants> {
         let mut subjects = items(&binding["subjects"]);
         if subjects.is_empty() {
             // The operator writes whom it is for.
-            ensure!(name == RECORDER, "{name} is for nobody");
+            ensure!(BESIDE.contains(&name.as_str()), "{name} is for nobody");
             subjects.push(json!({ "kind": "ServiceAccount", "name": "spod", "namespace": OWN }));
         }
         for subject in subjects {

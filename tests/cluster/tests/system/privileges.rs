@@ -16,6 +16,7 @@ const DAEMONS: &str = "/apis/apps/v1/namespaces/security-profiles-operator/daemo
 /// Bits of capabilities (`include/uapi/linux/capability.h`).
 const CAP_BPF: u64 = 1 << 39;
 const CAP_PERFMON: u64 = 1 << 38;
+const CAP_SETUID: u64 = 1 << 7;
 /// All that a recorder has.
 const BOTH: u64 = CAP_BPF | CAP_PERFMON;
 
@@ -53,8 +54,34 @@ pub(crate) async fn processes_have_what_is_named_and_nothing_more(world: &World)
     has(world, "bpf-recorder", (0, 0, BOTH))
 }
 
-/// Looks at every thread of every process of a verb.
-fn has(world: &World, verb: &str, (user, group, capabilities): Privileges) -> Result<()> {
+/// Looks at every thread of every process of a verb, which sees no process but its own; what it reads of others,
+/// it reads of a mounted folder.
+fn has(world: &World, verb: &str, privileges: Privileges) -> Result<()> {
+    runs_with(world, verb, privileges, privileges.2)?;
+    for process in world.node.processes(verb)? {
+        let own = fs::read_link(format!("/proc/{process}/ns/pid"))?;
+        ensure!(
+            own != fs::read_link("/proc/self/ns/pid")?,
+            "{verb}: {}",
+            own.display()
+        );
+    }
+    Ok(())
+}
+
+/// The verifier has what the recorder has, and is not root. What it needed to become another user it does not
+/// have any more, and cannot get again without new privileges. It is in the host's pid namespace.
+pub(crate) fn the_verifier_is_not_root(world: &World) -> Result<()> {
+    let privileges = (65535, 65535, BOTH);
+    runs_with(world, "verifier", privileges, BOTH | CAP_SETUID)
+}
+
+fn runs_with(
+    world: &World,
+    verb: &str,
+    (user, group, capabilities): Privileges,
+    bounding: u64,
+) -> Result<()> {
     let processes = world.node.processes(verb)?;
     ensure!(!processes.is_empty(), "no {verb} runs");
     for process in processes {
@@ -71,6 +98,7 @@ fn has(world: &World, verb: &str, (user, group, capabilities): Privileges) -> Re
             let of = |name: &str| fields.get(name).cloned().unwrap_or_default();
             let (user, group) = (user.to_string(), group.to_string());
             let held = format!("{capabilities:016x}");
+            let bounding = format!("{bounding:016x}");
             let none = format!("{:016x}", 0);
             for (field, expected) in [
                 ("Uid", [user.as_str(); 4].as_slice()),
@@ -78,7 +106,7 @@ fn has(world: &World, verb: &str, (user, group, capabilities): Privileges) -> Re
                 ("CapInh", &[&none]),
                 ("CapPrm", &[&held]),
                 ("CapEff", &[&held]),
-                ("CapBnd", &[&held]),
+                ("CapBnd", &[&bounding]),
                 ("CapAmb", &[&none]),
                 ("NoNewPrivs", &["1"]),
                 ("Seccomp", &["2"]),
@@ -90,13 +118,6 @@ fn has(world: &World, verb: &str, (user, group, capabilities): Privileges) -> Re
                 );
             }
         }
-        // It sees no process but its own; what it reads of others, it reads of a mounted folder.
-        let own = fs::read_link(format!("/proc/{process}/ns/pid"))?;
-        ensure!(
-            own != fs::read_link("/proc/self/ns/pid")?,
-            "{verb}: {}",
-            own.display()
-        );
     }
     Ok(())
 }
@@ -214,7 +235,7 @@ async fn give(world: &World, capability: &str) -> Result<()> {
 }
 
 /// The pod of the daemon.
-async fn daemon(world: &World) -> Result<String> {
+pub(crate) async fn daemon(world: &World) -> Result<String> {
     let pods = get(&world.admin, &format!("{PODS}?labelSelector=name%3Dspod")).await?;
     let pods = pods.context("not served")?;
     let [pod] = &pods["items"].as_array().context("no list")?[..] else {
@@ -224,7 +245,7 @@ async fn daemon(world: &World) -> Result<String> {
     Ok(name.context("no name")?.to_owned())
 }
 
-async fn text(world: &World, path: &str) -> Result<String> {
+pub(crate) async fn text(world: &World, path: &str) -> Result<String> {
     let request = Request::get(path).body(Vec::new())?;
     Ok(world.admin.request_text(request).await?)
 }

@@ -14,14 +14,14 @@ use spo_cluster_tests::node;
 use crate::world::{World, localhost, refuses, user};
 
 /// What `spo verify` said, and its exit code.
-struct Said {
-    code: Option<i32>,
-    report: Value,
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) report: Value,
     errors: String,
 }
 
 impl Said {
-    fn of(world: &World, arguments: &[&str]) -> Result<Self> {
+    pub(crate) fn of(world: &World, arguments: &[&str]) -> Result<Self> {
         let spo = std::env::var_os("SPO_BIN");
         let output = Command::new(spo.context("SPO_BIN does not name the program")?)
             .args(["verify", "-o", "json", "--node", &world.node.name, "--root"])
@@ -36,12 +36,12 @@ impl Said {
     }
 
     /// Of one pod of the users'.
-    fn of_pod(world: &World, pod: &str) -> Result<Self> {
+    pub(crate) fn of_pod(world: &World, pod: &str) -> Result<Self> {
         Self::of(world, &["--pod", &format!("{}/{pod}", world.users)])
     }
 
     /// Its only container is in this state, for a reason that says this, and the exit code is this.
-    fn is(&self, state: &str, reason: &str, code: i32) -> Result<()> {
+    pub(crate) fn is(&self, state: &str, reason: &str, code: i32) -> Result<()> {
         let Self { report, errors, .. } = self;
         let container = &report["containers"][0];
         let why = container["reasons"].to_string();
@@ -75,14 +75,14 @@ pub(crate) fn has(world: &World, namespace: &str) -> Result<BTreeMap<String, Str
     Ok(containers.map(said).collect())
 }
 
-/// The node's daemon does nothing until this is dropped.
-struct Stopped(Vec<Pid>);
+/// The processes of a verb do nothing until this is dropped.
+pub(crate) struct Stopped(Vec<Pid>);
 
 impl Stopped {
-    fn daemons(world: &World) -> Result<Self> {
-        let found = world.node.processes("daemon")?;
+    pub(crate) fn all(world: &World, verb: &str) -> Result<Self> {
+        let found = world.node.processes(verb)?;
         let stopped = Self(found.into_iter().map(Pid::from_raw).collect());
-        ensure!(!stopped.0.is_empty(), "no daemon runs");
+        ensure!(!stopped.0.is_empty(), "no {verb} runs");
         for id in &stopped.0 {
             kill(*id, Signal::SIGSTOP)?;
         }
@@ -146,7 +146,7 @@ pub(crate) async fn containers_have_their_profiles_or_it_is_told(world: &World) 
     let file = world.file(name);
     let right = fs::read(&file)?;
     let changed = fs::metadata(&file)?.modified()?;
-    let stopped = Stopped::daemons(world)?;
+    let stopped = Stopped::all(world, "daemon")?;
     let other = serde_json::to_vec(&refuses(&["mkdir"]))?;
     fs::write(&file, &other)?;
     let said = Said::of_pod(world, "later")?;
@@ -210,6 +210,7 @@ pub(crate) async fn containers_have_their_profiles_or_it_is_told(world: &World) 
 /// Containers of one pod that are right.
 const MANY: usize = 40;
 
+/// Containers that come, are entered, and run, of two profiles.
 pub(crate) async fn what_is_right_is_never_told_as_wrong(world: &World) -> Result<()> {
     let based = json!({
         "state": "Enabled",
