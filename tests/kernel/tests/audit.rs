@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::mount::{self, MntFlags, MsFlags};
 use nix::sched::{CloneFlags, unshare};
 use spo::enrich::audit::Kernel;
-use spo::event::{Abi, Verdict};
+use spo::event::{Abi, Audited, Verdict};
 use spo::node::filter;
 use spo::profile::arch::Arch;
 use spo::profile::seccomp::{Action, Architecture, SeccompSpec, SyscallRule};
@@ -62,9 +62,21 @@ fn probe(arguments: &[&str]) -> Command {
 /// All that has come by now.
 async fn all(audit: &mut Audit) -> Vec<Verdict> {
     let mut all = Vec::new();
-    let settled = audit.settle(PATIENCE, |verdict| all.push(verdict)).await;
+    let settled = audit.settle(PATIENCE, |record| all.push(record)).await;
     assert!(settled.expect("a mark"), "no source delivers");
-    all
+    verdicts(all)
+}
+
+async fn next(audit: &mut Audit) -> Vec<Verdict> {
+    verdicts(audit.next().await.expect("records"))
+}
+
+fn verdicts(records: Vec<Audited>) -> Vec<Verdict> {
+    let verdicts = records.into_iter().filter_map(|record| match record {
+        Audited::Seccomp(verdict) => Some(verdict),
+        Audited::Selinux(_) | Audited::AppArmor(_) => None,
+    });
+    verdicts.collect()
 }
 
 fn run(test: impl Future<Output = ()>) {
@@ -310,7 +322,7 @@ fn a_process_is_its_containers_also_when_it_is_gone() {
         let mut command = cgroup.run(&probe(&["forever", "acct", "2"]));
         let making =
             std::thread::spawn(move || under(&logging(&["acct", "exit_group"]), 1, &mut command));
-        let first = audit.next().await.expect("verdicts").remove(0);
+        let first = next(&mut audit).await.remove(0);
         let owner = containers.owner(first.tgid, first.stamp.map(|stamp| stamp.at_ms));
         let Owner::Container(container) = &owner else {
             panic!("{owner:?}");
@@ -363,8 +375,8 @@ fn processes_that_end_at_once_are_counted_or_known() {
             }
         };
         while !making.is_finished() {
-            let more = tokio::time::timeout(Duration::from_millis(50), audit.next()).await;
-            take(more.map(|more| more.expect("verdicts")).unwrap_or_default());
+            let more = tokio::time::timeout(Duration::from_millis(50), next(&mut audit)).await;
+            take(more.unwrap_or_default());
         }
         making.join().expect("probe ends");
         take(all(&mut audit).await);
@@ -443,7 +455,7 @@ fn a_recording_has_what_its_container_did() {
                 &mut probe(&["one", "chroot"]),
             );
         });
-        let mut verdicts = audit.next().await.expect("verdicts");
+        let mut verdicts = next(&mut audit).await;
         loop {
             for verdict in &verdicts {
                 let at = verdict.stamp.map(|stamp| stamp.at_ms);
@@ -462,8 +474,8 @@ fn a_recording_has_what_its_container_did() {
             if making.is_finished() {
                 break;
             }
-            let more = tokio::time::timeout(Duration::from_millis(50), audit.next()).await;
-            verdicts = more.map(|more| more.expect("verdicts")).unwrap_or_default();
+            let more = tokio::time::timeout(Duration::from_millis(50), next(&mut audit)).await;
+            verdicts = more.unwrap_or_default();
         }
         making.join().expect("probe ends");
         outside.join().expect("probe ends");
