@@ -16,6 +16,7 @@ mod openapi;
 mod pki;
 mod ports;
 mod processes;
+mod servers;
 mod source;
 
 use std::ffi::OsString;
@@ -64,6 +65,8 @@ pub(crate) enum Verb {
         /// Such as localhost/spo:test; pods need `imagePullPolicy: Never`
         name: String,
     },
+    /// Make the images of servers that the tests of the library of profiles need, and load them
+    Servers,
     /// Run a container runtime without limits
     #[command(hide = true, disable_help_flag = true)]
     OciRuntime {
@@ -76,7 +79,7 @@ pub(crate) enum Verb {
 /// Does something with a control plane that is made for it, and that nobody else uses: its folder,
 /// of this name, is in the target directory. It is taken down afterwards, whatever went wrong.
 pub(crate) fn fresh<T>(name: &str, work: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
-    made(name, None, work)
+    made(name, None, |own| work(&own.kubeconfig()))
 }
 
 /// The same with a node, which has images of these programs, each under its name.
@@ -85,13 +88,25 @@ pub(crate) fn fresh_with_node<T>(
     images: &[(&Path, &str)],
     work: impl FnOnce(&Path) -> Result<T>,
 ) -> Result<T> {
-    made(name, Some(images), work)
+    made(name, Some(images), |own| work(&own.kubeconfig()))
+}
+
+/// The same with the servers of the library of profiles.
+pub(crate) fn fresh_with_servers<T>(
+    name: &str,
+    images: &[(&Path, &str)],
+    work: impl FnOnce(&Path) -> Result<T>,
+) -> Result<T> {
+    made(name, Some(images), |own| {
+        own.load_servers()?;
+        work(&own.kubeconfig())
+    })
 }
 
 fn made<T>(
     name: &str,
     images: Option<&[(&Path, &str)]>,
-    work: impl FnOnce(&Path) -> Result<T>,
+    work: impl FnOnce(&ControlPlane) -> Result<T>,
 ) -> Result<T> {
     let unmet = needs::ensure(&[Group::Base]);
     if !unmet.is_empty() {
@@ -112,7 +127,7 @@ fn made<T>(
     for (program, name) in images.unwrap_or_default() {
         taken_down.0.load(program, name)?;
     }
-    work(&taken_down.0.kubeconfig())
+    work(&taken_down.0)
 }
 
 /// The verb.
@@ -151,6 +166,12 @@ pub(crate) fn run(verb: Verb) -> Result<ExitCode> {
             let _lock = own.lock()?;
             own.load(&program, &name)?;
             println!("{name} is loaded");
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Servers => {
+            let _lock = own.lock()?;
+            own.load_servers()?;
+            println!("the servers are loaded");
             Ok(ExitCode::SUCCESS)
         }
         Verb::OciRuntime { .. } => bail!("this is for containerd"),

@@ -75,6 +75,8 @@ enum Verb {
         /// Which one
         which: record::Own,
     },
+    /// Record nginx, Redis and a Python web server in pods, and write the profiles of `deploy/library` anew
+    RecordLibrary,
     /// Set up, run test tiers, and end with a table of them
     Test {
         /// The tiers to run; all when none is named
@@ -161,6 +163,7 @@ fn main() -> ExitCode {
         // clap takes the `--` away, and `spo record` needs it: the arguments are read as they came.
         Verb::Record { args: _ } => record::run(std::env::args_os().skip(2).collect()),
         Verb::RecordOwn { which } => record::own(which),
+        Verb::RecordLibrary => record::library(),
         Verb::Test { tiers } => test::run(&tiers),
         Verb::Cluster { what } => cluster::run(what),
         Verb::Bench {

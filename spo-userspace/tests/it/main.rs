@@ -6,6 +6,7 @@ mod cli;
 mod deploy;
 mod filter;
 mod fuzz;
+mod library;
 mod namespaces;
 mod profile;
 mod seccomp;

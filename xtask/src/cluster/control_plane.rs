@@ -21,6 +21,7 @@ use super::node::{self, Node, View, images, programs};
 use super::pki::{self, Pki};
 use super::ports::Ports;
 use super::processes::{Lifetime, Process};
+use super::servers;
 use crate::process;
 
 /// How long a component may take to become ready; on two idle cores the slowest takes five seconds.
@@ -305,11 +306,23 @@ impl ControlPlane {
 
     /// Loads an image of a program under a name.
     pub(crate) fn load(&self, program: &Path, name: &str) -> Result<()> {
-        let node = self
-            .node()?
+        images::load(&self.with_node()?, &Image::of(program)?, name)
+    }
+
+    /// Loads the images of the servers in the library of profiles.
+    pub(crate) fn load_servers(&self) -> Result<()> {
+        let node = self.with_node()?;
+        for (name, image) in servers::ALL {
+            let image = image().with_context(|| format!("failed to make the image {name}"))?;
+            images::load(&node, &image, name)?;
+        }
+        Ok(())
+    }
+
+    fn with_node(&self) -> Result<Node> {
+        self.node()?
             .filter(|node| node.holder().is_some())
-            .context("there is no node: run cargo xtask cluster up --node")?;
-        images::load(&node, &Image::of(program)?, name)
+            .context("there is no node: run cargo xtask cluster up --node")
     }
 
     /// The node, if there is one.

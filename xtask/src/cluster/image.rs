@@ -68,6 +68,38 @@ impl Image {
         }
     }
 
+    /// A folder at its own path, with all that is in it but what has such a name, and the libraries that
+    /// shared objects there are linked to.
+    pub(super) fn add_folder(
+        &mut self,
+        folder: &Path,
+        left_out: &impl Fn(&str) -> bool,
+    ) -> Result<()> {
+        let context = || format!("failed to read {}", folder.display());
+        let entries = fs::read_dir(folder).with_context(context)?;
+        let entries: std::io::Result<Vec<_>> = entries.collect();
+        let mut entries = entries.with_context(context)?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let path = entry.path();
+            let at = path.strip_prefix("/").unwrap_or(&path);
+            let kind = entry.file_type().with_context(context)?;
+            if left_out(&entry.file_name().to_string_lossy()) {
+                continue;
+            }
+            if kind.is_dir() {
+                self.add_folder(&path, left_out)?;
+            } else if kind.is_symlink() {
+                self.link(at, fs::read_link(&path).with_context(context)?);
+            } else if path.extension().is_some_and(|end| end == "so") {
+                self.add(&path, at);
+            } else if kind.is_file() {
+                self.put(at, Content::Copy(path.clone()));
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn link(&mut self, at: impl Into<PathBuf>, to: impl Into<PathBuf>) {
         self.put(at, Content::Link(to.into()));
     }

@@ -272,6 +272,25 @@ const NEEDS: &[Need] = &[
         Probe::Programs(&["go"]),
         ["golang-go", "", "", ""],
     ),
+    // Tests of the library of profiles run them.
+    need(
+        Group::ClusterOracle,
+        "nginx",
+        Probe::Programs(&["nginx"]),
+        ["nginx-light", "nginx", "nginx", "nginx"],
+    ),
+    need(
+        Group::ClusterOracle,
+        "redis-server",
+        Probe::Programs(&["redis-server"]),
+        ["redis-server", "redis", "redis", "redis"],
+    ),
+    need(
+        Group::ClusterOracle,
+        "python3",
+        Probe::Programs(&["/usr/bin/python3"]),
+        ["python3", "python3", "python", "python3"],
+    ),
     // Where Debian puts the sources of Go packages, and tests/helm looks for them.
     need(
         Group::ClusterOracle,

@@ -151,6 +151,11 @@ impl Round {
         if self.node {
             taken_down.0.load(&spo(target), IMAGE)?;
         }
+        if self.programs.iter().any(|name| name == "system")
+            && let Err(error) = taken_down.0.load_servers()
+        {
+            eprintln!("the library of profiles is not tested: {error:#}");
+        }
         let again = || own.restart(binaries, node);
         let said = restarting(again, || {
             self.tests(target, &own.kubeconfig(), Some(&own.pids()))
@@ -258,7 +263,7 @@ fn spo(target: &Path) -> PathBuf {
 
 /// The binary that tests run. It has the eBPF objects where they can be built; elsewhere a debug build
 /// has stubs, and tests that record fail.
-fn build(target: &Path) -> Result<()> {
+pub(crate) fn build(target: &Path) -> Result<PathBuf> {
     let unmet = setup::for_building()?;
     if !unmet.is_empty() {
         eprintln!("nothing can be recorded: {unmet}");
@@ -270,7 +275,8 @@ fn build(target: &Path) -> Result<()> {
         "spo-userspace",
         "--bin",
         "spo",
-    ]))
+    ]))?;
+    Ok(spo(target))
 }
 
 fn cargo_test(target: &Path) -> Command {

@@ -7,6 +7,7 @@ mod binding_cases;
 mod certificates;
 mod elsewhere;
 mod faults;
+mod library;
 mod life;
 mod live;
 mod logs;
@@ -100,6 +101,7 @@ fn main() -> Result<ExitCode> {
             rollout::each_version_has_its_profile_forward_and_back,
             absent::a_pod_waits_is_refused_or_runs_without_and_is_told,
             absent::a_profile_that_is_on_some_nodes_only_is_bound_and_missed,
+            library::servers_run_under_the_profiles_of_the_library,
             privileged::what_a_privileged_container_used_is_told,
             privileged::a_profile_of_a_privileged_container_is_warned_of,
             recording_cases::each_takes_the_containers_it_names,

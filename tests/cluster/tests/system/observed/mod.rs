@@ -194,7 +194,7 @@ async fn bound(world: &World) -> Result<()> {
     Ok(())
 }
 
-fn observe(world: &World) -> Result<Observer> {
+pub(crate) fn observe(world: &World) -> Result<Observer> {
     let containerd: Result<Vec<u32>, _> = world
         .node
         .processes_with("comm", b"containerd\n")?
