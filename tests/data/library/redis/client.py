@@ -151,6 +151,13 @@ def saved(redis):
     until("it is on again", idle)
     redis.ask("CONFIG", "SET", "maxclients", "2000")
     redis.ask("CONFIG", "REWRITE")
+    # What is being saved is given up.
+    redis.ask("CONFIG", "SET", "rdb-key-save-delay", 100_000)
+    redis.ask("BGSAVE")
+    assert redis.info("rdb_bgsave_in_progress") == "1"
+    redis.ask("FLUSHALL")
+    redis.ask("CONFIG", "SET", "rdb-key-save-delay", 0)
+    until("nothing is saved", idle)
     assert redis.info("aof_last_write_status") == "ok"
 
 
