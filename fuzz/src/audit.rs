@@ -46,7 +46,7 @@ fn check(told: &Told<'_>, line: &[u8]) {
             details(&told.details, line);
         }
         Kind::Caller(caller) => process(caller, line),
-        Kind::Unreadable | Kind::Other => {}
+        Kind::Unreadable | Kind::UnreadableAccess | Kind::Other => {}
     }
 }
 

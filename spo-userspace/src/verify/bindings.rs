@@ -14,7 +14,7 @@ use crate::api::bindings::choice::{self, Binding, Choices};
 use crate::api::bindings::image::Image;
 use crate::api::bindings::{Applied, BINDINGS, Outcome};
 use crate::api::common::ProfileKind;
-use crate::api::names::{LOG_PROFILE, complain_form, seccomp_file};
+use crate::api::names::{CONFIGURATION, LOG_PROFILE, complain_form, seccomp_file};
 use crate::api::profile_binding::{BindingMode, WhenNotInstalled};
 use crate::api::profile_recording::Recorder;
 use crate::api::webhooks::{Reach, mutating};
@@ -57,7 +57,12 @@ impl Bindings {
         configuration: Option<&DeserializeGuard<SecurityProfilesOperatorDaemon>>,
     ) -> Result<Self, String> {
         let webhook = match configuration.map(|configuration| &configuration.0) {
-            None => None,
+            None if all.is_empty() => None,
+            None => {
+                return Err(format!(
+                    "whom bindings are for: the namespace {operator} has no configuration {CONFIGURATION}: name the operator's namespace by --namespace"
+                ));
+            }
             Some(Ok(configuration)) => configuration.spec.webhook.clone(),
             Some(Err(error)) => {
                 return Err(format!(

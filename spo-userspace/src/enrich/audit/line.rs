@@ -53,8 +53,11 @@ pub enum Kind {
     AppArmor(Box<AppArmorRecord>),
     /// Who made the call that led to the records before it, of the same stamp.
     Caller(Box<Process>),
-    /// It is one of a filter or a security module, and cannot be read.
+    /// It is one of a filter, and cannot be read.
     Unreadable,
+    /// It is one of a security module, or of a program that asked it, and cannot be read. Containers may be able
+    /// to send such.
+    UnreadableAccess,
     /// Another kind.
     Other,
 }
@@ -233,7 +236,8 @@ fn record<'l>(node: Option<&'l [u8]>, text: &[u8], of: Type, kernel: Kernel) -> 
     let (stamp, kind) = match (stamp(text), of) {
         (Some((stamp, fields)), _) => (Some(stamp), of.read(fields, Some(stamp), kernel)),
         (None, Type::Other | Type::Syscall) => return Told::Other,
-        (None, _) => (None, Kind::Unreadable),
+        (None, Type::Seccomp) => (None, Kind::Unreadable),
+        (None, Type::Access | Type::Told) => (None, Kind::UnreadableAccess),
     };
     Told::Record(Record { node, stamp, kind })
 }

@@ -26,7 +26,7 @@ pub(super) fn access(fields: &[u8], stamp: Option<Stamp>) -> Kind {
 pub(super) fn told(fields: &[u8], stamp: Option<Stamp>) -> Kind {
     let fields = trimmed(fields);
     let Some((head, message)) = split(fields, b" msg='") else {
-        return Kind::Unreadable;
+        return Kind::UnreadableAccess;
     };
     let Some(tgid) = head
         .trim_ascii_start()
@@ -34,7 +34,7 @@ pub(super) fn told(fields: &[u8], stamp: Option<Stamp>) -> Kind {
         .and_then(|rest| rest.split(|byte| *byte == b' ').next())
         .and_then(tgid)
     else {
-        return Kind::Unreadable;
+        return Kind::UnreadableAccess;
     };
     let message = message.strip_suffix(b"'").unwrap_or(message);
     let teller = Process {
@@ -75,12 +75,18 @@ pub(super) fn caller(fields: &[u8], stamp: Option<Stamp>) -> Kind {
 
 fn said(text: &[u8], stamp: Option<Stamp>, teller: Option<&Process>) -> Kind {
     let text = text.trim_ascii_start();
-    if let Some(rest) = text.strip_prefix(b"avc:") {
-        return avc(rest, stamp, teller).map_or(Kind::Unreadable, |avc| Kind::Avc(Box::new(avc)));
+    // Without permissions it is a notice: that a policy was loaded, say.
+    if let Some(rest) = text.strip_prefix(b"avc:")
+        && rest.contains(&b'{')
+    {
+        return avc(rest, stamp, teller)
+            .map_or(Kind::UnreadableAccess, |avc| Kind::Avc(Box::new(avc)));
     }
     if text.starts_with(b"apparmor=") {
         let record = apparmor(text, stamp, teller);
-        return record.map_or(Kind::Unreadable, |record| Kind::AppArmor(Box::new(record)));
+        return record.map_or(Kind::UnreadableAccess, |record| {
+            Kind::AppArmor(Box::new(record))
+        });
     }
     // Of another module, or a program's word about its policy.
     Kind::Other

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 
-use crate::event::Stamp;
+use crate::event::{Audited, Stamp};
 
 /// How long another source, or another CPU, may take to tell what is missing.
 const PATIENCE_MS: u64 = 2000;
@@ -11,6 +11,9 @@ const PATIENCE_MS: u64 = 2000;
 const WAITED_FOR: usize = 1 << 16;
 /// Records that are known again when another source tells them.
 const REMEMBERED: usize = 1 << 14;
+
+/// In the place of a digest.
+const VERDICT: u64 = 0;
 
 /// The numbers of records, from one start of the kernel, from all sources together.
 ///
@@ -24,11 +27,11 @@ pub struct Serials {
     /// The same, and those of them that came since, with the time from which they were waited for.
     since: VecDeque<(u64, u32)>,
     missing: u64,
-    /// Records that could not be read, and of whose event no source had more.
+    /// Verdicts of filters that could not be read, and of which no source had more.
     unreadable: BTreeSet<Stamp>,
     more_unreadable: u64,
-    /// Records that came, by a digest of what they say, as an event may have several; also in the order in
-    /// which they did.
+    /// Records that came; also in the order in which they did. An event has several, and at most one verdict:
+    /// all others have a digest of what they say.
     seen: BTreeSet<(Stamp, u64)>,
     order: VecDeque<(Stamp, u64)>,
 }
@@ -58,11 +61,23 @@ impl Serials {
     }
 
     /// Whether a record comes for the first time. All sources tell the same of it, or less.
-    pub fn is_new(&mut self, stamp: Stamp, told: &impl Hash) -> bool {
-        self.unreadable.remove(&stamp);
-        let mut digest = DefaultHasher::new();
-        told.hash(&mut digest);
-        let record = (stamp, digest.finish());
+    pub fn is_new(&mut self, stamp: Stamp, told: &Audited) -> bool {
+        let digest = match told {
+            Audited::Seccomp(_) => VERDICT,
+            Audited::Selinux(_) | Audited::AppArmor(_) => {
+                let mut digest = DefaultHasher::new();
+                told.hash(&mut digest);
+                digest.finish().max(VERDICT + 1)
+            }
+        };
+        self.is_first((stamp, digest))
+    }
+
+    fn is_first(&mut self, record: (Stamp, u64)) -> bool {
+        let (stamp, digest) = record;
+        if digest == VERDICT {
+            self.unreadable.remove(&stamp);
+        }
         if !self.seen.insert(record) {
             return false;
         }
@@ -75,15 +90,10 @@ impl Serials {
         true
     }
 
-    /// A record came, and nobody can tell what it says. Another source may.
+    /// A verdict came, and nobody can tell what it says. Another source may.
     pub fn unreadable(&mut self, stamp: Option<Stamp>) {
         match stamp {
-            Some(stamp)
-                if self
-                    .seen
-                    .range((stamp, 0)..=(stamp, u64::MAX))
-                    .next()
-                    .is_some() => {}
+            Some(stamp) if self.seen.contains(&(stamp, VERDICT)) => {}
             Some(stamp) if self.unreadable.len() < REMEMBERED => {
                 self.unreadable.insert(stamp);
             }
@@ -188,38 +198,41 @@ mod tests {
     fn a_record_is_new_once() {
         let stamp = |serial| Stamp { at_ms: 5, serial };
         let mut serials = Serials::default();
-        assert!(serials.is_new(stamp(1), &'a'));
-        assert!(!serials.is_new(stamp(1), &'a'));
+        assert!(serials.is_first((stamp(1), VERDICT)));
+        assert!(!serials.is_first((stamp(1), VERDICT)));
         // The same number after a new start of the kernel.
-        assert!(serials.is_new(
+        assert!(serials.is_first((
             Stamp {
                 at_ms: 6,
                 ..stamp(1)
             },
-            &'a'
-        ));
+            VERDICT
+        )));
         // Another record of the same event.
-        assert!(serials.is_new(stamp(1), &'b'));
-        assert!(!serials.is_new(stamp(1), &'b'));
+        assert!(serials.is_first((stamp(1), 1)));
+        assert!(!serials.is_first((stamp(1), 1)));
         for serial in 3..=u32::try_from(REMEMBERED).unwrap() {
-            assert!(serials.is_new(stamp(serial), &'a'));
+            assert!(serials.is_first((stamp(serial), VERDICT)));
         }
         assert_eq!(serials.seen.len(), REMEMBERED);
-        assert!(serials.is_new(stamp(1), &'a'));
+        assert!(serials.is_first((stamp(1), VERDICT)));
     }
 
     #[test]
     fn what_one_source_cut_another_may_have_whole() {
         let stamp = |serial| Stamp { at_ms: 5, serial };
         let mut serials = Serials::default();
-        assert!(serials.is_new(stamp(1), &'a'));
+        assert!(serials.is_first((stamp(1), VERDICT)));
         serials.unreadable(Some(stamp(1)));
         serials.unreadable(Some(stamp(2)));
         serials.unreadable(Some(stamp(2)));
         assert_eq!(serials.not_read(), 1);
         serials.unreadable(None);
         assert_eq!(serials.not_read(), 2);
-        assert!(serials.is_new(stamp(2), &'a'));
+        // Another record of the event says nothing of the verdict.
+        assert!(serials.is_first((stamp(2), 1)));
+        assert_eq!(serials.not_read(), 2);
+        assert!(serials.is_first((stamp(2), VERDICT)));
         assert_eq!(serials.not_read(), 1);
     }
 

@@ -117,6 +117,8 @@ impl Teller {
         self.numbers.last.store(now, Ordering::Relaxed);
         let unread = told.bindings.as_ref().map_or(0, Bindings::unread);
         metrics.unreadable("profilebindings", unread);
+        let unread = usize::from(told.bindings.is_err());
+        metrics.unreadable("securityprofilesoperatordaemons", unread);
         if self.not_looked_at != report.not_looked_at {
             self.not_looked_at.clone_from(&report.not_looked_at);
             for why in &self.not_looked_at {

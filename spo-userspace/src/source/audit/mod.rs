@@ -93,8 +93,10 @@ impl Default for Places {
 pub struct Losses {
     /// Events of any kind that the kernel numbered and no source told.
     pub missing: u64,
-    /// Records of filters and security modules that cannot be read.
+    /// Records of seccomp's that cannot be read.
     pub unreadable: u64,
+    /// Records of security modules, and of programs that ask them, that cannot be read; once for each source.
+    pub unreadable_accesses: u64,
     /// How often the kernel said that it dropped records: at most once a second, and no source told
     /// which.
     pub dropped: u64,
@@ -107,11 +109,12 @@ pub struct Losses {
 }
 
 impl Losses {
-    /// How many records may be lacking.
+    /// How many of seccomp's records may be lacking.
     pub fn lost(&self) -> u64 {
         let Self {
             missing,
             unreadable,
+            unreadable_accesses: _,
             dropped,
             unsettled,
             overruns: _,

@@ -77,6 +77,10 @@ impl Reader {
             Kind::AppArmor(record) => Audited::AppArmor(*record),
             Kind::Caller(caller) => return self.wait_no_more(source, Some(&caller)),
             Kind::Unreadable => return self.serials.unreadable(stamp),
+            Kind::UnreadableAccess => {
+                self.losses.unreadable_accesses += 1;
+                return;
+            }
             Kind::Other => return,
         };
         let Some(at) = stamp else {

@@ -25,6 +25,16 @@ fn binding(namespace: &str, name: &str, more: &Value) -> Value {
 }
 
 fn bindings(all: &[Value], configuration: &Value) -> Bindings {
+    let usual = json!({});
+    let configuration = if configuration.is_null() {
+        &usual
+    } else {
+        configuration
+    };
+    known(all, Some(configuration)).unwrap()
+}
+
+fn known(all: &[Value], configuration: Option<&Value>) -> Result<Bindings, String> {
     let enabled = |name: &str| {
         let label = ("spo.x-k8s.io/enable-binding".to_owned(), String::new());
         (name.to_owned(), BTreeMap::from([label]))
@@ -32,7 +42,7 @@ fn bindings(all: &[Value], configuration: &Value) -> Bindings {
     let mut namespaces: BTreeMap<_, _> = [enabled("shop"), enabled("spo")].into();
     namespaces.insert("plain".to_owned(), BTreeMap::new());
     let all = all.iter().map(|one| Arc::new(guarded(one.clone())));
-    let configuration = (!configuration.is_null()).then(|| {
+    let configuration = configuration.map(|configuration| {
         guarded(json!({
             "apiVersion": "security-profiles-operator.x-k8s.io/v1",
             "kind": "SecurityProfilesOperatorDaemon",
@@ -40,7 +50,18 @@ fn bindings(all: &[Value], configuration: &Value) -> Bindings {
             "spec": configuration,
         }))
     });
-    Bindings::new(all.collect(), namespaces, OPERATOR, configuration.as_ref()).unwrap()
+    Bindings::new(all.collect(), namespaces, OPERATOR, configuration.as_ref())
+}
+
+#[test]
+fn without_a_configuration_nobody_knows_whom_bindings_are_for() {
+    assert!(known(&[], None).is_ok());
+    let all = [binding("shop", "web", &json!({}))];
+    let why = known(&all, None).err().unwrap();
+    assert!(
+        why.contains("--namespace") && why.contains(OPERATOR),
+        "{why}"
+    );
 }
 
 /// A pod of one container, that is given this, with what was done when it was made.

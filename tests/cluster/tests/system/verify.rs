@@ -184,7 +184,7 @@ pub(crate) async fn containers_have_their_profiles_or_it_is_told(world: &World) 
         said.report
     );
 
-    // A profile whose object is gone while a pod has it.
+    // A pod that is not there.
     let said = Said::of_pod(world, "not-there")?;
     ensure!(
         said.code == Some(1) && said.errors.contains("not-there"),

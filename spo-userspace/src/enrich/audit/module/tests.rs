@@ -148,15 +148,16 @@ fn what_a_program_tells_is_of_the_program() {
     assert_eq!(read.profile, b"p");
     assert_eq!(read.operation, "dbus_method_call");
     assert_eq!(read.name.as_deref(), Some(&b"org.a"[..]));
-    assert_eq!(
-        kind(
-            "USER_AVC",
-            "pid=1 uid=0 msg='avc:  received policyload notice (seqno=2)'"
-        ),
-        Kind::Unreadable
-    );
+    for notice in [
+        "avc:  received policyload notice (seqno=2)",
+        "avc:  op=setenforce lsm=selinux enforcing=0 res=1",
+        "op=x",
+    ] {
+        let fields = format!("pid=1 uid=0 msg='{notice}'");
+        assert_eq!(kind("USER_AVC", &fields), Kind::Other, "{notice}");
+    }
     for fields in ["", "pid=x msg='avc: '", "uid=0 msg='avc: '", "pid=1 uid=0"] {
-        assert_eq!(kind("USER_AVC", fields), Kind::Unreadable, "{fields}");
+        assert_eq!(kind("USER_AVC", fields), Kind::UnreadableAccess, "{fields}");
     }
 }
 
@@ -279,8 +280,7 @@ fn who_made_the_call() {
 #[test]
 fn records_that_lack_something() {
     for fields in [
-        "avc:",
-        "avc:  denied",
+        "avc:  denied  { read",
         "avc:  denied  { read } for  pid=7 comm=\"a\" scontext=a tcontext=b",
         "avc:  denied  { read } for  comm=\"a\" scontext=a tcontext=b tclass=file",
         "avc:  denied  { } for  pid=7 scontext=a tcontext=b tclass=file",
@@ -293,7 +293,7 @@ fn records_that_lack_something() {
         "apparmor=\"DENIED\" operation=\"open\" profile=\"p\" name=\"/a",
         "apparmor=",
     ] {
-        assert_eq!(kind("AVC", fields), Kind::Unreadable, "{fields}");
+        assert_eq!(kind("AVC", fields), Kind::UnreadableAccess, "{fields}");
     }
     // Of another module.
     assert_eq!(
@@ -302,7 +302,7 @@ fn records_that_lack_something() {
     );
     let many = "a=1 ".repeat(DETAILS + 1);
     let fields = format!("avc:  denied  {{ read }} for  pid=7 {many}");
-    assert_eq!(kind("AVC", &fields), Kind::Unreadable);
+    assert_eq!(kind("AVC", &fields), Kind::UnreadableAccess);
 }
 
 proptest! {
