@@ -138,7 +138,7 @@ impl Judge {
             all,
             filtered,
             bare,
-            may_settle,
+            young,
         } = threads;
         // A container that started later has the profile as it is now.
         let is_older = match (started, changed) {
@@ -197,6 +197,11 @@ impl Judge {
                 "threads that ended, or got another filter, while they were looked at: {ended}"
             ));
         }
+        if *young > 0 {
+            notes.push(format!(
+                "threads without a filter that have only begun: {young}"
+            ));
+        }
         if reasons.is_empty() && unknown.is_empty() && known == 0 {
             unknown.push("its threads ended while they were looked at".to_owned());
         }
@@ -217,7 +222,7 @@ impl Judge {
             reasons,
             more,
             notes,
-            may_settle: *may_settle || ended > 0,
+            may_settle: *young > 0 || ended > 0,
         }
     }
 
@@ -452,6 +457,17 @@ mod tests {
             may_settle: _,
         } = judgement;
         format!("{state:?} {reasons:?} {more} {notes:?}")
+    }
+
+    #[test]
+    fn threads_that_have_only_begun_are_told() {
+        let web = allowing(&["read", "write"]);
+        let mut seen = look(NEW, vec![Ok(vec![in_force(&web)])], 0);
+        seen.containers.get_mut("c").unwrap().young = 2;
+        assert_eq!(
+            said(web, &seen),
+            r#"Verified [] 0 ["threads without a filter that have only begun: 2"]"#
+        );
     }
 
     #[test]

@@ -28,8 +28,8 @@ pub(super) struct Threads {
     pub(super) filtered: BTreeMap<u64, (FilteredTask, usize)>,
     /// Those without a filter, for long enough.
     pub(super) bare: Vec<FilteredTask>,
-    /// There are others, which may get one yet.
-    pub(super) may_settle: bool,
+    /// Those without a filter that have not been there for as long: they may get one yet, or end soon.
+    pub(super) young: usize,
 }
 
 /// Looks at the kernel, again and again.
@@ -84,7 +84,7 @@ impl Looks {
             if now.duration_since(since) >= UNFILTERED {
                 threads.bare.push(*task);
             } else {
-                threads.may_settle = true;
+                threads.young += 1;
             }
         }
         self.unfiltered = still;

@@ -116,6 +116,7 @@ pub async fn run(options: Options) -> Result<(), VerifierError> {
     };
     let mut teller = Teller::new(numbers, events);
     let mut findings = Findings::default();
+    let mut may_settle = false;
     if watches.complete(&stop).await {
         loop {
             let told = watches.told();
@@ -123,10 +124,12 @@ pub async fn run(options: Options) -> Result<(), VerifierError> {
             eye = back;
             sees.store(report.is_ok(), Ordering::Relaxed);
             let again = match report {
-                Ok(report) => {
+                Ok((report, settles)) => {
                     let turn = findings.take(&report);
                     teller.tell(&report, &turn, &told, &metrics).await;
-                    turn.again
+                    // Where something short-lived is always about, it never settles.
+                    let was = std::mem::replace(&mut may_settle, settles);
+                    turn.again || settles && !was
                 }
                 Err(error) => {
                     teller.failed(&error, &told);
@@ -163,14 +166,15 @@ struct Eye {
 }
 
 impl Eye {
-    fn look(&mut self, told: &Told) -> Result<Report, LookError> {
+    /// The answer says as well whether something has only begun.
+    fn look(&mut self, told: &Told) -> Result<(Report, bool), LookError> {
         let mut verifier = match self.verifier.take() {
             Some(verifier) => verifier,
             None => self.load()?,
         };
-        let (report, _) = verifier.look(told)?;
+        let seen = verifier.look(told)?;
         self.verifier = Some(verifier);
-        Ok(report)
+        Ok(seen)
     }
 
     fn load(&self) -> Result<Verifier, LookError> {
@@ -189,7 +193,7 @@ impl Eye {
 async fn look(
     mut eye: Eye,
     told: Told,
-) -> Result<(Eye, Told, Result<Report, LookError>), JoinError> {
+) -> Result<(Eye, Told, Result<(Report, bool), LookError>), JoinError> {
     spawn_blocking(move || {
         let seen = eye.look(&told);
         (eye, told, seen)
