@@ -19,7 +19,7 @@ const PREFIX: &str = "security_profiles_operator_verifier_";
 /// All that can be told of containers.
 const WRONG: [&str; 3] = ["Mismatch", "Stale", "Unbound"];
 
-/// It leaves the verifier on, and is the last.
+/// It is the last: webhooks are not needed afterwards.
 pub(crate) async fn what_is_wrong_is_told_and_what_is_right_is_not(world: &World) -> Result<()> {
     let on = json!({ "spec": {
         "enableVerifier": true,
@@ -44,7 +44,16 @@ pub(crate) async fn what_is_wrong_is_told_and_what_is_right_is_not(world: &World
     if !pods.is_empty() {
         many(world, pods.parse().context(PODS_VARIABLE)?).await?;
     }
-    what_is_wrong(&verifier).await
+    what_is_wrong(&verifier).await?;
+    let off = json!({ "spec": { "enableVerifier": null } });
+    world.merge(SPOD, &off).await?;
+    world.runs().await?;
+    world
+        .until("no verifier runs", async || {
+            let running = world.node.processes("verifier")?;
+            Ok(running.is_empty().then_some(()))
+        })
+        .await
 }
 
 async fn what_is_wrong(verifier: &Verifier<'_>) -> Result<()> {
