@@ -79,7 +79,11 @@ impl Node {
             };
             // Whoever has ended by now has neither.
             let read = |file| std::fs::read(entry.path().join(file)).unwrap_or_default();
-            let is_here = String::from_utf8_lossy(&read("cgroup")).contains(&cgroup);
+            let cgroups = read("cgroup");
+            // One that has ended, of an earlier cluster with this number, may be there until its parent looks.
+            let is_here = String::from_utf8_lossy(&cgroups)
+                .lines()
+                .any(|line| line.contains(&cgroup) && !line.ends_with(" (deleted)"));
             if is_here && read(file).starts_with(begins) {
                 found.push(id);
             }
