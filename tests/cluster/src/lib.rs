@@ -4,6 +4,7 @@
 //! the server keeps.
 
 pub mod access;
+pub mod bench;
 pub mod crd;
 pub mod files;
 pub mod installed;

@@ -9,6 +9,7 @@ mod world;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
+use spo_cluster_tests::bench::run;
 use spo_cluster_tests::meter::load;
 
 use crate::report::Report;
@@ -21,27 +22,12 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let run = || -> Result<bool> {
+    run("bench-admission", async || {
         let options = options(std::env::args().skip(1))?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("failed to start the event loop")?;
-        let report = runtime.block_on(bench(&options))?;
+        let report = bench(&options).await?;
         report.print(options.json)?;
         Ok(report.goals_are_met())
-    };
-    match run() {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => {
-            eprintln!("bench-admission: a goal was missed");
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("bench-admission: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options> {
