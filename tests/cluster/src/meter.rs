@@ -22,6 +22,12 @@ pub struct Memory {
     pub peak: u64,
 }
 
+/// Such numbers in MiB.
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+pub fn mebibytes(kibibytes: u64) -> f64 {
+    kibibytes as f64 / 1024.0
+}
+
 impl Memory {
     /// Of a process now.
     pub fn of(process: u32) -> Result<Self> {

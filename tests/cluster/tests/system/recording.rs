@@ -207,6 +207,18 @@ pub(crate) fn evidence<'p>(profile: &'p Value, name: &str) -> &'p Value {
     &profile["metadata"]["annotations"][format!("spo.x-k8s.io/recording-{name}")]
 }
 
+/// What a profile says, but for a call that it allows.
+pub(crate) fn without(profile: &Value, call: &str) -> Result<Value> {
+    let mut less = profile["spec"].clone();
+    let names = less["syscalls"][0]["names"].as_array_mut();
+    let names = names.context("no names")?;
+    let before = names.len();
+    names.retain(|name| name != call);
+    let name = &profile["metadata"]["name"];
+    ensure!(names.len() + 1 == before, "{name} has no {call}");
+    Ok(less)
+}
+
 /// Waits until an event of a recording says that nothing is recorded, and why.
 pub(crate) async fn cannot_record(world: &World, recording: &str, why: &str) -> Result<()> {
     let events = format!("/apis/events.k8s.io/v1/namespaces/{}/events", world.users);

@@ -1,6 +1,6 @@
 //! The verifier of a node: what it tells while things go wrong, and while they do not.
 
-use std::fs::{self, File};
+use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use spo_cluster_tests::node;
 use spo_cluster_tests::objects::{create, get};
 
 use crate::privileges::{daemon, text, the_verifier_is_not_root};
-use crate::verify::{Said, Stopped, what_is_right_is_never_told_as_wrong};
+use crate::verify::{Said, Stopped, put_back, what_is_right_is_never_told_as_wrong};
 use crate::world::{MUTATING, PODS, SPOD, World, object, refuses, user};
 
 /// How many pods that are right are looked at, beside the containers of one: 200 take some minutes.
@@ -100,11 +100,7 @@ async fn what_is_wrong(verifier: &Verifier<'_>) -> Result<()> {
     differs?;
     ensure!(verifier.number("files", "Differs").await? == 1);
     // It is as it was: a container has another profile under the same name.
-    fs::write(&file, &right)?;
-    File::options()
-        .write(true)
-        .open(&file)?
-        .set_modified(changed)?;
+    put_back(&file, &right, changed)?;
     drop(stopped);
     world.runs_pod(&user("later", name)).await?;
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::path::Path;
 use std::process::Command;
 use std::time::SystemTime;
 
@@ -161,11 +162,7 @@ pub(crate) async fn containers_have_their_profiles_or_it_is_told(world: &World) 
         4,
     )?;
     // The file is as it was, to the time: the container has another profile under the same name.
-    fs::write(&file, &right)?;
-    File::options()
-        .write(true)
-        .open(&file)?
-        .set_modified(changed)?;
+    put_back(&file, &right, changed)?;
     drop(stopped);
     let said = Said::of_pod(world, "deceived")?;
     said.is(
@@ -205,6 +202,13 @@ pub(crate) async fn containers_have_their_profiles_or_it_is_told(world: &World) 
     }
     world.delete_profile(name).await?;
     world.gone(name).await
+}
+
+/// Makes a file what it was, to the time.
+pub(crate) fn put_back(file: &Path, text: &[u8], changed: SystemTime) -> Result<()> {
+    fs::write(file, text)?;
+    let file = File::options().write(true).open(file)?;
+    Ok(file.set_modified(changed)?)
 }
 
 /// Containers of one pod that are right.

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use anyhow::Result;
 use serde::Serialize;
 use serde_json::json;
-use spo_cluster_tests::meter::Memory;
+use spo_cluster_tests::meter::{Memory, mebibytes};
 use spo_kernel_tests::ratio::{Added, quantile};
 
 use crate::rounds::Measured;
@@ -187,9 +187,4 @@ impl Report {
         }
         Ok(text)
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-fn mebibytes(kibibytes: u64) -> f64 {
-    kibibytes as f64 / 1024.0
 }

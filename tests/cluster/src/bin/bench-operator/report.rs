@@ -6,7 +6,7 @@ use std::io::Write as _;
 
 use anyhow::Result;
 use serde::Serialize;
-use spo_cluster_tests::meter::Memory;
+use spo_cluster_tests::meter::{Memory, mebibytes};
 
 use crate::burst::Burst;
 use crate::idle::Idle;
@@ -36,9 +36,8 @@ struct Goal {
 impl Report {
     fn goals(&self) -> Vec<Goal> {
         let goal = |what, is, most| Goal { what, is, most };
-        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-        let mebibytes =
-            |memory: Option<&Memory>| memory.map_or(f64::NAN, |memory| memory.all as f64 / 1024.0);
+        let resident =
+            |memory: Option<&Memory>| memory.map_or(f64::NAN, |memory| mebibytes(memory.all));
         let memory = &self.many.memory;
         #[expect(clippy::cast_precision_loss, reason = "a few")]
         let other = self.idle.other_requests as f64;
@@ -53,16 +52,16 @@ impl Report {
                 self.many.requests_per_profile,
                 4.0,
             ),
-            goal("daemon, MiB", mebibytes(memory.get("daemon")), 40.0),
+            goal("daemon, MiB", resident(memory.get("daemon")), 40.0),
             goal(
                 "daemon begun anew, MiB",
-                mebibytes(Some(&self.restart.memory)),
+                resident(Some(&self.restart.memory)),
                 40.0,
             ),
-            goal("operator, MiB", mebibytes(memory.get("operator")), 80.0),
+            goal("operator, MiB", resident(memory.get("operator")), 80.0),
             goal(
                 "operator with 1,000 nodes, MiB",
-                mebibytes(Some(&self.burst.operator_after)),
+                resident(Some(&self.burst.operator_after)),
                 80.0,
             ),
             goal("idle requests but leases and watches", other, 0.0),
@@ -270,9 +269,7 @@ fn requests(out: &mut String, who: &str, asked: &BTreeMap<String, usize>) -> Res
     Ok(())
 }
 
-#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
 fn memory(out: &mut String, when: &str, all: &BTreeMap<String, Memory>) -> Result<()> {
-    let mebibytes = |kibibytes: u64| kibibytes as f64 / 1024.0;
     for (process, memory) in all {
         let Memory {
             all,

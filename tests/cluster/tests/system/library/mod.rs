@@ -17,7 +17,7 @@ use spo_cluster_tests::observer::Containers;
 
 use self::servers::{SERVERS, Server};
 use crate::observed::observe;
-use crate::recording::{BPF, Recording, ensure_whole, evidence};
+use crate::recording::{BPF, Recording, ensure_whole, evidence, without};
 use crate::recording_cases::delete_all;
 use crate::world::{GROUP, PROFILES, World, localhost, skipped};
 
@@ -124,12 +124,7 @@ async fn install(world: &World, server: &Server) -> Result<()> {
     let name = server.name;
     let path = file(name);
     World::kubectl(&["apply", "-f", path.to_str().context("no path")?])?;
-    let mut less = object(name)?["spec"].take();
-    let names = less["syscalls"][0]["names"].as_array_mut();
-    let names = names.context("no names")?;
-    let before = names.len();
-    names.retain(|call| call != NEEDED);
-    ensure!(names.len() + 1 == before, "{name} has no {NEEDED}");
+    let less = without(&object(name)?, NEEDED)?;
     world.apply(&format!("{name}-less"), &less).await?;
     for profile in [name, &format!("{name}-less")] {
         world.installed(profile, 1).await?;

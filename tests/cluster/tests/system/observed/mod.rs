@@ -14,7 +14,7 @@ use spo_cluster_tests::objects::{get, send};
 use spo_cluster_tests::observer::{Containers, Observer, Subject};
 
 use self::workloads::{ALONE, CONTAINERS, DISPENSABLE, MANY, Round, TOGETHER};
-use crate::recording::{Recording, calls, ensure_whole, evidence};
+use crate::recording::{Recording, calls, ensure_whole, evidence, without};
 use crate::world::{PROFILES, World};
 
 const RECORDED: Round = Round {
@@ -134,12 +134,7 @@ async fn bound(world: &World) -> Result<()> {
         let path = format!("{PROFILES}/{profile}");
         let found = world.becomes(&path, "merged", is).await?;
         ensure_whole(&found)?;
-        let mut less = found["spec"].clone();
-        let names = less["syscalls"][0]["names"].as_array_mut();
-        let names = names.context("no names")?;
-        let before = names.len();
-        names.retain(|call| call != DISPENSABLE);
-        ensure!(names.len() + 1 == before, "{profile} has no {DISPENSABLE}");
+        let less = without(&found, DISPENSABLE)?;
         world.apply(&format!("{profile}-less"), &less).await?;
     }
     for (recording, name) in all() {
